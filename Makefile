@@ -1,0 +1,30 @@
+# The README's two commands. Each sets up everything it needs in .venv; nothing else on the machine is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := cpu,reference,hub,bpe,dev
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.ready
+	$(BIN)/mlx-funasr demo --out demo-run --overwrite
+
+test: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# torch is named first and pinned, so that no other package drags in a different build of it.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-run .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,99 @@
+"""SAN-M attention: self-attention with an FSMN memory (encoder), the FSMN alone (decoder), cross-attention.
+
+Mirrors funasr/models/sanm/attention.py class by class. `mask` is (B, T) bool, or None where nothing is padded.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Bool, Float
+
+from mlx_model.blas import mx, nn
+from mlx_model.cpu_kernels import on_gpu, softmax
+from mlx_model.layers import DepthwiseConv1d
+
+Mask = Bool[mx.array, "B T"] | None
+
+
+def masked(x: Float[mx.array, "B T D"], mask: Mask) -> Float[mx.array, "B T D"]:
+    """Return x with padded positions set to zero."""
+    return x if mask is None else mx.where(mask[:, :, None], x, mx.zeros((), dtype=x.dtype))
+
+
+def split_heads(x: Float[mx.array, "B T D"], heads: int) -> Float[mx.array, "B H T Dh"]:
+    """Return (B, H, T, D/H): contiguous groups of D/H channels per head, never interleaved."""
+    B, T, D = x.shape
+    return x.reshape(B, T, heads, D // heads).transpose(0, 2, 1, 3)  # (B, H, T, D/H)
+
+
+def attend(
+    q: Float[mx.array, "B H U Dh"], k: Float[mx.array, "B H T Dh"], v: Float[mx.array, "B H T Dh"], mask: Mask
+) -> Float[mx.array, "B U D"]:
+    """Return softmax(q k^T / sqrt(D/H)) v with padded keys left out, heads joined: (B, U, D).
+
+    Mirrors MultiHeadedAttentionSANM.forward_attention before `linear_out`: scores of padded keys are -inf there.
+    """
+    B, H, U, Dh = q.shape
+    keep = None if mask is None else mask[:, None, None, :]
+    if on_gpu():
+        context = mx.fast.scaled_dot_product_attention(q, k, v, scale=Dh**-0.5, mask=keep)
+    else:  # MLX's fused kernel is for GPUs; on the CPU it falls back to these steps, with a softmax four times slower
+        scores = (q * Dh**-0.5) @ k.transpose(0, 1, 3, 2)  # (B, H, U, T)
+        context = softmax(scores if keep is None else mx.where(keep, scores, -mx.inf)) @ v  # (B, H, U, D/H)
+    return context.transpose(0, 2, 1, 3).reshape(B, U, H * Dh)  # (B, U, D)
+
+
+def forward_fsmn(
+    block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], mask: Mask
+) -> Float[mx.array, "B T D"]:
+    """Return the memory: masked input, plus its depthwise convolution over time, masked again.
+
+    Mirrors MultiHeadedAttentionSANM.forward_fsmn (which adds in place: its own conv output changes under a hook).
+    """
+    inputs = masked(inputs, mask)
+    return masked(block(inputs) + inputs, mask)
+
+
+class MultiHeadedAttentionSANM(nn.Module):
+    """Encoder self-attention; the FSMN memory of v is added after the output projection."""
+
+    def __init__(self, heads: int, in_size: int, size: int, kernel_size: int, shift: int):
+        super().__init__()
+        self.heads = heads
+        self.linear_q_k_v = nn.Linear(in_size, 3 * size)
+        self.linear_out = nn.Linear(size, size)
+        self.fsmn_block = DepthwiseConv1d(size, kernel_size, shift)
+
+    def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
+        q, k, v = mx.split(self.linear_q_k_v(x), 3, axis=-1)  # each (B, T, D)
+        memory = forward_fsmn(self.fsmn_block, v, mask)
+        heads = [split_heads(part, self.heads) for part in (q, k, v)]
+        return self.linear_out(attend(*heads, mask)) + memory
+
+
+class MultiHeadedAttentionSANMDecoder(nn.Module):
+    """The decoder's "self-attention": FSMN memory only, no attention."""
+
+    def __init__(self, size: int, kernel_size: int, shift: int):
+        super().__init__()
+        self.fsmn_block = DepthwiseConv1d(size, kernel_size, shift)
+
+    def __call__(self, inputs: Float[mx.array, "B U D"], mask: Mask = None) -> Float[mx.array, "B U D"]:
+        return forward_fsmn(self.fsmn_block, inputs, mask)
+
+
+class MultiHeadedAttentionCrossAtt(nn.Module):
+    """Tokens attend to the encoder output; keys and values come from one fused projection."""
+
+    def __init__(self, heads: int, size: int):
+        super().__init__()
+        self.heads = heads
+        self.linear_q = nn.Linear(size, size)
+        self.linear_k_v = nn.Linear(size, 2 * size)
+        self.linear_out = nn.Linear(size, size)
+
+    def __call__(
+        self, x: Float[mx.array, "B U D"], memory: Float[mx.array, "B T D"], memory_mask: Mask = None
+    ) -> Float[mx.array, "B U D"]:
+        k, v = mx.split(self.linear_k_v(memory), 2, axis=-1)  # each (B, T, D)
+        heads = [split_heads(part, self.heads) for part in (self.linear_q(x), k, v)]
+        return self.linear_out(attend(*heads, memory_mask))

@@ -1,0 +1,112 @@
+"""A good BLAS for MLX on Linux CPUs, loaded before `mlx.core`; every module here gets `mx` and `nn` from this file.
+
+MLX's Linux wheel carries the reference BLAS: float32 matmul at 4-8 GFLOP/s where OpenBLAS or MKL reach 100 and more.
+Python binds an extension's symbols when it is imported, so a library loaded with RTLD_GLOBAL *before* `mlx.core` takes
+the bundled one's place, and one loaded after it does nothing. Hence one import line everywhere:
+
+    from mlx_model.blas import mx, nn
+
+MLX_FUNASR_BLAS overrides the choice: `mkl`, `openblas`, `none`, or the path of a library with the Fortran interface.
+Never on macOS, where MLX uses Accelerate. The choice is visible: `status()`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import glob
+import importlib.util
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+HOW_TO = (
+    "MLX runs float32 matrix products 20 times slower than it could here: no OpenBLAS or MKL was found. "
+    "Get one with: pip install 'mlx-funasr[cpu]'   (or Debian's libopenblas0-pthread), or name it in MLX_FUNASR_BLAS"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlasStatus:
+    """Which BLAS MLX's CPU back end will use. `needed` is False where MLX brings a good one of its own."""
+
+    needed: bool
+    library: str | None
+    reason: str
+
+    def warning(self) -> str | None:
+        """Return what to tell the user once, or None where all is well."""
+        return f"{HOW_TO} ({self.reason})" if self.needed and self.library is None else None
+
+
+def mkl_libraries() -> list[str]:
+    """Return MKL's single-library interface as the PyPI package `mkl` installs it, newest first."""
+    roots = {sysconfig.get_path("data"), sys.prefix, str(Path(sys.executable).parent.parent)}
+    return sorted({path for root in roots for path in glob.glob(f"{root}/lib/libmkl_rt.so*")}, reverse=True)
+
+
+def openblas_libraries() -> list[str]:
+    """Return system OpenBLAS libraries, threaded builds first (NumPy's bundled one has suffixed symbols: no use)."""
+    patterns = ("/usr/lib/*/openblas-pthread/libopenblas.so.0", "/usr/lib*/libopenblasp.so.0", "/usr/lib*/libopenblas.so.0")
+    found = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    named = ctypes.util.find_library("openblas")
+    return found or ([named] if named else [])
+
+
+def candidates() -> list[str]:
+    """Return libraries to try, best for this processor first: MKL on Intel; on others OpenBLAS where there is one."""
+    mkl, openblas = mkl_libraries(), openblas_libraries()
+    return [*mkl, *openblas] if "GenuineIntel" in _cpu_vendor() else [*openblas, *mkl]
+
+
+def _cpu_vendor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next((line for line in lines if line.startswith("vendor_id")), "")
+    except OSError:
+        return ""
+
+
+def _choices(override: str) -> list[str]:
+    families = {"mkl": mkl_libraries, "openblas": openblas_libraries}
+    if not override:
+        return candidates()
+    return families[override.lower()]() if override.lower() in families else [override]
+
+
+def _prepare() -> BlasStatus:
+    """Load the best BLAS with RTLD_GLOBAL; runs once, when this module is first imported."""
+    if sys.platform != "linux" or importlib.util.find_spec("mlx") is None:
+        return BlasStatus(needed=False, library=None, reason=f"{sys.platform}: MLX brings its own")
+    override = os.environ.get("MLX_FUNASR_BLAS", "")
+    if override.lower() == "none":
+        return BlasStatus(needed=False, library=None, reason="MLX_FUNASR_BLAS=none: MLX's bundled BLAS, as asked")
+    if "mlx.core" in sys.modules:
+        return BlasStatus(needed=True, library=None, reason="mlx.core was imported before mlx_model: import mlx_model first")
+    failures = []
+    for library in _choices(override):
+        try:
+            loaded = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+            loaded.sgemm_  # noqa: B018  looked up for its AttributeError: a BLAS without the Fortran interface is no use
+        except (OSError, AttributeError) as error:
+            failures.append(f"{library}: {error}")
+            continue
+        return BlasStatus(needed=True, library=library, reason="override" if override else "best found for this processor")
+    return BlasStatus(needed=True, library=None, reason="; ".join(failures) or f"looked for {override or 'OpenBLAS, MKL'}")
+
+
+_status = _prepare()
+
+import mlx.core as mx  # noqa: E402  after the BLAS, on purpose
+import mlx.nn as nn  # noqa: E402
+from mlx.utils import tree_flatten  # noqa: E402
+
+__all__ = ["BlasStatus", "mx", "nn", "status", "tree_flatten"]
+
+
+def status() -> BlasStatus:
+    """Return which BLAS is in use. On a GPU it serves only what is sent to the CPU stream."""
+    gpu = mx.default_device().type == mx.DeviceType.gpu
+    return BlasStatus(needed=False, library=_status.library, reason="GPU") if gpu else _status

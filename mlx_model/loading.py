@@ -1,0 +1,116 @@
+"""Opens a converted directory: config.json, model.safetensors (or its shards), tokens.json -> a model ready to run.
+
+Not called load.py: a submodule of that name would take the place of the function `mlx_model.load` once imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mlx_model.blas import mx, nn, tree_flatten
+from mlx_model.config import ParaformerConfig
+from mlx_model.errors import CheckpointError, ConfigError
+from mlx_model.paraformer import Model
+from mlx_model.tokenizer import Tokenizer
+
+# model_type -> the configuration it is read with; the model class is `Model` in the module of the same name.
+FAMILIES: dict[str, type[ParaformerConfig]] = {"paraformer": ParaformerConfig}
+
+
+def load(path: str | Path) -> Model:
+    """Return the model of a converted directory, weights checked name by name and shape by shape, in eval mode.
+
+    Arrays are read lazily: nothing but the header is in memory before the first use.
+
+    Raises:
+        ConfigError: no config.json, or one this version cannot read.
+        CheckpointError: weights missing, surplus, misshapen or truncated.
+        AssetError: tokens.json missing or malformed.
+    """
+    directory = Path(path)
+    settings = read_config(directory)
+    family = settings.get("model_type")
+    if family not in FAMILIES:
+        raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
+    config = FAMILIES[family].from_dict(settings)
+    model: Model = importlib.import_module(f"mlx_model.{family}").Model(config)
+    if config.quantization is not None:
+        _quantize(model, config.quantization)
+    _fill(model, read_weights(directory), directory)
+    model.eval()
+    model.tokenizer = Tokenizer.from_file(
+        directory / "tokens.json", config.tokenizer, blank_id=config.blank_id, sos=config.sos, eos=config.eos
+    )
+    return model
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Return config.json of a converted directory.
+
+    Raises:
+        ConfigError: the directory or the file is missing, or is not JSON.
+    """
+    path = directory / "config.json"
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: no such directory; MODEL is what `mlx-funasr convert SRC MODEL` wrote")
+    if not path.is_file():
+        source = (directory / "config.yaml").is_file()
+        hint = "this is a FunASR directory: convert it first" if source else "it was not written by `mlx-funasr convert`"
+        raise ConfigError(f"{directory}: no config.json; {hint}")
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected key: value pairs, found {type(settings).__name__}")
+    return settings
+
+
+def read_weights(directory: Path) -> dict[str, mx.array]:
+    """Return all tensors of model.safetensors, or of the shards its index names (plain file names only).
+
+    Raises:
+        CheckpointError: a file is missing or is not safetensors.
+    """
+    index = directory / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        if any(Path(name).name != name for name in names):
+            raise CheckpointError(f"{index}: a shard's name points outside the directory")
+    weights: dict[str, mx.array] = {}
+    for name in names:
+        path = directory / name
+        if not path.is_file():
+            raise CheckpointError(f"{path}: missing; convert the source again")
+        try:
+            weights.update(mx.load(str(path)))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path}: not a whole safetensors file ({error}); convert the source again") from error
+    return weights
+
+
+def _quantize(model: Model, settings: dict[str, Any]) -> None:
+    """Turn the listed layers into their quantised form, so that packed weights fit."""
+    modules = set(settings["modules"])
+    nn.quantize(
+        model,
+        group_size=settings["group_size"],
+        bits=settings["bits"],
+        class_predicate=lambda name, module: name in modules,
+    )
+
+
+def _fill(model: Model, weights: dict[str, mx.array], directory: Path) -> None:
+    """Set every parameter exactly once; MLX's own strict check speaks of a bare ValueError."""
+    expected = dict(tree_flatten(model.parameters()))
+    for kind, names in (("missing", expected.keys() - weights.keys()), ("surplus", weights.keys() - expected.keys())):
+        if names:
+            raise CheckpointError(f"{directory}: {len(names)} tensors {kind}, the first {min(names)!r}; convert again")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(f"{directory}: {name} has shape {value.shape}, expected {expected[name].shape}")
+    model.load_weights(list(weights.items()))

@@ -1,0 +1,95 @@
+"""Paraformer: front end, SAN-M encoder, CIF predictor, parallel decoder, arg-max. One file per model family.
+
+Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam search, language model or timestamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mlx_model.blas import mx, nn
+from mlx_model.config import ParaformerConfig
+from mlx_model.decoder import ParaformerSANMDecoder
+from mlx_model.encoder import SANMEncoder
+from mlx_model.frontend import WavFrontend
+from mlx_model.layers import length_mask
+from mlx_model.predictor import PREDICTORS
+
+if TYPE_CHECKING:
+    from mlx_model.tokenizer import Tokenizer
+    from mlx_model.transcribe import Transcript
+
+
+class ParaformerOutput(NamedTuple):
+    """One forward pass. logits (B, U, V); token_num (B,); encoder_out (B, T, D); alphas, fires (B, T [+1 tail])."""
+
+    logits: Float[mx.array, "B U V"]
+    token_num: Int[mx.array, "B"]
+    encoder_out: Float[mx.array, "B T D"]
+    alphas: Float[mx.array, "B T1"]
+    fires: Bool[mx.array, "B T1"]
+
+
+class Model(nn.Module):
+    """A Paraformer. Attributes with parameters carry FunASR's names: frontend, encoder, predictor, decoder.
+
+    `tokenizer` is set by `mlx_model.load`.
+    """
+
+    tokenizer: Tokenizer
+
+    def __init__(self, config: ParaformerConfig):
+        super().__init__()
+        self.config = config
+        self.frontend = WavFrontend(config.frontend)
+        self.encoder = SANMEncoder(config.frontend.output_size, config.encoder)
+        self.predictor = PREDICTORS[config.predictor_class](config.predictor)
+        self.decoder = ParaformerSANMDecoder(config.vocab_size, config.encoder.output_size, config.decoder)
+
+    @property
+    def dtype(self) -> mx.Dtype:
+        """The network's precision; features stay float32 until they enter the encoder."""
+        return self.encoder.after_norm.weight.dtype
+
+    def __call__(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, "B"]) -> ParaformerOutput:
+        """Return logits and what led to them. An utterance's result does not depend on what it is batched with.
+
+        Args:
+            feats: features after LFR and CMVN, (B, T, m*M).
+            lengths: valid frames of each, (B,).
+        """
+        mask = None if bool((lengths == feats.shape[1]).all()) else length_mask(lengths, feats.shape[1])
+        encoder_out = self.encoder(feats.astype(self.dtype), mask)
+        embeds, token_num, alphas, fires = self.predictor(encoder_out, lengths, mask)
+        tokens = embeds.shape[1]
+        if tokens == 0:  # nothing but silence in the whole batch
+            logits = mx.zeros((feats.shape[0], 0, self.config.vocab_size), dtype=self.dtype)
+            return ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
+        tgt_mask = None if bool((token_num == tokens).all()) else length_mask(token_num, tokens)
+        logits = self.decoder(embeds, tgt_mask, encoder_out, mask)
+        return ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
+
+    def recognize(self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0) -> list[list[int]]:
+        """Return the token ids of each waveform (float32, [-1, 1], the model's rate), decoded as one batch.
+
+        sos, eos and blank are dropped, as FunASR does before it prints.
+        """
+        samples = [len(waveform) for waveform in waveforms]
+        padded = np.zeros((len(waveforms), max(samples)), dtype=np.float32)
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        feats, lengths = self.frontend(mx.array(padded), mx.array(samples), dither=dither, seed=seed)
+        output = self(feats, lengths)
+        ids, counts = np.array(output.logits.argmax(axis=-1)), np.array(output.token_num)
+        dropped = {self.config.blank_id, self.config.sos, self.config.eos}
+        return [[int(i) for i in row[:count] if int(i) not in dropped] for row, count in zip(ids, counts, strict=True)]
+
+    def transcribe(self, audio: object, **options: object) -> list[Transcript]:
+        """Return one Transcript per file or waveform, in input order; see `mlx_model.transcribe.transcribe`."""
+        from mlx_model.transcribe import transcribe
+
+        return transcribe(self, audio, **options)  # pyright: ignore[reportArgumentType]

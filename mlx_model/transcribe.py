@@ -1,0 +1,189 @@
+"""Many recordings to text: sorted by length, batched by duration, decoded ahead, answered in input order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlx_model.audio import duration_s, load_audio
+from mlx_model.errors import AudioError, UsageError
+
+if TYPE_CHECKING:
+    from mlx_model.paraformer import Model
+
+Audio = str | Path | np.ndarray
+MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """What came of one recording. `path` is None for a waveform; `error` is None, or one line (text is then empty)."""
+
+    path: str | None
+    text: str
+    token_ids: list[int]
+    duration_s: float
+    error: str | None = None
+
+
+def transcribe(
+    model: Model,
+    audio: Audio | Sequence[Audio],
+    *,
+    batch_size: int | None = None,
+    batch_seconds: float = 60.0,
+    dither: float = 0.0,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> list[Transcript]:
+    """Return one Transcript per recording, in input order; unusable ones carry their reason in `error`.
+
+    Args:
+        model: what `mlx_model.load` returned.
+        audio: a path, a mono waveform at the model's rate in [-1, 1], or a sequence of these.
+        batch_size: at most so many recordings at once (default: as `batch_seconds` allows).
+        batch_seconds: at most so much audio at once, padding included; bounds memory.
+        dither: see `frontend.fbank`.
+        seed: of the dither.
+        progress: called with the seconds of audio done since the last call.
+
+    Raises:
+        UsageError: a batch size or duration below 1.
+    """
+    if batch_seconds <= 0 or (batch_size is not None and batch_size < 1):
+        raise UsageError("batch size must be at least 1 and batch seconds above 0")
+    items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
+    rate = model.config.frontend.fs
+    lengths = [_length_s(item, rate) for item in items]
+    results: dict[int, Transcript] = {}
+    plan = batches(lengths, batch_size, batch_seconds)
+    with ThreadPoolExecutor(max_workers=2) as pool:  # decoding runs beside the network
+        for indices, loaded in _ahead(pool, plan, lambda index: _load(items[index], model)):
+            for index, transcript in zip(indices, _decode(model, items, indices, loaded, dither, seed), strict=True):
+                results[index] = transcript
+            if progress is not None:
+                progress(sum(lengths[index] for index in indices))
+    return [results[index] for index in range(len(items))]
+
+
+def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: float) -> list[list[int]]:
+    """Return indices grouped so that (longest x count) stays within `batch_seconds`, shortest first.
+
+    A recording longer than `batch_seconds` stands alone.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        group = groups[-1] if groups else None
+        fits = (
+            group is not None
+            and (len(group) + 1) * lengths[index] <= batch_seconds
+            and (batch_size is None or len(group) < batch_size)
+        )
+        if fits and group is not None:
+            group.append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _length_s(item: Audio, rate: int) -> float:
+    """Duration for sorting; an unreadable file gets 0 here and its reason when it is loaded."""
+    if isinstance(item, np.ndarray):
+        return item.size / rate
+    try:
+        return duration_s(item)
+    except AudioError:
+        return 0.0
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, plan: list[list[int]], load: Callable[[int], np.ndarray | AudioError]
+) -> Iterator[tuple[list[int], list[np.ndarray | AudioError]]]:
+    """Yield each batch with its audio while the next one is being decoded."""
+    pending = [pool.submit(load, index) for index in plan[0]] if plan else []
+    for number, indices in enumerate(plan):
+        current = pending
+        pending = [pool.submit(load, index) for index in plan[number + 1]] if number + 1 < len(plan) else []
+        yield indices, [future.result() for future in current]
+
+
+def _load(item: Audio, model: Model) -> np.ndarray | AudioError:
+    """The waveform, or the reason why there is none."""
+    rate = model.config.frontend.fs
+    try:
+        waveform = _checked_array(item) if isinstance(item, np.ndarray) else load_audio(item, rate)
+        if len(waveform) < model.frontend.min_samples:
+            raise AudioError(f"too short: {len(waveform)} samples, one frame needs {model.frontend.min_samples}")
+        if len(waveform) > MAX_DURATION_S * rate:
+            raise AudioError(
+                f"{item if not isinstance(item, np.ndarray) else 'waveform'}: {len(waveform) / rate:.0f} s is too long "
+                f"for one pass (at most {MAX_DURATION_S:.0f} s); cut it at pauses first"
+            )
+    except AudioError as error:
+        return error
+    return waveform
+
+
+def _checked_array(waveform: np.ndarray) -> np.ndarray:
+    if waveform.ndim != 1 or not np.issubdtype(waveform.dtype, np.floating):
+        raise AudioError(f"a waveform must be one-dimensional float in [-1, 1], not {waveform.dtype} {waveform.shape}")
+    if not np.isfinite(waveform).all():
+        raise AudioError("the waveform holds NaN or infinite samples")
+    return waveform.astype(np.float32)
+
+
+def _decode(
+    model: Model,
+    items: Sequence[Audio],
+    indices: list[int],
+    loaded: list[np.ndarray | AudioError],
+    dither: float,
+    seed: int,
+) -> Iterator[Transcript]:
+    waveforms = [entry for entry in loaded if isinstance(entry, np.ndarray)]
+    ids = iter(model.recognize(waveforms, dither=dither, seed=seed) if waveforms else [])
+    for index, entry in zip(indices, loaded, strict=True):
+        item = items[index]
+        path = None if isinstance(item, np.ndarray) else str(item)
+        if isinstance(entry, AudioError):
+            yield Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(entry))
+            continue
+        token_ids = next(ids)
+        duration = len(entry) / model.config.frontend.fs
+        yield Transcript(path=path, text=model.tokenizer.decode(token_ids), token_ids=token_ids, duration_s=duration)
+
+
+def to_document(results: Sequence[Transcript]) -> dict[str, Any]:
+    """Return the `--json` document: schema and results in input order."""
+    return {"schema": "transcribe/1", "results": [asdict(result) for result in results]}
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _as_tsv(results: Sequence[Transcript]) -> str:
+    rows = [f"{r.path}\t{r.duration_s:.3f}\t{_one_line(r.text)}\t{_one_line(r.error or '')}" for r in results]
+    return "\n".join(["path\tduration_s\ttext\terror", *rows])
+
+
+FORMATS: dict[str, Callable[[Sequence[Transcript]], str]] = {
+    "text": lambda results: "\n".join(result.text for result in results),
+    "json": lambda results: json.dumps(to_document(results), ensure_ascii=False, indent=1),
+    "tsv": _as_tsv,
+}
+NEED_TIMES = ("srt", "vtt")
+
+
+def check_format(name: str) -> None:
+    """Raise UsageError for an unknown format, or one that needs times this model cannot give."""
+    if name in NEED_TIMES:
+        raise UsageError(f"{name} needs timestamps, which this model does not give yet; use {', '.join(FORMATS)}")
+    if name not in FORMATS:
+        raise UsageError(f"unknown format {name!r}; use {', '.join([*FORMATS, *NEED_TIMES])}")

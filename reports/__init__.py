@@ -1,0 +1,1 @@
+"""Facts first, pictures second: versioned report documents (schema), their environment, their rendering."""

@@ -1,0 +1,257 @@
+"""What the project writes down: one frozen dataclass per kind of report, each with a schema version, to and from JSON.
+
+Stdlib only: every other folder may import this one, and this one imports none. Fields are those of the command line's
+`--json` contract; rendering (render.py) only shows what is stored here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorRow:
+    """The fate of one checkpoint tensor. `target` is None where it was dropped; `op` is the layout change's name."""
+
+    source: str
+    target: str | None
+    op: str
+    shape: list[int]
+    dtype: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionReport:
+    """What `inspect` found or `convert` did. `parameters` counts the checkpoint's elements, dropped tensors included."""
+
+    SCHEMA: ClassVar[str] = "conversion/1"
+    family: str
+    source: str
+    output: str | None
+    parameters: int
+    converted_parameters: int
+    tensors: list[TensorRow]
+    sha256: dict[str, str]
+    options: dict[str, Any]
+    config: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapRow:
+    """One tap over all utterances. Distances are from the float64 reference; `floor_rel_l2` is the float32 reference's.
+
+    `ratio` = rel_l2 / floor_rel_l2, judged against `tolerance_ratio` (a multiple of the floor). For discrete taps
+    (firing frames, token ids, text) `max_abs` counts the differing entries and the other numbers are None.
+    `worst` holds {utt_id, index, truth, reference, candidate} of the largest difference.
+    """
+
+    name: str
+    max_abs: float
+    rel_l2: float | None
+    floor_rel_l2: float | None
+    ratio: float | None
+    tolerance_ratio: float | None
+    status: str
+    reason: str = ""
+    worst: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtteranceRow:
+    """One utterance of a parity run: both texts, token counts, firing frames that differ and why."""
+
+    utt_id: str
+    path: str
+    duration_s: float
+    reference_text: str
+    candidate_text: str
+    reference_token_num: int
+    candidate_token_num: int
+    firing_mismatches: int
+    flipped_tokens: int
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReport:
+    """Reference against candidate. `cif` and `tokens` are the counters of the contract; taps stand in network order."""
+
+    SCHEMA: ClassVar[str] = "parity/1"
+    verdict: str
+    first_failure: str | None
+    reference: str
+    candidate: str
+    taps: list[TapRow]
+    cif: dict[str, int]
+    tokens: dict[str, int]
+    utterances: list[UtteranceRow]
+    structure: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CerUtterance:
+    """One scored utterance. `hypothesis` is None where it is missing (its reference counts as deletions)."""
+
+    utt_id: str
+    reference: str
+    hypothesis: str | None
+    substitutions: int
+    deletions: int
+    insertions: int
+    hits: int
+    speaker: str | None = None
+    duration_s: float | None = None
+    error: str | None = None
+    alignment: list[list[str | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CerReport:
+    """Character error rate of one hypothesis set. Rates are fractions (0.05 = 5 %); `ci95` is the bootstrap interval."""
+
+    SCHEMA: ClassVar[str] = "cer/1"
+    cer: float
+    substitutions: int
+    deletions: int
+    insertions: int
+    hits: int
+    reference_length: int
+    utterances: int
+    missing: int
+    failed: int
+    ci95: list[float]
+    ser: float
+    mean_utterance_cer: float
+    normalizer: str
+    normalizer_steps: list[str]
+    dataset: str
+    engine: str
+    model: str
+    rows: list[CerUtterance]
+    audio_s: float | None = None
+    wall_s: float | None = None
+    rtf: float | None = None
+    dataset_notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRow:
+    """One side of one case; `ratio` = its median over the peer's median in the same run (below 1 is faster)."""
+
+    case: str
+    side: str
+    median_s: float
+    ratio: float | None
+    spread_s: list[float] = field(default_factory=list)
+    peak_rss_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchReport:
+    """Timings of both sides, interleaved in one run on one machine."""
+
+    SCHEMA: ClassVar[str] = "bench/1"
+    rows: list[BenchRow]
+    command: str
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+REPORTS: dict[str, type] = {
+    cls.SCHEMA: cls for cls in (ConversionReport, ParityReport, CerReport, BenchReport)
+}
+
+
+def to_dict(report: Any) -> dict[str, Any]:
+    """Return the report as plain JSON types, `schema` first; NaN and infinities become strings JSON can carry."""
+    return {"schema": type(report).SCHEMA, **_plain(dataclasses.asdict(report))}
+
+
+def from_dict(document: dict[str, Any]) -> Any:
+    """Return the dataclass for a document written by `to_dict`.
+
+    Raises:
+        ValueError: the schema is missing or unknown, or a field is missing or surplus.
+    """
+    schema = document.get("schema")
+    if schema not in REPORTS:
+        raise ValueError(f"not a report of this version: schema is {schema!r}, expected one of {sorted(REPORTS)}")
+    body = {key: value for key, value in document.items() if key != "schema"}
+    return _build(REPORTS[schema], body, schema)
+
+
+def write(report: Any, path: Path) -> Path:
+    """Write the report as JSON under a temporary name, rename it when whole, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(to_dict(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def read(path: Path) -> Any:
+    """Return the report stored at `path` (ValueError where it is none of ours)."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} is not a report: it holds a {type(document).__name__}")
+    return from_dict(document)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _build(cls: type[R], body: dict[str, Any], where: str) -> R:
+    fields = {item.name: item for item in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+    surplus = sorted(set(body) - set(fields))
+    if surplus:
+        raise ValueError(f"{where}: unknown field {surplus[0]!r}")
+    hints = typing.get_type_hints(cls)
+    try:
+        return cls(**{key: _value(hints[key], item, f"{where}.{key}") for key, item in body.items()})
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(argument for argument in arguments if argument is not type(None))
+        return _value(hint, value, where)
+    if origin is list and value is not None:
+        return [_value(arguments[0], item, where) for item in value]
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _build(typing.cast(type, hint), value, where)
+    if hint is float and isinstance(value, str):
+        return float(value)
+    return value
