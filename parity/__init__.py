@@ -1,0 +1,1 @@
+"""Reference against candidate: layer by layer (layers), character by character (cer), on a bundled example (demo)."""
