@@ -42,9 +42,7 @@ def attend(
     return context.transpose(0, 2, 1, 3).reshape(B, U, H * Dh)  # (B, U, D)
 
 
-def forward_fsmn(
-    block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], mask: Mask
-) -> Float[mx.array, "B T D"]:
+def forward_fsmn(block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], mask: Mask) -> Float[mx.array, "B T D"]:
     """Return the memory: masked input, plus its depthwise convolution over time, masked again.
 
     Mirrors MultiHeadedAttentionSANM.forward_fsmn (which adds in place: its own conv output changes under a hook).
@@ -66,8 +64,8 @@ class MultiHeadedAttentionSANM(nn.Module):
     def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
         q, k, v = mx.split(self.linear_q_k_v(x), 3, axis=-1)  # each (B, T, D)
         memory = forward_fsmn(self.fsmn_block, v, mask)
-        heads = [split_heads(part, self.heads) for part in (q, k, v)]
-        return self.linear_out(attend(*heads, mask)) + memory
+        q, k, v = (split_heads(part, self.heads) for part in (q, k, v))  # each (B, H, T, D/H)
+        return self.linear_out(attend(q, k, v, mask)) + memory
 
 
 class MultiHeadedAttentionSANMDecoder(nn.Module):
@@ -95,5 +93,5 @@ class MultiHeadedAttentionCrossAtt(nn.Module):
         self, x: Float[mx.array, "B U D"], memory: Float[mx.array, "B T D"], memory_mask: Mask = None
     ) -> Float[mx.array, "B U D"]:
         k, v = mx.split(self.linear_k_v(memory), 2, axis=-1)  # each (B, T, D)
-        heads = [split_heads(part, self.heads) for part in (self.linear_q(x), k, v)]
-        return self.linear_out(attend(*heads, memory_mask))
+        q, k, v = (split_heads(part, self.heads) for part in (self.linear_q(x), k, v))  # each (B, H, ., D/H)
+        return self.linear_out(attend(q, k, v, memory_mask))

@@ -49,7 +49,11 @@ def mkl_libraries() -> list[str]:
 
 def openblas_libraries() -> list[str]:
     """Return system OpenBLAS libraries, threaded builds first (NumPy's bundled one has suffixed symbols: no use)."""
-    patterns = ("/usr/lib/*/openblas-pthread/libopenblas.so.0", "/usr/lib*/libopenblasp.so.0", "/usr/lib*/libopenblas.so.0")
+    patterns = (
+        "/usr/lib/*/openblas-pthread/libopenblas.so.0",
+        "/usr/lib*/libopenblasp.so.0",
+        "/usr/lib*/libopenblas.so.0",
+    )
     found = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
     named = ctypes.util.find_library("openblas")
     return found or ([named] if named else [])
@@ -84,7 +88,9 @@ def _prepare() -> BlasStatus:
     if override.lower() == "none":
         return BlasStatus(needed=False, library=None, reason="MLX_FUNASR_BLAS=none: MLX's bundled BLAS, as asked")
     if "mlx.core" in sys.modules:
-        return BlasStatus(needed=True, library=None, reason="mlx.core was imported before mlx_model: import mlx_model first")
+        return BlasStatus(
+            needed=True, library=None, reason="mlx.core was imported before mlx_model: import mlx_model first"
+        )
     failures = []
     for library in _choices(override):
         try:
@@ -93,8 +99,12 @@ def _prepare() -> BlasStatus:
         except (OSError, AttributeError) as error:
             failures.append(f"{library}: {error}")
             continue
-        return BlasStatus(needed=True, library=library, reason="override" if override else "best found for this processor")
-    return BlasStatus(needed=True, library=None, reason="; ".join(failures) or f"looked for {override or 'OpenBLAS, MKL'}")
+        return BlasStatus(
+            needed=True, library=library, reason="override" if override else "best found for this processor"
+        )
+    return BlasStatus(
+        needed=True, library=None, reason="; ".join(failures) or f"looked for {override or 'OpenBLAS, MKL'}"
+    )
 
 
 _status = _prepare()

@@ -68,8 +68,11 @@ class Section:
             elif key not in TRAINING_ONLY:
                 raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, [*fields, *cls.FIXED])}")
         missing = [
-            name for name, item in fields.items()
-            if name not in values and item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+            name
+            for name, item in fields.items()
+            if name not in values
+            and item.default is dataclasses.MISSING
+            and item.default_factory is dataclasses.MISSING
         ]
         if missing:
             raise ConfigError(f"{where}: missing key {missing[0]!r}")
@@ -100,9 +103,9 @@ def _coerce(where: str, key: str, value: Any, annotation: Any) -> Any:
         return value
     if not isinstance(value, kinds[name]) or (isinstance(value, bool) and name != "bool"):
         raise ConfigError(f"{where}: {key} = {value!r} must be of type {name}")
-    if name == "int" and key not in _MAY_BE_ZERO and value < 1:
+    if isinstance(value, int) and name == "int" and key not in _MAY_BE_ZERO and value < 1:
         raise ConfigError(f"{where}: {key} = {value} must be at least 1")
-    return float(value) if name == "float" else value
+    return float(value) if isinstance(value, int) and name == "float" else value
 
 
 _MAY_BE_ZERO = {"sanm_shfit", "l_order", "r_order", "sos", "eos", "blank_id", "ignore_id"}
@@ -110,7 +113,7 @@ _MAY_BE_ZERO = {"sanm_shfit", "l_order", "r_order", "sos", "eos", "blank_id", "i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WavFrontendConfig(Section):
-    """`frontend_conf` of WavFrontend. `dither` is FunASR's setting; transcription runs with 0 unless asked otherwise."""
+    """`frontend_conf` of WavFrontend. `dither` is FunASR's setting; transcription uses 0 unless asked otherwise."""
 
     WHERE: ClassVar[str] = "frontend_conf"
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"snip_edges": (True,)}
@@ -177,7 +180,7 @@ class ParaformerSANMDecoderConfig(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CifPredictorConfig(Section):
-    """`predictor_conf` of CifPredictor (V1) and CifPredictorV2. FunASR's V2 reads no threshold: it fires at integers."""
+    """`predictor_conf` of CifPredictor (V1) and CifPredictorV2. V2 reads no threshold: it fires at integers."""
 
     WHERE: ClassVar[str] = "predictor_conf"
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"threshold": (1, 1.0)}
@@ -260,7 +263,9 @@ class ParaformerConfig:
         """Raise ConfigError where the parts do not fit together."""
         width, predictor = self.encoder.output_size, self.predictor
         if self.predictor_class not in self.PREDICTORS:
-            raise ConfigError(f"predictor {self.predictor_class!r} is not supported (only {', '.join(self.PREDICTORS)})")
+            raise ConfigError(
+                f"predictor {self.predictor_class!r} is not supported (only {', '.join(self.PREDICTORS)})"
+            )
         if predictor.idim != width:
             raise ConfigError(f"predictor_conf: idim = {predictor.idim} but the encoder's output_size is {width}")
         if predictor.smooth_factor - predictor.noise_threshold > 1.0:
@@ -270,6 +275,8 @@ class ParaformerConfig:
             )
         for where, section in (("encoder_conf", self.encoder), ("decoder_conf", self.decoder)):
             if width % section.attention_heads:
-                raise ConfigError(f"{where}: width {width} is not divisible by attention_heads {section.attention_heads}")
+                raise ConfigError(
+                    f"{where}: width {width} is not divisible by attention_heads {section.attention_heads}"
+                )
         if self.frontend.output_size % 2:
             raise ConfigError(f"frontend_conf: feature width {self.frontend.output_size} must be even (sin/cos halves)")

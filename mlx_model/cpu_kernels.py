@@ -77,7 +77,7 @@ def mean(x: Float[mx.array, "*batch D"]) -> Float[mx.array, "*batch 1"]:
 
 
 def layer_norm(
-    x: Float[mx.array, "*batch D"], weight: Float[mx.array, "D"], bias: Float[mx.array, "D"], eps: float
+    x: Float[mx.array, "*batch D"], weight: Float[mx.array, " D"], bias: Float[mx.array, " D"], eps: float
 ) -> Float[mx.array, "*batch D"]:
     """Return LayerNorm over the last axis in float32 accuracy."""
     if x.dtype != mx.float32:

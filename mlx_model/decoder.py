@@ -67,7 +67,11 @@ class ParaformerSANMDecoder(nn.Module):
         return [*self.decoders, *self.get("decoders2", []), *self.decoders3]
 
     def __call__(
-        self, acoustic_embeds: Float[mx.array, "B U D"], tgt_mask: Mask, memory: Float[mx.array, "B T D"], memory_mask: Mask
+        self,
+        acoustic_embeds: Float[mx.array, "B U D"],
+        tgt_mask: Mask,
+        memory: Float[mx.array, "B T D"],
+        memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:
         x = acoustic_embeds
         for layer in self.layers:

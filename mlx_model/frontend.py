@@ -64,7 +64,7 @@ def mel_banks(n_mels: int, n_fft: int, fs: int) -> mx.array:
     return mx.array(np.maximum(0.0, np.minimum(up, down)).astype(np.float32))
 
 
-def frame_counts(samples: Int[mx.array, "B"], length: int, shift: int) -> Int[mx.array, "B"]:
+def frame_counts(samples: Int[mx.array, " B"], length: int, shift: int) -> Int[mx.array, " B"]:
     """Return how many whole frames fit (snip_edges): 0 below one frame, else 1 + (samples - length) // shift."""
     return mx.maximum(1 + (samples - length) // shift, 0)
 
@@ -102,8 +102,8 @@ def _log_mel(frames: mx.array, window: mx.array, banks: mx.array, n_fft: int) ->
 
 
 def lfr(
-    feats: Float[mx.array, "B F M"], lengths: Int[mx.array, "B"], m: int, n: int
-) -> tuple[Float[mx.array, "B T MM"], Int[mx.array, "B"]]:
+    feats: Float[mx.array, "B F M"], lengths: Int[mx.array, " B"], m: int, n: int
+) -> tuple[Float[mx.array, "B T MM"], Int[mx.array, " B"]]:
     """Return m stacked frames every n: (B, T, m*M) and the new lengths ceil(F / n).
 
     Frame 0 is repeated (m - 1) // 2 times on the left, each utterance's own last frame on its right.
@@ -139,8 +139,8 @@ class WavFrontend(nn.Module):
         return fbank(waveforms, self.config, dither=dither, seed=seed)
 
     def __call__(
-        self, waveforms: Float[mx.array, "B S"], samples: Int[mx.array, "B"], *, dither: float = 0.0, seed: int = 0
-    ) -> tuple[Float[mx.array, "B T MM"], Int[mx.array, "B"]]:
+        self, waveforms: Float[mx.array, "B S"], samples: Int[mx.array, " B"], *, dither: float = 0.0, seed: int = 0
+    ) -> tuple[Float[mx.array, "B T MM"], Int[mx.array, " B"]]:
         """Return features (B, T, m*M), zero in the padding, and their lengths (B,).
 
         Args:
@@ -151,7 +151,9 @@ class WavFrontend(nn.Module):
         """
         shift = round(self.config.fs * self.config.frame_shift / 1000)
         logmel = self.fbank(waveforms, dither=dither, seed=seed)
-        feats, lengths = lfr(logmel, frame_counts(samples, self.min_samples, shift), self.config.lfr_m, self.config.lfr_n)
+        feats, lengths = lfr(
+            logmel, frame_counts(samples, self.min_samples, shift), self.config.lfr_m, self.config.lfr_n
+        )
         feats = self.apply_cmvn(feats)
         return mx.where(length_mask(lengths, feats.shape[1])[:, :, None], feats, 0.0), lengths
 

@@ -27,7 +27,7 @@ class LayerNorm(nn.LayerNorm):
         return kernel(x, self.weight, self.bias, self.eps)
 
 
-def length_mask(lengths: Int[mx.array, "B"], size: int) -> Bool[mx.array, "B T"]:
+def length_mask(lengths: Int[mx.array, " B"], size: int) -> Bool[mx.array, "B T"]:
     """Return True where a position belongs to its utterance, False in the padding. Shapes: (B,) -> (B, size)."""
     return mx.arange(size)[None, :] < lengths[:, None]
 

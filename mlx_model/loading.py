@@ -58,7 +58,9 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise ConfigError(f"{directory}: no such directory; MODEL is what `mlx-funasr convert SRC MODEL` wrote")
     if not path.is_file():
         source = (directory / "config.yaml").is_file()
-        hint = "this is a FunASR directory: convert it first" if source else "it was not written by `mlx-funasr convert`"
+        hint = (
+            "this is a FunASR directory: convert it first" if source else "it was not written by `mlx-funasr convert`"
+        )
         raise ConfigError(f"{directory}: no config.json; {hint}")
     try:
         settings = json.loads(path.read_text("utf-8"))
@@ -89,7 +91,9 @@ def read_weights(directory: Path) -> dict[str, mx.array]:
         try:
             weights.update(mx.load(str(path)))  # pyright: ignore[reportArgumentType, reportCallIssue]
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a whole safetensors file ({error}); convert the source again") from error
+            raise CheckpointError(
+                f"{path}: not a whole safetensors file ({error}); convert the source again"
+            ) from error
     return weights
 
 

@@ -28,7 +28,7 @@ class ParaformerOutput(NamedTuple):
     """One forward pass. logits (B, U, V); token_num (B,); encoder_out (B, T, D); alphas, fires (B, T [+1 tail])."""
 
     logits: Float[mx.array, "B U V"]
-    token_num: Int[mx.array, "B"]
+    token_num: Int[mx.array, " B"]
     encoder_out: Float[mx.array, "B T D"]
     alphas: Float[mx.array, "B T1"]
     fires: Bool[mx.array, "B T1"]
@@ -55,7 +55,7 @@ class Model(nn.Module):
         """The network's precision; features stay float32 until they enter the encoder."""
         return self.encoder.after_norm.weight.dtype
 
-    def __call__(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, "B"]) -> ParaformerOutput:
+    def __call__(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> ParaformerOutput:
         """Return logits and what led to them. An utterance's result does not depend on what it is batched with.
 
         Args:
@@ -84,9 +84,15 @@ class Model(nn.Module):
             row[: len(waveform)] = waveform
         feats, lengths = self.frontend(mx.array(padded), mx.array(samples), dither=dither, seed=seed)
         output = self(feats, lengths)
+        return self.token_ids(output)
+
+    def token_ids(self, output: ParaformerOutput) -> list[list[int]]:
+        """Return the best token of every position, per utterance, without blank, sos and eos."""
+        if output.logits.shape[1] == 0:  # MLX has no arg-max of nothing
+            return [[] for _ in range(output.logits.shape[0])]
         ids, counts = np.array(output.logits.argmax(axis=-1)), np.array(output.token_num)
-        dropped = {self.config.blank_id, self.config.sos, self.config.eos}
-        return [[int(i) for i in row[:count] if int(i) not in dropped] for row, count in zip(ids, counts, strict=True)]
+        dropped = (self.config.blank_id, self.config.sos, self.config.eos)
+        return [[int(i) for i in row[:count] if i not in dropped] for row, count in zip(ids, counts, strict=True)]
 
     def transcribe(self, audio: object, **options: object) -> list[Transcript]:
         """Return one Transcript per file or waveform, in input order; see `mlx_model.transcribe.transcribe`."""

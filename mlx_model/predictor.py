@@ -28,7 +28,7 @@ class CifOutput(NamedTuple):
     """
 
     acoustic_embeds: Float[mx.array, "B U D"]
-    token_num: Int[mx.array, "B"]
+    token_num: Int[mx.array, " B"]
     alphas: Float[mx.array, "B T"]
     fires: Bool[mx.array, "B T"]
 
@@ -38,9 +38,7 @@ def running_sum(alphas: Float[mx.array, "B T"]) -> Float[mx.array, "B T"]:
     return mx.cumsum(alphas.astype(mx.float64, stream=mx.cpu), axis=1, stream=mx.cpu)
 
 
-def cif_weights(
-    whole: Int[mx.array, "B T"], part: Float[mx.array, "B T"], tokens: int
-) -> Float[mx.array, "B U T"]:
+def cif_weights(whole: Int[mx.array, "B T"], part: Float[mx.array, "B T"], tokens: int) -> Float[mx.array, "B U T"]:
     """Return each frame's share in each token, (B, tokens, T), from the running sum split as whole + part.
 
     The split happens in float64, so that float32 is enough here: `whole - u` is exact, and only where it is 0 does
@@ -77,16 +75,12 @@ class CifPredictorBase(nn.Module):
         alphas = nn.relu(mx.sigmoid(logits) * self.smooth_factor - self.noise_threshold)
         return alphas if mask is None else mx.where(mask, alphas, 0.0)
 
-    def append_tail(
-        self, alphas: Float[mx.array, "B T"], lengths: Int[mx.array, "B"]
-    ) -> Float[mx.array, "B T1"]:
+    def append_tail(self, alphas: Float[mx.array, "B T"], lengths: Int[mx.array, " B"]) -> Float[mx.array, "B T1"]:
         """Return alphas with `tail_threshold` standing one frame after each utterance's end (tail_process_fn)."""
         alphas = mx.pad(alphas, [(0, 0), (0, 1)])
         return mx.where(mx.arange(alphas.shape[1])[None, :] == lengths[:, None], self.tail_threshold, alphas)
 
-    def __call__(
-        self, hidden: Float[mx.array, "B T D"], lengths: Int[mx.array, "B"], mask: Mask = None
-    ) -> CifOutput:
+    def __call__(self, hidden: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"], mask: Mask = None) -> CifOutput:
         hidden = masked(hidden, mask)
         alphas = self.predict_alphas(hidden, mask)
         if self.tail_threshold > 0.0:
@@ -107,7 +101,7 @@ class CifPredictorBase(nn.Module):
         fired = mx.floor(seen, stream=mx.cpu).astype(mx.int32, stream=mx.cpu)  # tokens complete after each frame
         total = seen[:, -1].astype(mx.float32, stream=mx.cpu)
         token_num = (mx.floor(total) if self.tail_threshold > 0.0 else mx.round(total)).astype(mx.int32)
-        tokens = int(token_num.max().item())
+        tokens = max(token_num.tolist())  # pyright: ignore[reportArgumentType]
         weights = cif_weights(exact.astype(mx.int32, stream=mx.cpu), part, tokens)
         complete = mx.arange(tokens)[None, :, None] < fired[:, -1][:, None, None]
         embeds = mx.where(complete, weights, 0.0).astype(hidden.dtype) @ hidden  # (B, U, D)

@@ -17,7 +17,9 @@ SHARED = ROOT.parent / "shared"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine cannot run."""
-    no_shared = pytest.mark.skip(reason=f"{SHARED} is absent: real recordings and checkpoints are not part of the repository")
+    no_shared = pytest.mark.skip(
+        reason=f"{SHARED} is absent: real recordings and checkpoints are not part of the repository"
+    )
     no_reference = pytest.mark.skip(reason="torch and funasr are not installed (pip install 'mlx-funasr[reference]')")
     reference = all(importlib.util.find_spec(name) for name in ("torch", "funasr", "kaldi_native_fbank"))
     for item in items:
@@ -45,20 +47,49 @@ def speech_like(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
 
 BASE = {
     "model": "Paraformer",
-    "model_conf": {"ctc_weight": 0.0, "lsm_weight": 0.1, "length_normalized_loss": True, "predictor_weight": 1.0,
-                   "predictor_bias": 1, "sampling_ratio": 0.75},
+    "model_conf": {
+        "ctc_weight": 0.0,
+        "lsm_weight": 0.1,
+        "length_normalized_loss": True,
+        "predictor_weight": 1.0,
+        "predictor_bias": 1,
+        "sampling_ratio": 0.75,
+    },
     "encoder": "SANMEncoder",
-    "encoder_conf": {"output_size": 48, "attention_heads": 4, "linear_units": 96, "num_blocks": 3, "input_layer": "pe",
-                     "pos_enc_class": "SinusoidalPositionEncoder", "normalize_before": True, "kernel_size": 11,
-                     "sanm_shfit": 0, "selfattention_layer_type": "sanm"},
+    "encoder_conf": {
+        "output_size": 48,
+        "attention_heads": 4,
+        "linear_units": 96,
+        "num_blocks": 3,
+        "input_layer": "pe",
+        "pos_enc_class": "SinusoidalPositionEncoder",
+        "normalize_before": True,
+        "kernel_size": 11,
+        "sanm_shfit": 0,
+        "selfattention_layer_type": "sanm",
+    },
     "decoder": "ParaformerSANMDecoder",
-    "decoder_conf": {"attention_heads": 4, "linear_units": 96, "num_blocks": 2, "att_layer_num": 2, "kernel_size": 11,
-                     "sanm_shfit": 0},
+    "decoder_conf": {
+        "attention_heads": 4,
+        "linear_units": 96,
+        "num_blocks": 2,
+        "att_layer_num": 2,
+        "kernel_size": 11,
+        "sanm_shfit": 0,
+    },
     "predictor": "CifPredictorV2",
     "predictor_conf": {"idim": 48, "threshold": 1.0, "l_order": 1, "r_order": 1, "tail_threshold": 0.45},
     "frontend": "WavFrontend",
-    "frontend_conf": {"fs": 16000, "window": "hamming", "n_mels": 80, "frame_length": 25, "frame_shift": 10, "lfr_m": 7,
-                      "lfr_n": 6, "dither": 0.0},
+    "frontend_conf": {
+        "fs": 16000,
+        "window": "hamming",
+        "n_mels": 80,
+        "frame_length": 25,
+        "frame_shift": 10,
+        "lfr_m": 7,
+        "lfr_n": 6,
+        "dither": 0.0,
+    },
     "tokenizer": "CharTokenizer",
     "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
 }
@@ -70,8 +101,10 @@ ARCHITECTURES: dict[str, dict] = {
     "no_tail": {"predictor_conf": {"tail_threshold": 0.0}},
     "shifted": {"encoder_conf": {"sanm_shfit": 2, "kernel_size": 5}, "decoder_conf": {"sanm_shfit": 5}},
     "extra_decoders": {"decoder_conf": {"num_blocks": 4, "att_layer_num": 2, "kernel_size": 21, "attention_heads": 2}},
-    "smooth": {"predictor_conf": {"smooth_factor": 0.8, "noise_threshold": 0.05, "l_order": 3, "r_order": 1},
-               "frontend_conf": {"lfr_m": 5, "lfr_n": 3, "n_mels": 40, "window": "povey"}},
+    "smooth": {
+        "predictor_conf": {"smooth_factor": 0.8, "noise_threshold": 0.05, "l_order": 3, "r_order": 1},
+        "frontend_conf": {"lfr_m": 5, "lfr_n": 3, "n_mels": 40, "window": "povey"},
+    },
 }
 
 
@@ -90,7 +123,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     request = {"folder": str(folder), "configs": {name: configuration(name) for name in ARCHITECTURES}}
     (folder / "request.json").write_text(json.dumps(request), "utf-8")
     script = Path(__file__).parent / "make_checkpoints.py"
-    subprocess.run([sys.executable, str(script), str(folder / "request.json")], check=True, capture_output=True, cwd=ROOT)
+    subprocess.run(
+        [sys.executable, str(script), str(folder / "request.json")], check=True, capture_output=True, cwd=ROOT
+    )
     return {name: folder / name for name in ARCHITECTURES}
 
 

@@ -35,8 +35,16 @@ def build(config: dict, directory: Path, seed: int) -> None:
     torch.save(model.state_dict(), directory / "model.pt")
     rng = np.random.default_rng(seed)
     shift, scale = -10 + rng.standard_normal(width), 0.2 + 0.02 * rng.random(width)
-    lines = ["<Nnet>", f"<Splice> {width} {width}", "[ 0 ]", f"<AddShift> {width} {width}", _vector(shift),
-             f"<Rescale> {width} {width}", _vector(scale), "</Nnet>"]
+    lines = [
+        "<Nnet>",
+        f"<Splice> {width} {width}",
+        "[ 0 ]",
+        f"<AddShift> {width} {width}",
+        _vector(shift),
+        f"<Rescale> {width} {width}",
+        _vector(scale),
+        "</Nnet>",
+    ]
     (directory / "am.mvn").write_text("\n".join(lines) + "\n", "utf-8")
     (directory / "tokens.json").write_text(json.dumps(tokens, ensure_ascii=False), "utf-8")
     (directory / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), "utf-8")

@@ -17,7 +17,12 @@ def python(code: str, **environment: str) -> str:
     """Run code in a fresh interpreter and return what it prints."""
     variables = {key: value for key, value in os.environ.items() if key != "MLX_FUNASR_BLAS"}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env={**variables, **environment}, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**variables, **environment},
+        check=True,
     )
     return done.stdout.strip()
 

@@ -19,7 +19,7 @@ from mlx_model.frontend import WavFrontend, fbank, frame_counts, lfr, mel_banks,
 from tests.conftest import ROOT, speech_like
 
 CONFIG = WavFrontendConfig(lfr_m=7, lfr_n=6)
-# FunASR's own two fbank back ends (torchaudio, kaldi-native-fbank) differ by 1.6e-3 on speech; the project's bar is 1e-3.
+# FunASR's own two fbank back ends (torchaudio, kaldi-native-fbank) differ by 1.6e-3 on speech; our bar is 1e-3.
 FBANK_BAR = 1e-3
 
 
@@ -108,8 +108,15 @@ for job in json.load(open(sys.argv[1])):
 def test_features_equal_funasr(tmp_path: Path):
     """Oracle: FunASR's WavFrontend over kaldi-native-fbank, for several settings and lengths."""
     confs = [
-        {}, {"lfr_m": 7, "lfr_n": 6}, {"lfr_m": 5, "lfr_n": 1}, {"window": "povey", "n_mels": 40}, {"window": "hanning"},
-        {"fs": 8000, "n_mels": 40}, {"upsacle_samples": False}, {"frame_length": 32, "frame_shift": 16}, {"window": "rectangular"},
+        {},
+        {"lfr_m": 7, "lfr_n": 6},
+        {"lfr_m": 5, "lfr_n": 1},
+        {"window": "povey", "n_mels": 40},
+        {"window": "hanning"},
+        {"fs": 8000, "n_mels": 40},
+        {"upsacle_samples": False},
+        {"frame_length": 32, "frame_shift": 16},
+        {"window": "rectangular"},
     ]
     jobs = []
     for number, conf in enumerate(confs):
@@ -117,7 +124,9 @@ def test_features_equal_funasr(tmp_path: Path):
         np.save(tmp_path / f"{number}.npy", wave)
         jobs.append({"conf": conf, "wave": str(tmp_path / f"{number}.npy"), "out": str(tmp_path / f"{number}.out.npy")})
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
-    subprocess.run([sys.executable, "-c", ORACLE, str(tmp_path / "jobs.json")], check=True, capture_output=True, cwd=ROOT)
+    subprocess.run(
+        [sys.executable, "-c", ORACLE, str(tmp_path / "jobs.json")], check=True, capture_output=True, cwd=ROOT
+    )
     for job in jobs:
         wave, expected = np.load(job["wave"]), np.load(job["out"])
         frontend = WavFrontend(WavFrontendConfig.from_dict({**job["conf"], "cmvn": False}))

@@ -89,10 +89,14 @@ def test_padding_does_not_leak_into_the_convolution_or_the_tail(cls):
     assert count > 2
     assert int(batch.token_num[0]) == count
     np.testing.assert_allclose(np.array(batch.alphas[0, :32]), np.array(single.alphas[0]), atol=1e-6)
-    np.testing.assert_allclose(np.array(batch.acoustic_embeds[0, :count]), np.array(single.acoustic_embeds[0]), atol=1e-5)
+    np.testing.assert_allclose(
+        np.array(batch.acoustic_embeds[0, :count]), np.array(single.acoustic_embeds[0]), atol=1e-5
+    )
 
 
-@pytest.mark.parametrize(("total", "tail", "expected"), [(2.54, 0.45, 2), (2.56, 0.45, 3), (2.49, 0.0, 2), (2.51, 0.0, 3), (2.5, 0.0, 2)])
+@pytest.mark.parametrize(
+    ("total", "tail", "expected"), [(2.54, 0.45, 2), (2.56, 0.45, 3), (2.49, 0.0, 2), (2.51, 0.0, 3), (2.5, 0.0, 2)]
+)
 def test_token_count_rule(total: float, tail: float, expected: int):
     """By hand: with a tail, floor(sum + 0.45); without one, the sum rounded half to even, as torch.round does."""
     model = predictor(tail_threshold=tail)

@@ -1,0 +1,183 @@
+"""Batching, order, and bad input of `transcribe`. Oracle: one recording at a time, and by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mlx_model
+from mlx_model.blas import mx
+from mlx_model.config import ParaformerConfig
+from mlx_model.errors import CheckpointError, ConfigError, UsageError
+from mlx_model.paraformer import Model
+from mlx_model.transcribe import FORMATS, batches, check_format, to_document
+from tests.conftest import speech_like
+
+CONFIG = ParaformerConfig.from_dict(
+    {
+        "vocab_size": 9,
+        "predictor_class": "CifPredictorV2",
+        "tokenizer": {},
+        "frontend": {"lfr_m": 7, "lfr_n": 6, "cmvn": False},
+        "encoder": {"output_size": 16, "linear_units": 32, "num_blocks": 2, "kernel_size": 5},
+        "decoder": {"linear_units": 32, "num_blocks": 1, "att_layer_num": 1, "kernel_size": 5},
+        "predictor": {"idim": 16, "l_order": 1, "r_order": 1, "tail_threshold": 0.45},
+    }
+)
+TOKENS = ["<blank>", "<s>", "</s>", "一", "二", "三", "四", "五", "<unk>"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory with random weights, written by hand so that this file needs neither torch nor convert."""
+    folder = tmp_path_factory.mktemp("model")
+    mx.random.seed(3)
+    model = Model(CONFIG)
+    weights = {
+        name: mx.random.normal(value.shape) * 0.3 if value.ndim > 1 else value for name, value in mlx_model_flat(model)
+    }
+    mx.save_safetensors(str(folder / "model.safetensors"), weights)
+    (folder / "config.json").write_text(json.dumps(CONFIG.to_dict()), "utf-8")
+    (folder / "tokens.json").write_text(json.dumps(TOKENS, ensure_ascii=False), "utf-8")
+    return folder
+
+
+def mlx_model_flat(model: Model) -> list[tuple[str, mx.array]]:
+    from mlx_model.blas import tree_flatten
+
+    return list(tree_flatten(model.parameters()))
+
+
+@pytest.fixture
+def model(directory: Path) -> Model:
+    return mlx_model.load(directory)
+
+
+@given(st.lists(st.floats(0.1, 70.0), max_size=40), st.one_of(st.none(), st.integers(1, 5)), st.floats(1.0, 60.0))
+def test_batches_hold_everything_once_and_stay_within_bounds(lengths: list[float], size: int | None, seconds: float):
+    plan = batches(lengths, size, seconds)
+    assert sorted(index for group in plan for index in group) == list(range(len(lengths)))
+    for group in plan:
+        padded = len(group) * max(lengths[index] for index in group)
+        assert len(group) == 1 or padded <= seconds
+        assert size is None or len(group) <= size
+
+
+def test_input_order_is_kept_and_batching_is_invisible(model: Model):
+    waveforms = [speech_like(seconds, seed) for seed, seconds in enumerate((2.0, 0.5, 3.3, 1.1))]
+    alone = [model.transcribe(waveform)[0] for waveform in waveforms]
+    assert len({result.text for result in alone}) > 1
+    for options in ({}, {"batch_size": 1}, {"batch_size": 3}, {"batch_seconds": 4.0}):
+        assert model.transcribe(waveforms, **options) == alone
+
+
+def test_one_bad_file_does_not_stop_the_others(model: Model, tmp_path: Path):
+    good, short, junk = tmp_path / "good.wav", tmp_path / "short.wav", tmp_path / "junk.wav"
+    soundfile.write(good, speech_like(1.0), 16000)
+    soundfile.write(short, np.zeros(399, np.float32), 16000)
+    junk.write_bytes(b"this is not audio at all" * 10)
+    seen: list[float] = []
+    results = model.transcribe([junk, good, tmp_path / "absent.wav", short], progress=seen.append)
+    assert [result.path for result in results] == [str(junk), str(good), str(tmp_path / "absent.wav"), str(short)]
+    assert [result.error is None for result in results] == [False, True, False, False]
+    assert "\n" not in "".join(result.error or "" for result in results)
+    assert results[1].text == model.transcribe(good)[0].text != ""
+    assert results[1].duration_s == 1.0
+    assert len(seen) >= 1
+
+
+@pytest.mark.parametrize(
+    "waveform", [np.zeros((2, 16000), np.float32), np.zeros(16000, np.int16), np.full(16000, np.nan, np.float32)]
+)
+def test_unusable_waveforms_are_refused(model: Model, waveform: np.ndarray):
+    assert model.transcribe(waveform)[0].error is not None
+
+
+def test_a_recording_too_long_for_one_pass_is_refused(model: Model):
+    error = model.transcribe(np.zeros(16000 * 901, np.float32))[0].error
+    assert error is not None
+    assert "too long" in error
+
+
+def test_formats(model: Model, tmp_path: Path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, speech_like(1.0), 16000)
+    results = model.transcribe([path, tmp_path / "absent.wav"])
+    document = json.loads(FORMATS["json"](results))
+    assert document == to_document(results)
+    assert set(document["results"][0]) == {"path", "text", "token_ids", "duration_s", "error"}
+    assert FORMATS["text"](results) == f"{results[0].text}\n"
+    lines = FORMATS["tsv"](results).split("\n")
+    assert lines[0] == "path\tduration_s\ttext\terror"
+    assert lines[1].split("\t")[:3] == [str(path), "1.000", results[0].text]
+    for name in ("srt", "vtt"):
+        with pytest.raises(UsageError, match="timestamps"):
+            check_format(name)
+    with pytest.raises(UsageError, match="docx"):
+        check_format("docx")
+
+
+def test_bad_batch_sizes(model: Model):
+    with pytest.raises(UsageError):
+        model.transcribe(np.zeros(16000, np.float32), batch_size=0)
+    with pytest.raises(UsageError):
+        model.transcribe(np.zeros(16000, np.float32), batch_seconds=0.0)
+
+
+def test_loading_a_second_time_still_works(directory: Path):
+    """`mlx_model.load` must stay a function after its module was imported (a file called load.py would shadow it)."""
+    assert mlx_model.load(directory) is not mlx_model.load(directory)
+
+
+def _without(directory: Path, tmp_path: Path, **changes: bytes | None) -> Path:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    for name, content in changes.items():
+        path = copy / name.replace("__", ".")
+        path.unlink() if content is None else path.write_bytes(content)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"config__json": None}, ConfigError, "no config.json"),
+        ({"config__json": b"{"}, ConfigError, "not JSON"),
+        ({"config__json": b'{"model_type": "whisper"}'}, ConfigError, "whisper"),
+        ({"config__json": b'{"model_type": "paraformer", "vocabsize": 3}'}, ConfigError, "vocab_size"),
+        ({"model__safetensors": None}, CheckpointError, "missing"),
+        ({"model__safetensors": b"\x00" * 50}, CheckpointError, "safetensors"),
+    ],
+)
+def test_broken_directories(directory: Path, tmp_path: Path, changes: dict, error: type, words: str):
+    with pytest.raises(error, match=words):
+        mlx_model.load(_without(directory, tmp_path, **changes))
+
+
+def test_wrong_weights_are_named(directory: Path, tmp_path: Path):
+    copy = _without(directory, tmp_path)
+    weights = dict(mx.load(str(copy / "model.safetensors")))
+    weights["encoder.after_norm.weight"] = mx.zeros((5,))
+    mx.save_safetensors(str(copy / "model.safetensors"), weights)
+    with pytest.raises(CheckpointError, match=r"after_norm.weight has shape \(5,\)"):
+        mlx_model.load(copy)
+    del weights["encoder.after_norm.weight"]
+    mx.save_safetensors(str(copy / "model.safetensors"), weights)
+    with pytest.raises(CheckpointError, match=r"missing.*after_norm.weight"):
+        mlx_model.load(copy)
+
+
+def test_no_such_directory(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no such directory"):
+        mlx_model.load(tmp_path / "nothing")
+    (tmp_path / "config.yaml").write_text("model: Paraformer")
+    with pytest.raises(ConfigError, match="convert it first"):
+        mlx_model.load(tmp_path)
