@@ -7,12 +7,12 @@ from pathlib import Path
 
 os.environ.setdefault("MLX_ENABLE_TF32", "0")  # before MLX starts: float32 matmul is reduced precision on some GPUs
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from mlx_model.blas import mx  # noqa: E402
-from mlx_model.loading import load  # noqa: E402
-from parity.layers.tap import record  # noqa: E402
-from parity.layers.tapset import TapSet  # noqa: E402
+from mlx_model.blas import mx
+from mlx_model.loading import load
+from parity.layers.tap import record
+from parity.layers.tapset import TapSet
 
 
 class Candidate:
@@ -40,10 +40,7 @@ class Candidate:
         with record(self.model, self._patterns) as seen:
             output = self.model(mx.array(feats), mx.array([feats.shape[1]]))
             mx.eval(output)
-        ids = np.array(output.logits.argmax(axis=-1))[0]
-        config = self.model.config
-        kept = ids[~np.isin(ids, [config.blank_id, config.sos, config.eos])]
-        return {**self.tapset.collect(seen), "token_ids": kept.astype(np.int32)}
+        return {**self.tapset.collect(seen), "token_ids": np.array(self.model.token_ids(output)[0], dtype=np.int32)}
 
     def recognize(self, waveform: np.ndarray) -> tuple[list[int], str]:
         """Return (token ids, text) of one waveform, on the candidate's own features."""

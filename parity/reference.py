@@ -31,9 +31,14 @@ Progress = Callable[[float], None]
 
 
 def record(
-    src: str | Path, audio: Sequence[tuple[str, Path]], trace: Path, *, family: str = "paraformer", progress: Progress | None = None
+    src: str | Path,
+    audio: Sequence[tuple[str, Path]],
+    trace: Path,
+    *,
+    family: str = "paraformer",
+    progress: Progress | None = None,
 ) -> Trace:
-    """Run FunASR over the audio in float32 and float64 and return the trace written to `trace`.
+    """Run FunASR over the audio in float32 and float64 and return the trace written to `trace`, waveforms included.
 
     Args:
         src: FunASR model directory, model.pt beside its config, or hub id.
@@ -46,7 +51,16 @@ def record(
         DependencyError: torch or funasr is not installed.
         CheckpointError: the loaded model is not the checkpoint.
     """
-    _ask({"task": "record", "src": str(src), "audio": [[u, str(p)] for u, p in audio], "out": str(trace), "family": family}, progress)
+    _ask(
+        {
+            "task": "record",
+            "src": str(src),
+            "audio": [[u, str(p)] for u, p in audio],
+            "out": str(trace),
+            "family": family,
+        },
+        progress,
+    )
     return Trace.open(trace)
 
 
@@ -71,17 +85,24 @@ def _ask(request: dict[str, Any], progress: Progress | None) -> None:
         failure, log = Path(folder) / "failure.json", Path(folder) / "log"
         path = Path(folder) / "request.json"
         path.write_text(json.dumps({**request, "failure": str(failure)}), "utf-8")
-        with log.open("wb") as stderr, subprocess.Popen(
-            [python, "-m", "parity.reference", str(path)], stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
-        ) as child:
+        with (
+            log.open("wb") as stderr,
+            subprocess.Popen(
+                [python, "-m", "parity.reference", str(path)],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env=environment,
+            ) as child,
+        ):
             for line in child.stdout or ():
                 if line.startswith(PROGRESS) and progress is not None:
                     progress(float(line.removeprefix(PROGRESS)))
         if failure.is_file():
             report = json.loads(failure.read_text("utf-8"))
-            raise {"DependencyError": DependencyError, "CheckpointError": CheckpointError}.get(report["kind"], MlxFunasrError)(
-                report["message"]
-            )
+            raise {"DependencyError": DependencyError, "CheckpointError": CheckpointError}.get(
+                report["kind"], MlxFunasrError
+            )(report["message"])
         if child.returncode:
             last = (log.read_text("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
             raise MlxFunasrError(f"FunASR failed on {request['src']}: {last}")
@@ -142,7 +163,9 @@ def _infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any
     options = {key: value for key, value in auto.kwargs.items() if key not in ("tokenizer", "frontend")}
     options["data_type"] = "fbank"
     with torch.inference_mode():
-        results = auto.model.inference(feats, lengths[:, None], key=["utt"], tokenizer=tokenizer, frontend=None, **options)
+        results = auto.model.inference(
+            feats, lengths[:, None], key=["utt"], tokenizer=tokenizer, frontend=None, **options
+        )
     return results[0][0] if results and results[0] else {"text": "", "token_int": []}  # no token at all: []
 
 
@@ -177,7 +200,7 @@ def _fbank_tap() -> Iterator[list[Any]]:
 
 
 def _features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
-    """Return ({fbank, feats}, feats tensor, lengths, duration in seconds) of one file."""
+    """Return ({waveform, fbank, feats}, feats tensor, lengths, duration in seconds) of one file."""
     import torch
 
     from mlx_model.audio import load_audio
@@ -186,7 +209,8 @@ def _features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
     waveform = torch.from_numpy(load_audio(path, frontend.fs))
     with _fbank_tap() as seen:
         feats, lengths = frontend(waveform[None], torch.tensor([len(waveform)]))
-    return {"fbank": seen[0].numpy()[None], "feats": feats.numpy().copy()}, feats, lengths, len(waveform) / frontend.fs
+    taps = {"waveform": waveform.numpy(), "fbank": seen[0].numpy()[None], "feats": feats.numpy().copy()}
+    return taps, feats, lengths, len(waveform) / frontend.fs
 
 
 def _record(request: dict[str, Any]) -> None:
@@ -203,12 +227,19 @@ def _record(request: dict[str, Any]) -> None:
         arrays = {f"float32/{name}": array for name, array in {**taps, **single}.items()}
         arrays |= {f"float64/{name}": array for name, array in truth.items()}
         row = TracedUtterance(
-            utt_id=utt_id, path=path, duration_s=duration, text=text, token_ids=ids, file=f"{number:05d}.safetensors",
+            utt_id=utt_id,
+            path=path,
+            duration_s=duration,
+            text=text,
+            token_ids=ids,
+            file=f"{number:05d}.safetensors",
             keys=list(arrays),
         )
         trace.add(row, arrays)
         print(f"{PROGRESS}1", flush=True)
-    trace.finish({"source": request["src"], "family": request["family"], "precisions": ["float32", "float64"], **_versions()})
+    trace.finish(
+        {"source": request["src"], "family": request["family"], "precisions": ["float32", "float64"], **_versions()}
+    )
 
 
 def _versions() -> dict[str, Any]:
@@ -230,7 +261,7 @@ def _transcribe(request: dict[str, Any]) -> None:
             row["text"] = results[0].get("text", "") if results else ""
             with contextlib.suppress(soundfile.LibsndfileError):
                 row["duration_s"] = soundfile.info(path).duration
-        except Exception as error:  # noqa: BLE001  FunASR raises whatever it likes on bad audio; the run goes on
+        except Exception as error:
             row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
         rows.append(row)
         print(f"{PROGRESS}1", flush=True)

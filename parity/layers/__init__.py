@@ -1,0 +1,1 @@
+"""Activations and firings: taps, traces, comparison; `run` is the entry point of `parity run`."""

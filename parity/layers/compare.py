@@ -29,17 +29,31 @@ class TapTotals:
     rel_l2: float | None = None
     floor: float | None = None
     ratio: float | None = None
+    distances: list[tuple[float, float]] = field(default_factory=list)
     worst: dict[str, Any] | None = None
     failures: list[str] = field(default_factory=list)
 
-    def add_distance(self, utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray, least: float) -> None:
-        """Judge a continuous tap: distances from the float64 truth, as multiples of the reference's own."""
+    def add_distance(
+        self, utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray, least: float
+    ) -> None:
+        """Note a continuous tap's distances from the float64 truth: the candidate's, and the float32 reference's."""
         if not self._comparable(utt_id, truth, value):
             return
-        distance, floor = rel_l2(truth, value), max(rel_l2(truth, reference), least)
+        self.distances.append((rel_l2(truth, value), max(rel_l2(truth, reference), least)))
         self._keep_worst(utt_id, truth, reference, value)
-        if self.ratio is None or distance / floor > self.ratio:
-            self.rel_l2, self.floor, self.ratio = distance, floor, distance / floor
+
+    def judge(self) -> None:
+        """Set rel_l2, floor and ratio to those of the worst utterance, the largest multiple of its floor.
+
+        An utterance's own floor is one draw of the rounding error, and a short one may draw low; so no floor is taken
+        below the root mean square of all of them.
+        """
+        if not self.distances:
+            return
+        typical = float(np.sqrt(np.mean([floor**2 for _, floor in self.distances])))
+        judged = [(distance, max(floor, typical)) for distance, floor in self.distances]
+        self.rel_l2, self.floor = max(judged, key=lambda pair: pair[0] / pair[1])
+        self.ratio = self.rel_l2 / self.floor
 
     def add_absolute(self, utt_id: str, reference: np.ndarray, value: np.ndarray) -> None:
         """Judge a tap that has no float64 truth (the front end) by its largest absolute difference."""
@@ -62,6 +76,7 @@ class TapTotals:
 
     def row(self, spec: TapSpec | None) -> TapRow:
         """Return the finished row; `spec` is None for outcomes that must agree exactly."""
+        self.judge()
         ratio_limit = spec.ratio if spec is not None else None
         if ratio_limit is not None and self.ratio is not None and not self.ratio <= ratio_limit:
             self.failures.append(f"{self.ratio:.1f} times the floor, {ratio_limit:g} allowed")
@@ -69,8 +84,15 @@ class TapTotals:
             self.failures.append(f"max_abs {self.max_abs:.2e}, {spec.max_abs:g} allowed")
         reason = "; ".join(self.failures[:3]) or (spec.reason if spec is not None else "must agree exactly")
         return TapRow(
-            name=self.name, max_abs=self.max_abs, rel_l2=self.rel_l2, floor_rel_l2=self.floor, ratio=self.ratio,
-            tolerance_ratio=ratio_limit, status=FAIL if self.failures else PASS, reason=reason, worst=self.worst,
+            name=self.name,
+            max_abs=self.max_abs,
+            rel_l2=self.rel_l2,
+            floor_rel_l2=self.floor,
+            ratio=self.ratio,
+            tolerance_ratio=ratio_limit,
+            status=FAIL if self.failures else PASS,
+            reason=reason,
+            worst=self.worst,
         )
 
     def _comparable(self, utt_id: str, reference: np.ndarray, value: np.ndarray) -> bool:
@@ -91,8 +113,11 @@ class TapTotals:
         if self.worst is None or float(difference[index]) > self.max_abs:
             self.max_abs = max(self.max_abs, float(difference[index]))
             self.worst = {
-                "utt_id": utt_id, "index": [int(i) for i in index], "truth": float(truth[index]),
-                "reference": float(reference[index]), "candidate": float(value[index]),
+                "utt_id": utt_id,
+                "index": [int(i) for i in index],
+                "truth": float(truth[index]),
+                "reference": float(reference[index]),
+                "candidate": float(value[index]),
             }
 
 
@@ -113,8 +138,12 @@ class Comparison:
             self.total(name).add_absolute(utt_id, reference[name], value)
 
     def add_network(
-        self, utt_id: str, truth: dict[str, np.ndarray], reference: dict[str, np.ndarray],
-        candidate: dict[str, np.ndarray], explained: frozenset[str] = frozenset(),
+        self,
+        utt_id: str,
+        truth: dict[str, np.ndarray],
+        reference: dict[str, np.ndarray],
+        candidate: dict[str, np.ndarray],
+        explained: frozenset[str] = frozenset(),
     ) -> None:
         """Compare every tap both sides have; a tap on one side only fails.
 
@@ -122,11 +151,15 @@ class Comparison:
         """
         for name in dict.fromkeys([*truth, *candidate]):
             if name not in truth or name not in candidate:
-                self.total(name).failures.append(f"{utt_id}: only the {'candidate' if name in candidate else 'reference'} has it")
+                self.total(name).failures.append(
+                    f"{utt_id}: only the {'candidate' if name in candidate else 'reference'} has it"
+                )
             elif name.rsplit(".", 1)[-1] in DISCRETE:
                 self.total(name).add_discrete(utt_id, reference[name], candidate[name], explained=name in explained)
             elif truth[name].size or candidate[name].size:  # an utterance without tokens has empty decoder taps
-                self.total(name).add_distance(utt_id, truth[name], reference[name], candidate[name], self.tapset.floor_rel_l2)
+                self.total(name).add_distance(
+                    utt_id, truth[name], reference[name], candidate[name], self.tapset.floor_rel_l2
+                )
 
     def rows(self) -> list[TapRow]:
         """Return one row per tap."""

@@ -44,8 +44,13 @@ def find_audio(paths: Sequence[str | Path], limit: int | None = None) -> list[tu
 
 
 def run(
-    src: str | Path, model: str | Path, audio: Sequence[str | Path], *, out: Path | None = None,
-    limit: int | None = None, progress: Progress | None = None,
+    src: str | Path,
+    model: str | Path,
+    audio: Sequence[str | Path],
+    *,
+    out: Path | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
 ) -> ParityReport:
     """Return the report of FunASR's checkpoint `src` against its conversion `model` over real audio.
 
@@ -71,12 +76,25 @@ def run(
     return report
 
 
+def check(
+    model: str | Path, trace: str | Path, *, out: Path | None = None, progress: Callable[[float], None] | None = None
+) -> ParityReport:
+    """Return the report of a conversion against a recorded trace; needs neither torch nor funasr."""
+    recorded = Trace.open(Path(trace))
+    report = compare_trace(recorded, Candidate(model, load_tapset(recorded.meta["family"])), progress)
+    if out is not None:
+        write(report, Path(out) / "parity.json")
+    return report
+
+
 def compare_trace(trace: Trace, candidate: Candidate, progress: Callable[[float], None] | None = None) -> ParityReport:
     """Return the report of a recorded reference against a candidate."""
     comparison = Comparison(candidate.tapset)
     rows: list[UtteranceRow] = []
-    counters = {"cif": {"utterances": 0, "firing_mismatches": 0, "explained": 0},
-                "tokens": {"compared": 0, "flipped": 0, "explained": 0}}
+    counters = {
+        "cif": {"utterances": 0, "firing_mismatches": 0, "explained": 0},
+        "tokens": {"compared": 0, "flipped": 0, "explained": 0},
+    }
     for utterance in trace.utterances:
         rows.append(_utterance(utterance, trace.arrays(utterance), candidate, comparison, counters))
         if progress is not None:
@@ -86,20 +104,30 @@ def compare_trace(trace: Trace, candidate: Candidate, progress: Callable[[float]
     failed = next((row.name for row in taps if row.status == FAIL), None)
     failed = failed or next((fact["fact"] for fact in facts if fact["status"] == FAIL), None)
     return ParityReport(
-        verdict=PASS if failed is None and taps else FAIL, first_failure=failed, reference=str(trace.meta["source"]),
-        candidate=str(candidate.path), taps=taps, cif=counters["cif"], tokens=counters["tokens"], utterances=rows,
-        structure=facts, notes=notes(candidate),
+        verdict=PASS if failed is None and taps else FAIL,
+        first_failure=failed,
+        reference=str(trace.meta["source"]),
+        candidate=str(candidate.path),
+        taps=taps,
+        cif=counters["cif"],
+        tokens=counters["tokens"],
+        utterances=rows,
+        structure=facts,
+        notes=notes(candidate),
         environment=describe(reference=trace.meta.get("environment", {})),
     )
 
 
 def _utterance(
-    utterance: TracedUtterance, arrays: dict[str, dict[str, np.ndarray]], candidate: Candidate,
-    comparison: Comparison, counters: dict[str, dict[str, int]],
+    utterance: TracedUtterance,
+    arrays: dict[str, dict[str, np.ndarray]],
+    candidate: Candidate,
+    comparison: Comparison,
+    counters: dict[str, dict[str, int]],
 ) -> UtteranceRow:
     """Compare one utterance: front end on the waveform, network on the reference's features, text end to end."""
     truth, single = arrays["float64"], arrays["float32"]
-    waveform = load_audio(utterance.path, candidate.model.config.frontend.fs)
+    waveform = single["waveform"]
     comparison.add_frontend(utterance.utt_id, single, candidate.frontend(waveform))
     taps = candidate.network(single["feats"])
     firing, tokens = _discrete(truth, single, taps)
@@ -111,17 +139,25 @@ def _utterance(
     comparison.total("end_to_end.text").add_discrete(utterance.utt_id, [utterance.text], [text])
     _count(counters, firing, tokens, len(utterance.token_ids))
     return UtteranceRow(
-        utt_id=utterance.utt_id, path=utterance.path, duration_s=utterance.duration_s, reference_text=utterance.text,
-        candidate_text=text, reference_token_num=int(single["predictor.token_num"].max()),
-        candidate_token_num=int(taps["predictor.token_num"].max()), firing_mismatches=firing.count,
-        flipped_tokens=tokens.count, explanation="; ".join([*firing.lines, *tokens.lines]),
+        utt_id=utterance.utt_id,
+        path=utterance.path,
+        duration_s=utterance.duration_s,
+        reference_text=utterance.text,
+        candidate_text=text,
+        reference_token_num=int(single["predictor.token_num"].max()),
+        candidate_token_num=int(taps["predictor.token_num"].max()),
+        firing_mismatches=firing.count,
+        flipped_tokens=tokens.count,
+        explanation="; ".join([*firing.lines, *tokens.lines]),
     )
 
 
 def _discrete(truth: dict[str, Any], single: dict[str, Any], taps: dict[str, Any]) -> tuple[Differences, Differences]:
     firing = firing_differences(
-        truth["predictor.alphas"][0], single["predictor.alphas"][0], single["predictor.fires"][0],
-        taps["predictor.alphas"][0], taps["predictor.fires"][0],
+        truth["predictor.alphas"][0],
+        single["predictor.alphas"][0],
+        single["predictor.fires"][0],
+        taps["predictor.fires"][0],
     )
     none = Differences(count=0, explained=0, lines=())
     if LOGITS not in truth:  # no token on the reference's side: the decoder never ran
@@ -144,14 +180,20 @@ def structure(candidate: Candidate) -> list[dict[str, Any]]:
     """Return facts a distance could miss, asserted as such: every LayerNorm's eps."""
     norms = {name: module.eps for name, module in candidate.model.named_modules() if hasattr(module, "eps")}
     wrong = sorted(name for name, eps in norms.items() if eps != 1e-12)
-    return [{"fact": f"LayerNorm eps is 1e-12 in all {len(norms)} norms", "status": FAIL if wrong else PASS, "where": wrong[:3]}]
+    return [
+        {
+            "fact": f"LayerNorm eps is 1e-12 in all {len(norms)} norms",
+            "status": FAIL if wrong else PASS,
+            "where": wrong[:3],
+        }
+    ]
 
 
 def notes(candidate: Candidate) -> list[str]:
     """Return what a reader must know to read the numbers."""
     return [
         f"Candidate precision: {candidate.dtype}.",
-        "The network taps are fed the reference's own features, so that the front end's rounding does not hide a fault; "
+        "The network taps are fed the reference's own features, so that the front end's rounding hides no fault; "
         "the end_to_end rows start from the waveform.",
         "Distances are from FunASR in float64. Its CIF still rounds running sums to float32 there.",
         "Dither is 0 on both sides; FunASR runs one utterance at a time.",

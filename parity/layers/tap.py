@@ -32,7 +32,7 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def outputs_of(value: Any) -> list[np.ndarray]:
-    """Return all arrays of a module's output, in order; what is not an array (None, caches, masks of None) is skipped."""
+    """Return all arrays of a module's output, in order; what is not an array (None, a cache) is skipped."""
     parts = value if isinstance(value, (tuple, list)) else (value,)
     return [to_numpy(part) for part in parts if hasattr(part, "shape") and hasattr(part, "dtype")]
 
@@ -55,7 +55,9 @@ def record(model: Any, patterns: Sequence[str]) -> Iterator[Activations]:
         for pattern in patterns:
             names = [name for name in modules if matches(name, pattern)]
             if not names:
-                raise LookupError(f"no module is called {pattern!r}; the model has {', '.join(sorted(modules)[:8])}, ...")
+                raise LookupError(
+                    f"no module is called {pattern!r}; the model has {', '.join(sorted(modules)[:8])}, ..."
+                )
             for name in names:
                 module = modules[name]
                 tapped.append((module, type(module)))
@@ -73,9 +75,9 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def _recording(cls: type, name: str, seen: Activations) -> type:
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         output = cls.__call__(self, *args, **kwargs)
         seen[name] = outputs_of(output)
         return output
 
-    return type(cls.__name__, (cls,), {"__call__": __call__, "__module__": cls.__module__})
+    return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})

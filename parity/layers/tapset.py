@@ -46,7 +46,8 @@ class TapSet:
         """Return the patterns to record; optional ones only where the model has such a module."""
         names = list(module_names)
         return [
-            tap.name for tap in self.taps
+            tap.name
+            for tap in self.taps
             if tap.kind == "module" and (not tap.optional or any(matches(name, tap.name) for name in names))
         ]
 

@@ -23,7 +23,7 @@ SCHEMA = "trace/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedUtterance:
-    """One utterance of a trace: where its audio lies, what the float32 reference made of it, where its arrays are (`keys`: in order)."""
+    """One utterance: its audio, what the float32 reference made of it, and its arrays (`keys` keeps their order)."""
 
     utt_id: str
     path: str
