@@ -7,6 +7,7 @@ Stdlib only: every other folder may import this one, and this one imports none. 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -33,7 +34,7 @@ class TensorRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionReport:
-    """What `inspect` found or `convert` did. `parameters` counts the checkpoint's elements, dropped tensors included."""
+    """What `inspect` found or `convert` did. `parameters` counts the checkpoint's elements, dropped ones included."""
 
     SCHEMA: ClassVar[str] = "conversion/1"
     family: str
@@ -55,7 +56,7 @@ class TapRow:
 
     `ratio` = rel_l2 / floor_rel_l2, judged against `tolerance_ratio` (a multiple of the floor). For discrete taps
     (firing frames, token ids, text) `max_abs` counts the differing entries and the other numbers are None.
-    `worst` holds {utt_id, index, truth, reference, candidate} of the largest difference.
+    `worst` holds {utt_id, index, truth, reference, candidate} of the largest difference. `status`: "pass" or "fail".
     """
 
     name: str
@@ -87,7 +88,10 @@ class UtteranceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityReport:
-    """Reference against candidate. `cif` and `tokens` are the counters of the contract; taps stand in network order."""
+    """Reference against candidate. `cif` and `tokens` are the counters of the contract; taps stand in network order.
+
+    `structure` rows are {fact, status, where}: what distances could miss (LayerNorm eps), asserted as such.
+    """
 
     SCHEMA: ClassVar[str] = "parity/1"
     verdict: str
@@ -105,7 +109,10 @@ class ParityReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CerUtterance:
-    """One scored utterance. `hypothesis` is None where it is missing (its reference counts as deletions)."""
+    """One scored utterance. `hypothesis` is None where it is missing (its reference counts as deletions).
+
+    `alignment` holds [reference character | None, hypothesis character | None] pairs.
+    """
 
     utt_id: str
     reference: str
@@ -122,7 +129,7 @@ class CerUtterance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CerReport:
-    """Character error rate of one hypothesis set. Rates are fractions (0.05 = 5 %); `ci95` is the bootstrap interval."""
+    """Character error rate of one hypothesis set. Rates are fractions (0.05 = 5 %); `ci95` is bootstrapped."""
 
     SCHEMA: ClassVar[str] = "cer/1"
     cer: float
@@ -153,7 +160,10 @@ class CerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRow:
-    """One side of one case; `ratio` = its median over the peer's median in the same run (below 1 is faster)."""
+    """One side of one case; `ratio` = its median over the peer's median in the same run (below 1 is faster).
+
+    `spread_s` holds the samples, or [low, high].
+    """
 
     case: str
     side: str
@@ -174,9 +184,7 @@ class BenchReport:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
-REPORTS: dict[str, type] = {
-    cls.SCHEMA: cls for cls in (ConversionReport, ParityReport, CerReport, BenchReport)
-}
+REPORTS: dict[str, type] = {cls.SCHEMA: cls for cls in (ConversionReport, ParityReport, CerReport, BenchReport)}
 
 
 def to_dict(report: Any) -> dict[str, Any]:
@@ -212,9 +220,14 @@ def read(path: Path) -> Any:
         document = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path} is not a report: it holds a {type(document).__name__}")
-    return from_dict(document)
+    try:
+        return from_dict(document)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -229,12 +242,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Field types by name; resolved once per class, as a report has thousands of rows."""
+    hints = typing.get_type_hints(cls)
+    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
+
+
 def _build(cls: type[R], body: dict[str, Any], where: str) -> R:
-    fields = {item.name: item for item in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
-    surplus = sorted(set(body) - set(fields))
+    hints = _hints(cls)
+    surplus = sorted(set(body) - set(hints))
     if surplus:
         raise ValueError(f"{where}: unknown field {surplus[0]!r}")
-    hints = typing.get_type_hints(cls)
     try:
         return cls(**{key: _value(hints[key], item, f"{where}.{key}") for key, item in body.items()})
     except TypeError as error:

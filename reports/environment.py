@@ -1,0 +1,128 @@
+"""What a report says about where it was made: versions, machine, MLX settings, commit, checksums.
+
+Stdlib only. It must import neither mlx, torch nor funasr: asking for a version must not load a BLAS into the process
+that is about to be measured (see "Parity" in the design), so versions come from the installed metadata and the MLX
+device is named only where MLX is already loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tomllib
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+DISTRIBUTION = "mlx-funasr"
+# The packages whose version can change a number in a report; absent ones are left out of `versions`.
+PACKAGES = (
+    "mlx", "mlx-cpu", "mlx-metal", "mlx-cuda-13", "mlx-cuda-12", "mkl", "numpy", "torch", "funasr",
+    "kaldi-native-fbank", "soundfile", "soxr", "av", "safetensors", "sentencepiece", "jiwer",
+)  # fmt: skip
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def describe(**extra: Any) -> dict[str, Any]:
+    """Return where and with what a report was made, as plain JSON values.
+
+    Args:
+        extra: further entries of the caller (a checkpoint's sha256, the BLAS in use, ...); they stand last and win over
+            the entries collected here where a name is the same.
+
+    Returns:
+        project_version, git_commit (with "+changes" where the checkout has uncommitted ones; None outside a checkout),
+        python, platform, processor, cores, versions, mlx_device (None where MLX is not loaded), mlx_enable_tf32 (None
+        where unset) and time_utc.
+    """
+    return {
+        "project_version": project_version(),
+        "git_commit": git_commit(ROOT),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "versions": versions(PACKAGES),
+        "mlx_device": mlx_device(),
+        "mlx_enable_tf32": os.environ.get("MLX_ENABLE_TF32"),
+        "time_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **extra,
+    }
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of a file's bytes in hex, read in pieces so that a checkpoint need not fit in memory."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return {package: version} of those that are installed, without importing any of them."""
+    found: dict[str, str] = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def project_version() -> str | None:
+    """Return this project's version: the checkout's pyproject.toml where there is one, else the installed metadata.
+
+    The checkout wins because an older installed copy may lie beside it.
+    """
+    pyproject = ROOT / "pyproject.toml"
+    if pyproject.is_file():
+        project = tomllib.loads(pyproject.read_text("utf-8")).get("project", {})
+        if project.get("name") == DISTRIBUTION:
+            return project.get("version")
+    return versions((DISTRIBUTION,)).get(DISTRIBUTION)
+
+
+def git_commit(root: Path) -> str | None:
+    """Return the commit checked out at `root` (None without one), "+changes" appended where tracked files differ.
+
+    `root` itself must be the checkout: an installed copy inside somebody else's repository must not report theirs.
+    """
+    if not (root / ".git").exists():
+        return None
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    if commit is None:
+        return None
+    return f"{commit}+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else commit
+
+
+def processor_name() -> str:
+    """Return the processor's marketing name where the system tells it, else its architecture."""
+    if sys.platform == "darwin":
+        return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def mlx_device() -> str | None:
+    """Return MLX's default device, or None where MLX is not loaded in this process."""
+    core = sys.modules.get("mlx.core")
+    return None if core is None else str(core.default_device())
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    return _output(["git", "-C", str(root), *arguments])
+
+
+def _output(command: list[str]) -> str | None:
+    """Return what a command printed, or None where it is absent, fails or hangs: a report must not fail over it."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

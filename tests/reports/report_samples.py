@@ -1,0 +1,204 @@
+"""Realistic report documents for the tests of the report pages: 20 taps, 5 utterances, a small CER run, a conversion.
+
+Numbers are made up, but of the size that real runs have. Imports reports.schema only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.schema import (
+    BenchReport,
+    BenchRow,
+    CerReport,
+    CerUtterance,
+    ConversionReport,
+    ParityReport,
+    TapRow,
+    TensorRow,
+    UtteranceRow,
+)
+
+ENVIRONMENT: dict[str, Any] = {
+    "project_version": "0.1.0",
+    "git_commit": "9f2c1b7e5a0d4c36b8e1f7a2d3c4b5a697887766",
+    "python": "3.11.7",
+    "platform": "macOS-15.1-arm64-arm-64bit",
+    "processor": "Apple M3 Max",
+    "cores": 16,
+    "versions": {"mlx": "0.32.4", "numpy": "2.4.6", "torch": "2.13.0", "funasr": "1.4.16"},
+    "mlx_device": "Device(gpu, 0)",
+    "mlx_enable_tf32": "0",
+    "time_utc": "2026-11-22T23:24:46Z",
+}
+TAPS = [
+    ("frontend.fbank", 1.03), ("frontend.lfr", 1.03), ("frontend.cmvn", 1.11), ("encoder.embed", 1.08),
+    ("encoder.encoders0.0", 1.21), ("encoder.encoders.0", 1.18), ("encoder.encoders.12", 1.32),
+    ("encoder.encoders.24", 1.44), ("encoder.encoders.36", 1.61), ("encoder.encoders.48", 1.58),
+    ("encoder.after_norm", 1.37), ("predictor.alphas", 1.92), ("predictor.token_num", None),
+    ("predictor.firing_frames", None), ("predictor.acoustic_embeds", 1.49), ("decoder.decoders.0", 1.27),
+    ("decoder.decoders.15", 1.66), ("decoder.after_norm", 1.45), ("decoder.logits", 1.52), ("text.token_ids", None),
+]  # fmt: skip
+TEXTS = [
+    ("BAC009S0764W0121", "甚至出现交易几乎停滞的情况", "甚至出现交易几乎停滞的情况"),
+    ("BAC009S0764W0122", "一二线城市虽然也处于调整中", "一二线城市虽然也处于调整中"),
+    ("BAC009S0764W0123", "但因为聚集了过多公共资源", "但因为聚集了过多公共资源"),
+    ("BAC009S0764W0124", "为了规避三四线城市明显过剩的市场风险", "为了规避三四县城市明显过剩市场的风险"),
+    ("BAC009S0764W0125", "标杆房企必然调整市场战略", "标杆房企必然调整市场战略"),
+]
+
+
+def _taps(broken: dict[str, float]) -> list[TapRow]:
+    taps = []
+    for number, (name, ratio) in enumerate(TAPS):
+        floor = 2.1e-7 * 1.31**number
+        ratio = broken.get(name, ratio)
+        differs = bool(broken) and name == "text.token_ids"
+        beyond = name in broken or differs
+        worst = {"utt_id": TEXTS[3][0], "index": [41, 303], "truth": -1.2207031, "reference": -1.2207029}
+        taps.append(
+            TapRow(
+                name=name,
+                max_abs=float(differs) if ratio is None else 11 * floor * ratio,
+                rel_l2=None if ratio is None else floor * ratio,
+                floor_rel_l2=None if ratio is None else floor,
+                ratio=ratio,
+                tolerance_ratio=None if ratio is None else (8.0 if number < 11 else 16.0),
+                status="fail" if beyond else "pass",
+                reason="follows from decoder.decoders.15" if beyond and name != "decoder.decoders.15" else "",
+                worst=None if ratio is None else {**worst, "candidate": -1.2207031 + 11 * floor * ratio},
+            )
+        )
+    return taps
+
+
+def _utterances(failing: bool) -> list[UtteranceRow]:
+    return [
+        UtteranceRow(
+            utt_id=utt,
+            path=f"data_aishell/wav/test/S0764/{utt}.wav",
+            duration_s=4.2034 + 0.37 * place,
+            reference_text=ours,
+            candidate_text=theirs if failing else ours,
+            reference_token_num=len(ours),
+            candidate_token_num=len(theirs if failing else ours),
+            firing_mismatches=int(place == 3),
+            flipped_tokens=3 * int(failing and ours != theirs),
+            explanation="firing at frame 41: integral 0.9999998, within the noise floor" if place == 3 else "",
+        )
+        for place, (utt, ours, theirs) in enumerate(TEXTS)
+    ]
+
+
+def parity(*, failing: bool = True) -> ParityReport:
+    """A run with (by default) one tap beyond its tolerance, flipped tokens, and their consequences."""
+    broken = {"decoder.decoders.15": 412.0, "decoder.after_norm": 388.0, "decoder.logits": 371.0} if failing else {}
+    return ParityReport(
+        verdict="fail" if failing else "pass",
+        first_failure="decoder.decoders.15" if failing else None,
+        reference="FunASR 1.4.16, iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",
+        candidate="paraformer-large-mlx (float32)",
+        taps=_taps(broken),
+        cif={"utterances": 5, "firing_mismatches": 1, "explained": 1},
+        tokens={"compared": 68, "flipped": 3 if failing else 0, "explained": 0},
+        utterances=_utterances(failing),
+        structure=[{"check": "tensors loaded equal the checkpoint", "count": 956, "status": "pass"}],
+        notes=["MLX_ENABLE_TF32=0 was set before MLX started."],
+        environment=ENVIRONMENT,
+    )
+
+
+PAIRS: list[tuple[str, str, list[list[str | None]]]] = [
+    ("U004", "三四线城市过剩", [[c, {"线": "县", "剩": "胜"}.get(c, c)] for c in "三四线城市过剩"]),
+    ("U003", "但因为公共资源", [[c, None if c == "公" else c] for c in "但因为公共资源"]),
+    ("U002", "今天天气好", [*([c, c] for c in "今天天气"), [None, "很"], ["好", "好"]]),
+    ("U005", "标杆房企", [[c, None] for c in "标杆房企"]),
+    ("U006", "调整市场", [[c, None] for c in "调整市场"]),
+    *((f"U1{n:02d}", "甚至出现交易", [[c, c] for c in "甚至出现交易"]) for n in range(40)),
+]
+
+
+def _scored() -> list[CerUtterance]:
+    rows = []
+    for name, reference, alignment in PAIRS:
+        absent = name in ("U005", "U006")
+        rows.append(
+            CerUtterance(
+                utt_id=name,
+                reference=reference,
+                hypothesis=None if absent else "".join(right or "" for _, right in alignment),
+                substitutions=sum(bool(a and b and a != b) for a, b in alignment),
+                deletions=sum(b is None for _, b in alignment),
+                insertions=sum(a is None for a, _ in alignment),
+                hits=sum(a == b for a, b in alignment),
+                speaker="S0764",
+                duration_s=3.25,
+                error="cannot decode: truncated WAV header" if name == "U006" else None,
+                alignment=alignment,
+            )
+        )
+    return rows
+
+
+def cer() -> CerReport:
+    """A run with hits, every kind of error, one missing and one failed utterance."""
+    rows = _scored()
+    subs, dels = sum(r.substitutions for r in rows), sum(r.deletions for r in rows)
+    ins, hits = sum(r.insertions for r in rows), sum(r.hits for r in rows)
+    length = subs + dels + hits
+    return CerReport(
+        cer=(subs + dels + ins) / length,
+        substitutions=subs, deletions=dels, insertions=ins, hits=hits, reference_length=length,
+        utterances=len(rows), missing=1, failed=1, ci95=[0.0132, 0.0871], ser=5 / len(rows),
+        mean_utterance_cer=0.0586, normalizer="aishell",
+        normalizer_steps=["NFKC", "remove white space", "remove punctuation", "lower case"],
+        dataset="AISHELL-1 test (subset)", engine="mlx", model="paraformer-large-mlx", rows=rows,
+        audio_s=146.25, wall_s=3.91, rtf=3.91 / 146.25,
+        dataset_notes=["45 of 7,176 utterances: the first of each speaker.", "Transcripts as released."],
+        notes=["The interval is a bootstrap over utterances, 10,000 draws, seed 0."], environment=ENVIRONMENT,
+    )  # fmt: skip
+
+
+def conversion() -> ConversionReport:
+    """Eight encoder layers with a depthwise convolution that changes layout, one renamed stem, one dropped tensor."""
+    tensors = [TensorRow(source="encoder.embed.weight", target="encoder.embed.weight", op="copy",
+                         shape=[560, 512], dtype="float32", reason="")]  # fmt: skip
+    for layer in range(8):
+        stem = f"encoder.encoders.{layer}"
+        for name, sizes in (("norm1.weight", [512]), ("norm1.bias", [512]), ("feed_forward.w_1.weight", [2048, 512])):
+            name = f"{stem}.{name}"
+            tensors.append(TensorRow(source=name, target=name, op="copy", shape=sizes, dtype="float32", reason=""))
+        name = f"{stem}.self_attn.fsmn_block.weight"
+        reason = "depthwise convolution: MLX wants (out, kernel, in)"
+        tensors.append(
+            TensorRow(source=name, target=name, op="conv1d", shape=[512, 1, 11], dtype="float32", reason=reason)
+        )
+    tensors.append(TensorRow(source="ctc.ctc_lo.weight", target=None, op="drop", shape=[8404, 512], dtype="float32",
+                             reason="training only: the CTC head is not used in decoding"))  # fmt: skip
+    return ConversionReport(
+        family="paraformer", source="iic/speech_paraformer-large", output="paraformer-large-mlx",
+        parameters=220_518_212, converted_parameters=216_215_364, tensors=tensors,
+        sha256={"model.pt": "3d491689" * 8, "am.mvn": "29b3c740" * 8}, options={"dtype": "float32", "bits": None},
+        config={"encoder": {"output_size": 512, "attention_heads": 4}, "input_size": 560},
+        notes=["Every tensor was read back and compared bit for bit with its source."], environment=ENVIRONMENT,
+    )  # fmt: skip
+
+
+def bench() -> BenchReport:
+    """Two cases, two sides."""
+    rows = [
+        ("one utterance, 5 s", "mlx", 0.0412, 0.31, [0.0402, 0.0451], 812.0),
+        ("one utterance, 5 s", "funasr", 0.1331, None, [0.1302, 0.1498], 1904.0),
+        ("batch of 16, 5 s each", "mlx", 0.4215, 0.42, [0.4121, 0.4406], 1433.0),
+        ("batch of 16, 5 s each", "funasr", 1.0031, None, [0.9874, 1.1012], 2688.0),
+    ]
+    names = ("case", "side", "median_s", "ratio", "spread_s", "peak_rss_mb")
+    return BenchReport(
+        rows=[BenchRow(**dict(zip(names, row, strict=True))) for row in rows],
+        command="mlx-funasr bench paraformer-large-mlx --against funasr",
+        notes=["Seven rounds, sides interleaved, one process per side."],
+        environment=ENVIRONMENT,
+    )
+
+
+ALL = {"parity": parity, "cer": cer, "conversion": conversion, "bench": bench}

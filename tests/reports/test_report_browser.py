@@ -1,0 +1,81 @@
+"""The pages in a real headless Chromium: silent console, no request but the page itself, no overflow on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import report_browser
+import report_samples as samples
+from test_report_pages import hostile
+
+from reports import render, schema
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(report_browser.executable() is None, reason="no Chromium on PATH: apt install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    home = tmp_path_factory.mktemp("runs")
+    for name, make in samples.ALL.items():
+        schema.write(make(), home / name / f"{name}.json")
+        schema.write(hostile(make()), home / f"hostile-{name}" / f"{name}.json")
+    return render.render_all([home])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[report_browser.Browser]:
+    with report_browser.Browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("width", "dark", "print_"), [(360, False, False), (1200, True, False), (700, False, True)])
+def test_pages_are_silent_offline_and_fit(
+    pages: list[Path], browser: report_browser.Browser, width: int, dark: bool, print_: bool
+) -> None:
+    for page in pages:
+        browser.open(page, width=width, dark=dark, print_=print_)
+        assert browser.complaints() == [], page
+        assert {url for url in browser.requests() if not url.startswith("data:")} == {page.resolve().as_uri()}
+        if not print_:  # on paper wide tables wrap instead of scrolling; there is no viewport to overflow
+            assert browser.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page
+        assert browser.evaluate("document.fonts.size + document.scripts.length") == 0
+
+
+def test_dark_mode_changes_the_paper(pages: list[Path], browser: report_browser.Browser) -> None:
+    ink = []
+    for dark in (False, True):
+        browser.open(pages[0], width=1200, dark=dark)
+        ink.append(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert ink == ["rgb(255, 255, 255)", "rgb(20, 23, 26)"]
+
+
+CONTRAST = """
+(() => {
+  const numbers = text => text.match(/[\\d.]+/g).map(Number);
+  const light = text => { const [r, g, b] = numbers(text).map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const paper = node => { for (; node; node = node.parentElement) { const c = getComputedStyle(node).backgroundColor;
+    if (numbers(c).length === 3 || numbers(c)[3] > 0) return c; } return 'rgb(255, 255, 255)'; };
+  const bad = [];
+  for (const node of document.querySelectorAll('main *:not(svg):not(svg *)')) {
+    if (![...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())) continue;
+    const a = light(getComputedStyle(node).color), b = light(paper(node));
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) bad.push(node.tagName + ' ' + node.className + ' ' + ratio.toFixed(2));
+  }
+  return [...new Set(bad)];
+})()
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_texts_have_enough_contrast(pages: list[Path], browser: report_browser.Browser, dark: bool) -> None:
+    """WCAG 2 AA: 4.5 to 1 for text, by its own formula."""
+    for page in pages:
+        browser.open(page, width=1200, dark=dark)
+        assert browser.evaluate(CONTRAST) == [], page

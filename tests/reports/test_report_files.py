@@ -1,0 +1,127 @@
+"""Finding, reading and writing report documents: round trips, refusals with a clear line, the index page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_samples as samples
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports import render, schema
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBER = st.floats(allow_nan=False)
+TAPS = st.builds(
+    schema.TapRow,
+    name=TEXT,
+    max_abs=NUMBER,
+    rel_l2=st.none() | NUMBER,
+    floor_rel_l2=st.none() | NUMBER,
+    ratio=st.none() | NUMBER,
+    tolerance_ratio=st.none() | NUMBER,
+    status=st.sampled_from(["pass", "fail"]),
+    reason=TEXT,
+)
+PARITIES = st.builds(
+    schema.ParityReport,
+    verdict=st.sampled_from(["pass", "fail"]),
+    first_failure=st.none() | TEXT,
+    reference=TEXT,
+    candidate=TEXT,
+    taps=st.lists(TAPS, max_size=5),
+    cif=st.dictionaries(TEXT, st.integers(), max_size=3),
+    tokens=st.dictionaries(TEXT, st.integers(), max_size=3),
+    utterances=st.just([]),
+    notes=st.lists(TEXT, max_size=2),
+)
+
+
+@given(PARITIES)
+def test_documents_survive_json_and_render(report: schema.ParityReport) -> None:
+    document = json.loads(json.dumps(schema.to_dict(report), allow_nan=False))
+    assert schema.from_dict(document) == report
+    render.page(report)  # whatever the numbers are: no page may fail over its own formatting
+
+
+@pytest.mark.parametrize("name", sorted(samples.ALL))
+def test_samples_survive_a_file(name: str, tmp_path: Path) -> None:
+    report = samples.ALL[name]()
+    assert schema.read(schema.write(report, tmp_path / f"{name}.json")) == report
+
+
+def test_render_writes_beside_the_json(tmp_path: Path) -> None:
+    schema.write(samples.cer(), tmp_path / "cer.json")
+    assert render.render(tmp_path) == tmp_path / "cer.html"
+    assert render.render(tmp_path / "cer.json", tmp_path / "deep" / "other.html") == tmp_path / "deep" / "other.html"
+    assert render.render(tmp_path).read_text("utf-8") == (tmp_path / "deep" / "other.html").read_text("utf-8")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_render_all_adds_an_index_over_many(tmp_path: Path) -> None:
+    for name, make in samples.ALL.items():
+        schema.write(make(), tmp_path / "runs #1" / name / f"{name}.json")
+    pages = render.render_all([tmp_path])
+    assert [page.name for page in pages] == ["bench.html", "cer.html", "conversion.html", "parity.html", "index.html"]
+    index = pages[-1].read_text("utf-8")
+    assert 'href="runs%20%231/parity/parity.html"' in index
+    for fact in ("decoder.decoders.15", "CER 4.49%", "220,518,212 parameters", "✕ fail"):
+        assert fact in index
+
+
+def test_one_report_needs_no_index(tmp_path: Path) -> None:
+    schema.write(samples.cer(), tmp_path / "cer.json")
+    assert render.render_all([tmp_path, tmp_path / "cer.json"]) == [tmp_path / "cer.html"]
+
+
+def test_foreign_files_are_not_overwritten(tmp_path: Path) -> None:
+    schema.write(samples.cer(), tmp_path / "cer.json")
+    (tmp_path / "cer.html").write_text("<p>mine</p>")
+    with pytest.raises(ValueError, match=r"cer\.html exists and was not written by mlx-funasr"):
+        render.render(tmp_path)
+    assert (tmp_path / "cer.html").read_text() == "<p>mine</p>"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"schema": "parity/99"}', r"schema is 'parity/99', expected one of \['bench/1', 'cer/1'"),
+        (b"{}", "schema is None"),
+        (b"[]", "it holds a list"),
+        (b"{", "is not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"schema": "bench/1", "rows": [], "command": "", "speed": 1}', "unknown field 'speed'"),
+        (b'{"schema": "bench/1"}', "missing .*rows"),
+    ],
+)
+def test_what_is_none_of_ours_is_refused_in_one_line(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "parity.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as refusal:
+        render.render(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def _missing(function: Any, path: Path) -> str:
+    with pytest.raises(FileNotFoundError) as refusal:
+        function(path)
+    return str(refusal.value)
+
+
+def test_absent_reports_are_named(tmp_path: Path) -> None:
+    assert "holds no report: expected one of parity.json" in _missing(render.render, tmp_path)
+    assert "does not exist" in _missing(render.render, tmp_path / "no.json")
+    assert "does not exist" in _missing(lambda path: render.render_all([path]), tmp_path / "no")
+    assert "holds no report" in _missing(lambda path: render.render_all([path]), tmp_path)
+
+
+def test_several_reports_need_a_choice(tmp_path: Path) -> None:
+    for name, make in samples.ALL.items():
+        schema.write(make(), tmp_path / f"{name}.json")
+    with pytest.raises(ValueError, match="holds 4 reports"):
+        render.render(tmp_path)
+    assert len(render.render_all([tmp_path])) == 5

@@ -1,0 +1,174 @@
+"""The HTML page holds what the JSON holds: every verdict, number and text, read with html.parser (oracle: the JSON)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_samples as samples
+
+from reports import formatting as fmt
+from reports import render, schema, views
+
+VOID = {"meta", "link", "br", "wbr"}
+BLOCKS = {"p", "dt", "dd", "td", "th", "li", "h1", "h2", "h3", "strong", "text", "title"}  # a word ends with these
+HOSTILE = '</td><script>alert(1)</script><img src=x onerror="alert(2)">&amp;\u202e\x1b[31m'
+
+
+class Reader(HTMLParser):
+    """Collects the visible text, the tags with their attributes, and tags left open or closed twice."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.text = " ".join("".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag in BLOCKS:
+            self.words.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+@pytest.fixture(params=sorted(samples.ALL))
+def report(request: pytest.FixtureRequest) -> Any:
+    return samples.ALL[request.param]()
+
+
+def hostile(value: Any) -> Any:
+    """Every text of a report replaced by one that would break out of HTML, an attribute, a terminal or a line."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{f.name: hostile(getattr(value, f.name)) for f in dataclasses.fields(value)})
+    if isinstance(value, dict):
+        return {key if key in ("utt_id", "index") else HOSTILE + key: hostile(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+def test_every_fact_of_a_parity_report_is_on_its_page() -> None:
+    report = samples.parity()
+    page = Reader(render.page(report)).text
+    expected = [report.verdict.upper(), report.first_failure, report.reference, report.candidate, *report.notes]
+    for tap in report.taps:
+        expected += [
+            tap.name,
+            tap.status,
+            tap.reason,
+            fmt.tap_difference(tap.max_abs, tap.rel_l2),
+            fmt.error(tap.rel_l2),
+        ]
+        expected += [fmt.error(tap.floor_rel_l2), fmt.multiple(tap.ratio), fmt.multiple(tap.tolerance_ratio)]
+        expected += [fmt.reading(value) for value in (tap.worst or {}).values()]
+    for row in report.utterances:
+        expected += [row.utt_id, row.explanation, fmt.seconds(row.duration_s)]
+        expected += [row.reference_text] if row.reference_text == row.candidate_text else []
+    assert [item for item in expected if item not in page] == []
+    assert "16 of 20" in page
+    assert "3 0 explained by the noise floor; 68 compared" in page
+
+
+def test_every_fact_of_a_cer_report_is_on_its_page() -> None:
+    report = samples.cer()
+    page = Reader(render.page(report)).text
+    expected = ["4.49%", "1.32% to 8.71%", "11.11%", "5.86%", report.dataset, report.engine, report.model, "0.02674"]
+    expected += [*report.normalizer_steps, *report.dataset_notes, *report.notes, report.normalizer]
+    for row in report.rows:
+        expected += [row.utt_id, fmt.rate(views.utterance_cer(row)), row.error or "", row.reference]
+    assert [item for item in expected if item not in page] == []
+    for label, value in (("Substitutions", 2), ("Deletions", 9), ("Insertions", 1), ("Hits", 256), ("Missing", 1)):
+        assert f"{label} {value}" in page
+
+
+def test_every_fact_of_conversion_and_bench_is_on_its_page() -> None:
+    conversion, bench = samples.conversion(), samples.bench()
+    page = Reader(render.page(conversion)).text
+    for item in ("220,518,212", "216,215,364", "34", *conversion.sha256.values(), *conversion.notes, "8404 × 512"):
+        assert item in page
+    assert "encoder.encoders.{0..7}.self_attn.fsmn_block.weight" in page
+    assert all(row.reason in page for row in conversion.tensors)
+    page = Reader(render.page(bench)).text
+    for row in bench.rows:
+        assert {row.case, row.side, fmt.seconds(row.median_s), fmt.number(row.ratio)} <= {
+            item for item in (row.case, row.side, fmt.seconds(row.median_s), fmt.number(row.ratio)) if item in page
+        }
+
+
+def test_environment_is_on_every_page(report: Any) -> None:
+    page = Reader(render.page(report)).text
+    assert all(key in page and value in page for key, value in fmt.flatten(report.environment))
+
+
+def test_verdict_comes_before_picture_and_tables() -> None:
+    page = render.page(samples.parity())
+    assert page.index("FAIL") < page.index("First failure") < page.index("<svg") < page.index("<h2>Taps")
+
+
+def test_pass_is_said_in_words() -> None:
+    page = Reader(render.page(samples.parity(failing=False))).text
+    assert "✓ PASS Nothing failed." in page
+    assert "FAIL" not in page
+
+
+def test_tags_are_balanced_and_nothing_is_external(report: Any) -> None:
+    reader = Reader(render.page(report))
+    assert reader.open == []
+    links = [attrs.get(name) for _, attrs in reader.tags for name in ("src", "href", "srcset", "action")]
+    assert {link for link in links if link} == {"data:,"}
+    assert "script" not in {tag for tag, _ in reader.tags}
+    assert ("html", {"lang": "en"}) in reader.tags
+
+
+def test_hostile_texts_stay_texts(report: Any) -> None:
+    attacked = hostile(report)
+    page = render.page(attacked)
+    reader = Reader(page)
+    kinds = {tag for tag, _ in reader.tags}
+    assert kinds.isdisjoint({"script", "img"})
+    assert not [attrs for _, attrs in reader.tags if any(name.startswith("on") for name in attrs)]
+    assert "<script>alert(1)" in reader.text  # it is shown, as what it is
+    assert not {"\x1b", "\u202e"} & set(page)
+
+
+def test_page_is_a_pure_function_of_the_json(report: Any) -> None:
+    again = schema.from_dict(json.loads(json.dumps(schema.to_dict(report))))
+    assert render.page(again) == render.page(report)
+
+
+def test_empty_reports_render(report: Any) -> None:
+    lists = {f.name: [] for f in dataclasses.fields(report) if isinstance(getattr(report, f.name), list)}
+    empty = dataclasses.replace(report, **lists, environment={})
+    assert Reader(render.page(empty)).open == []
+
+
+def test_not_a_number_is_said() -> None:
+    report = samples.parity()
+    broken = dataclasses.replace(report.taps[3], ratio=float("nan"), rel_l2=float("inf"), max_abs=float("nan"))
+    page = Reader(render.page(dataclasses.replace(report, taps=[broken]))).text
+    assert "NaN ∞" in page
+
+
+def test_malformed_alignment_is_refused_with_the_path(tmp_path: Path) -> None:
+    report = samples.cer()
+    rows = [dataclasses.replace(report.rows[0], alignment=[["S", "a", "b"]])]
+    path = schema.write(dataclasses.replace(report, rows=rows), tmp_path / "cer.json")
+    with pytest.raises(ValueError, match=r"cer\.json.*\[reference, hypothesis\]"):
+        render.render(path)
