@@ -1,0 +1,386 @@
+"""The command line: one function per command, each a call of one entry point of the folders below. No logic of its own.
+
+Talk goes to stderr, results to stdout; `--json` prints one JSON document. Exit codes: 0 passed, 1 ran and the thing
+checked failed, 2 wrong usage or bad input. Imports of the folders stand inside the commands: `transcribe` must not pay
+for torch, nor `cer score` for MLX.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from mlx_model.errors import MlxFunasrError, OutputError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Convert FunASR speech models to MLX, and prove that nothing was lost.",
+)
+parity_app = typer.Typer(no_args_is_help=True, help="Reference against candidate, layer by layer.")
+app.add_typer(parity_app, name="parity")
+talk = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (JSON and HTML).")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
+Source = Annotated[str, typer.Argument(metavar="SRC", help="FunASR directory, model.pt beside its config, or hub id.")]
+Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them; may be repeated.")]
+Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("mlx-funasr"))
+        raise typer.Exit
+
+
+@app.command()
+def inspect(src: Source, revision: Revision = None, full: bool = False, json: Json = False) -> None:
+    """Show the family, the sizes, and the fate of every tensor; convert nothing."""
+    import convert
+
+    _show(convert.inspect(src, revision=revision), json, full=full)
+
+
+@app.command(name="convert")
+def convert_command(
+    src: Source,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
+    group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
+    revision: Revision = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Convert a FunASR model to an MLX directory and verify it bit for bit."""
+    import convert
+
+    report = convert.convert(
+        src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
+    )
+    _show(report, json)
+    talk.print(f"Wrote {out}. Try: mlx-funasr transcribe {out} AUDIO", highlight=False)
+
+
+@app.command()
+def transcribe(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings of any common format.")],
+    batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
+    batch_seconds: Annotated[float, typer.Option(help="At most so much audio at once (bounds memory).")] = 60.0,
+    format: Annotated[str, typer.Option(help="text, json, tsv (srt, vtt once there are timestamps).")] = "text",
+    dither: Annotated[float, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR's default is 1.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the dither.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
+    json: Json = False,
+) -> None:
+    """Transcribe recordings; results come in the order given."""
+    from mlx_model import transcribe as engine
+    from mlx_model.loading import load
+
+    format = "json" if json else format
+    engine.check_format(format)
+    network = load(model)
+    _runtime(verbose)
+    with _progress("transcribing", len(audio)) as advance:
+        results = network.transcribe(
+            audio, batch_size=batch_size, batch_seconds=batch_seconds, dither=dither, seed=seed, progress=advance
+        )
+    print(engine.FORMATS[format](results))
+    failed = [result for result in results if result.error]
+    for result in failed:
+        talk.print(f"not transcribed: {result.error}", style="red", markup=False, highlight=False)
+    if failed:
+        raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
+
+
+@parity_app.command(name="run")
+def parity_run(
+    src: Source,
+    audio: Audio,
+    model: Annotated[Path | None, typer.Option(help="The conversion to check; made on the fly when left out.")] = None,
+    out: Out = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many recordings.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Run FunASR and the conversion over the same audio and compare every layer."""
+    from parity.layers.run import run
+
+    _may_write(out, "parity.json", overwrite)
+    with _converted(src, model) as candidate, _stages() as progress:
+        report = run(src, candidate, audio, out=out, limit=limit, progress=progress)
+    _show(report, json)
+    _render(out)
+    _exit(report.verdict == "pass")
+
+
+@parity_app.command(name="record")
+def parity_record(
+    src: Source,
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="Folder to write; must not exist.")],
+    audio: Audio,
+    limit: Annotated[int | None, typer.Option(help="At most so many recordings.")] = None,
+) -> None:
+    """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
+    from parity.layers.run import find_audio
+    from parity.reference import record
+
+    if trace.exists():
+        raise OutputError(f"{trace} exists; a trace is not overwritten, choose another folder")
+    with _stages() as progress:
+        recorded = record(src, find_audio(audio, limit), trace, progress=lambda done: progress("reference", done))
+    talk.print(
+        f"Recorded {len(recorded.utterances)} utterances. Next: mlx-funasr parity check MODEL {trace}", highlight=False
+    )
+
+
+@parity_app.command(name="check")
+def parity_check(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="What `parity record` wrote.")],
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Compare a conversion with a recorded trace; needs neither torch nor funasr."""
+    from parity.layers.run import check
+
+    _may_write(out, "parity.json", overwrite)
+    with _stages() as progress:
+        report = check(model, trace, out=out, progress=lambda done: progress("candidate", done))
+    _show(report, json)
+    _render(out)
+    _exit(report.verdict == "pass")
+
+
+@app.command()
+def cer(
+    arguments: Annotated[list[str], typer.Argument(metavar="MODEL DATASET | score REF HYP")],
+    engine: Annotated[
+        str, typer.Option(help="mlx, or funasr (the reference itself; the first argument is then SRC).")
+    ] = "mlx",
+    normalize: Annotated[str, typer.Option(help="Text normaliser: none, aishell, funasr.")] = "aishell",
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Measure the character error rate on a data set, or score two text files."""
+    if arguments[0] == "score":
+        report = _score(arguments[1:], normalize, out, overwrite)
+    else:
+        report = _evaluate(arguments, engine, normalize, out, overwrite)
+    _show(report, json)
+    _render(out)
+    _exit(report.failed == 0)
+
+
+def _score(arguments: list[str], normalize: str, out: Path | None, overwrite: bool) -> Any:
+    from parity.cer.evaluate import score_files
+    from reports.schema import write
+
+    if len(arguments) != 2:
+        raise UsageError(f"cer score takes two files, REF and HYP; found {len(arguments)}")
+    _may_write(out, "cer.json", overwrite)
+    report = score_files(Path(arguments[0]), Path(arguments[1]), normalize=normalize)
+    if out is not None:
+        write(report, out / "cer.json")
+    return report
+
+
+def _evaluate(arguments: list[str], engine: str, normalize: str, out: Path | None, overwrite: bool) -> Any:
+    from parity.cer import evaluate
+
+    if len(arguments) != 2:
+        raise UsageError(f"cer takes two arguments, MODEL and DATASET (or: cer score REF HYP); found {len(arguments)}")
+    with _progress("recognising", None) as advance:
+        return evaluate(
+            arguments[0],
+            arguments[1],
+            engine=engine,
+            normalize=normalize,
+            out=out,
+            overwrite=overwrite,
+            progress=advance,
+        )
+
+
+@app.command()
+def report(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that hold report JSON.")],
+) -> None:
+    """Render reports as HTML, with an index page over many."""
+    from reports.render import render_all
+
+    try:
+        pages = render_all(directories)
+    except (ValueError, FileNotFoundError) as error:  # reports knows no other folder, so no exception of ours
+        raise UsageError(str(error)) from error
+    for page in pages:
+        print(page)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the conversion and the reports.")] = Path("demo-run"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Do the whole main job on the bundled checkpoint and speech: convert, compare, measure."""
+    import convert
+    from parity.cer import evaluate
+    from parity.demo import MODEL, SPEECH
+    from reports.render import render_all
+
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists; choose another --out, or add --overwrite")
+    model = out / "model"
+    talk.print(f"1/4 convert   {MODEL} -> {model}", highlight=False)
+    documents: list[Any] = [convert.convert(MODEL, model, overwrite=overwrite)]
+    with _progress("recognising", None) as advance:
+        talk.print("2/4 cer       MLX on the bundled speech", highlight=False)
+        documents += [evaluate(model, SPEECH, engine="mlx", out=out / "cer-mlx", overwrite=True, progress=advance)]
+        if _reference_installed():
+            talk.print("3/4 cer       FunASR on the same speech", highlight=False)
+            documents += [
+                evaluate(MODEL, SPEECH, engine="funasr", out=out / "cer-funasr", overwrite=True, progress=advance)
+            ]
+            talk.print("4/4 parity    every layer, every firing, every character", highlight=False)
+            documents += [_demo_parity(MODEL, model, SPEECH, out / "parity")]
+        else:
+            talk.print(
+                "3/4, 4/4      skipped: torch and funasr are not installed (pip install 'mlx-funasr[reference]')"
+            )
+    pages = render_all([out])
+    _summarise(documents, pages, json)
+    _exit(all(getattr(document, "verdict", "pass") == "pass" for document in documents))
+
+
+def _reference_installed() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None and find_spec("funasr") is not None
+
+
+def _demo_parity(src: Path, model: Path, speech: Path, out: Path) -> Any:
+    from parity.layers.run import run
+
+    with _stages() as progress:
+        return run(src, model, [speech], out=out, progress=progress)
+
+
+def _summarise(documents: list[Any], pages: list[Path], as_json: bool) -> None:
+    from reports import schema, terminal
+
+    if as_json:
+        print(json.dumps([schema.to_dict(document) for document in documents], ensure_ascii=False, indent=1))
+    else:
+        terminal.summary(documents, Console())
+    for page in pages[-1:]:
+        talk.print(f"Report: {page.resolve()}", highlight=False)
+
+
+@contextmanager
+def _converted(src: str, model: Path | None) -> Iterator[Path]:
+    """The given conversion, or one made for this run only."""
+    if model is not None:
+        yield model
+        return
+    import tempfile
+
+    import convert
+
+    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
+        convert.convert(src, Path(folder) / "model")
+        yield Path(folder) / "model"
+
+
+def _may_write(out: Path | None, name: str, overwrite: bool) -> None:
+    if out is not None and (out / name).exists() and not overwrite:
+        raise OutputError(f"{out / name} exists; choose another --out, or add --overwrite")
+
+
+def _show(document: Any, as_json: bool, **options: Any) -> None:
+    """Print a report: JSON on stdout, or a table for people."""
+    from reports import schema, terminal
+
+    if as_json:
+        print(json.dumps(schema.to_dict(document), ensure_ascii=False, indent=1))
+    else:
+        terminal.show(document, Console(), **options)
+
+
+def _render(out: Path | None) -> None:
+    if out is not None:
+        from reports.render import render_all
+
+        for page in render_all([out]):
+            talk.print(f"Report: {page}", highlight=False)
+
+
+def _runtime(verbose: bool) -> None:
+    """Say once what runs the network, or warn once that it is slow for want of a BLAS."""
+    from mlx_model.blas import mx, status
+
+    blas = status()
+    if verbose:
+        talk.print(
+            f"device {mx.default_device()}, BLAS {blas.library or 'as MLX brings it'} ({blas.reason})", highlight=False
+        )
+    elif blas.warning():
+        talk.print(f"warning: {blas.warning()}", style="yellow", highlight=False)
+
+
+@contextmanager
+def _progress(label: str, total: int | None) -> Iterator[Callable[[float], None]]:
+    """A progress bar on a terminal, silence in a pipe."""
+    from rich.progress import Progress
+
+    with Progress(console=talk, disable=not talk.is_terminal, transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount: bar.update(task, advance=amount)
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str, float], None]]:
+    """One bar per stage of a parity run."""
+    from rich.progress import Progress
+
+    with Progress(console=talk, disable=not talk.is_terminal, transient=True) as bar:
+        tasks = {name: bar.add_task(name, total=None) for name in ("reference", "candidate")}
+        yield lambda name, amount: bar.update(tasks[name], advance=amount)
+
+
+def _exit(passed: bool) -> NoReturn:
+    raise typer.Exit(0 if passed else 1)
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except MlxFunasrError as error:
+        talk.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        talk.print("interrupted; nothing was left half-written", style="yellow")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
