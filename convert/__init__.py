@@ -1,0 +1,58 @@
+"""FunASR model directory -> MLX model directory, every tensor accounted for. See README.md beside this file.
+
+Importing this package imports neither torch nor mlx: the work is done by pipeline.py, loaded at the first call.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reports.schema import ConversionReport
+
+__all__ = ["convert", "inspect"]
+
+
+def convert(
+    src: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    dtype: str = "float32",
+    bits: int | None = None,
+    group_size: int = 64,
+    overwrite: bool = False,
+    revision: str | None = None,
+) -> ConversionReport:
+    """Convert `src` into the MLX directory `out` and return what was done (also stored as out/conversion.json).
+
+    Args:
+        src: a FunASR model directory, a weight file beside its config, or a hub id (`iic/...` on ModelScope,
+            `hf:org/name` on Hugging Face), with an optional `@revision`.
+        out: directory to create. It appears when it is whole, or not at all.
+        dtype: float32, float16 or bfloat16; CMVN stays float32.
+        bits: 8, 6 or 4 quantises the linear layers after the conversion was verified; None leaves them.
+        group_size: 64 or 32 (128 where it divides), for `bits`.
+        overwrite: replace `out` if it is an earlier conversion; nothing else is ever replaced.
+        revision: of a hub id; the same as `@revision`.
+
+    Raises:
+        mlx_model.errors.MlxFunasrError: one clear line; nothing is left behind.
+    """
+    from convert import pipeline
+
+    return pipeline.convert(
+        src, Path(out), dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
+    )
+
+
+def inspect(src: str | os.PathLike[str], *, revision: str | None = None) -> ConversionReport:
+    """Return the family, sizes and the fate of every tensor of `src`; nothing is written (`output` is None).
+
+    Raises:
+        mlx_model.errors.MlxFunasrError: whatever would make `convert` fail before it writes.
+    """
+    from convert import pipeline
+
+    return pipeline.inspect(src, revision=revision)

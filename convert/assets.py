@@ -1,0 +1,231 @@
+"""config.yaml -> ParaformerConfig, and the vocabulary: tokens.json, tokens.txt, an inline list or bpe.model.
+
+Imports neither torch nor mlx; sentencepiece only inside the function that reads a bpe.model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+from convert.architectures import Family
+from convert.espnet import is_espnet_style, translate
+from convert.sources import Source
+from convert.yaml_file import read_text
+from mlx_model.config import TRAINING_ONLY, ParaformerConfig, Section, TokenizerConfig
+from mlx_model.errors import AssetError, ConfigError, DependencyError
+
+TOKENS_LIMIT = 32_000_000  # bytes; the largest released list (272,727 entries) has 3 MB
+MAX_SIZE = 1 << 20  # no width, block count or vocabulary is larger; stops a hostile config before a model is built
+TOKENIZERS = ("CharTokenizer", "SentencepiecesTokenizer")
+
+# Arguments of FunASR's Paraformer class (model_conf, or at top level, which wins): acting on training only, or fixed.
+MODEL_TRAINING_ONLY = (
+    "lsm_weight", "length_normalized_loss", "predictor_weight", "predictor_bias", "sampling_ratio",
+    "use_1st_decoder_loss", "ignore_id",
+)  # fmt: skip
+MODEL_USED = ("blank_id", "sos", "eos", "ctc_weight", "share_embedding")
+# Tokenizer options that act when text becomes tokens, which transcription never does; file names are sources.py's.
+TOKENIZER_UNUSED = (
+    "split_with_space", "non_linguistic_symbols", "remove_non_linguistic_symbols", "seg_dict", "seg_dict_file",
+    "token_list", "bpemodel",
+)  # fmt: skip
+TOP_LEVEL_FILES = ("token_list", "bpemodel", "cmvn_file", "init_param", "input_size", "vocab_size")
+TOP_LEVEL_TRAINING = (
+    "specaug", "specaug_conf", "train_conf", "optim", "optim_conf", "scheduler", "scheduler_conf", "dataset",
+    "dataset_conf", "ctc", "ctc_conf", "normalize", "normalize_conf",
+)  # fmt: skip
+
+
+def read_config(source: Source, family: Family, vocab_size: int, dtype: str) -> ParaformerConfig:
+    """Return the model's configuration; keys that were set aside are named in `source.notes`.
+
+    Raises:
+        ConfigError: an unknown key, or an option that is not supported.
+    """
+    raw = modern(source)
+    components = {key: _component(raw, key, classes) for key, classes in family.components.items()}
+    _check_top_level(raw, family, source.notes)
+    model = _model_arguments(raw, source.notes)
+    sections = {key: dict(_section(raw, f"{key}_conf")) for key in components}
+    sections["frontend"].pop("cmvn_file", None)
+    sections["frontend"]["cmvn"] = source.cmvn is not None
+    parsed: dict[str, Any] = {key: ParaformerConfig.SECTIONS[key].from_dict(value) for key, value in sections.items()}
+    _check_sizes(parsed)
+    for key, value in sections.items():
+        _note_training_only(f"{key}_conf", value, parsed[key], source.notes)
+    dither = parsed["frontend"].dither
+    if dither:
+        source.notes.append(f"frontend dither is {dither:g} in FunASR (random noise); transcription runs with 0")
+    config = ParaformerConfig(
+        vocab_size=vocab_size,
+        predictor_class=components["predictor"],
+        tokenizer=_tokenizer(raw),
+        blank_id=model.get("blank_id", 0),
+        sos=_or_last(model.get("sos", 1), vocab_size),
+        eos=_or_last(model.get("eos", 2), vocab_size),
+        dtype=dtype,
+        **parsed,
+    )
+    config.check()
+    return config
+
+
+def modern(source: Source) -> dict[str, Any]:
+    """Return config.yaml in today's layout (old ESPnet-style files are translated)."""
+    return translate(source.raw, source.notes) if is_espnet_style(source.raw) else source.raw
+
+
+def _section(raw: dict[str, Any], key: str) -> dict[str, Any]:
+    value = raw.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise ConfigError(f"config.yaml: {key} is a {type(value).__name__}, expected key: value pairs")
+    return value or {}
+
+
+def _component(raw: dict[str, Any], key: str, classes: dict[str, str]) -> str:
+    found = raw.get(key)
+    if found is None:
+        raise ConfigError(f"config.yaml has no `{key}:`; expected {' or '.join(classes)}")
+    if not isinstance(found, str) or found not in classes:
+        raise ConfigError(f"config.yaml: {key} {found!r} is not supported (only {' or '.join(classes)})")
+    return found
+
+
+def _check_top_level(raw: dict[str, Any], family: Family, notes: list[str]) -> None:
+    if raw.get("normalize") is not None:
+        raise ConfigError(f"config.yaml: normalize = {raw['normalize']!r} is not supported (only null)")
+    read = {"model", "model_conf", "tokenizer", "tokenizer_conf", *family.components}
+    read |= {f"{key}_conf" for key in family.components} | set(MODEL_USED)
+    known = read | set(TOP_LEVEL_FILES) | set(TOP_LEVEL_TRAINING) | set(MODEL_TRAINING_ONLY)
+    unknown = [key for key in raw if key not in known]
+    for key in unknown:
+        close = difflib.get_close_matches(key, sorted(read), n=1, cutoff=0.85)
+        if close:
+            raise ConfigError(f"config.yaml: unknown key {key!r}; did you mean {close[0]!r}?")
+    training = [key for key in raw if key in TOP_LEVEL_TRAINING and raw[key]]
+    if training:
+        notes.append(f"config.yaml: ignored, training only: {', '.join(training)}")
+    if unknown:
+        notes.append(f"config.yaml: ignored, not read by {family.funasr_class}: {', '.join(sorted(unknown))}")
+
+
+def _model_arguments(raw: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return the used arguments of the model class; FunASR lets a top-level key win over model_conf."""
+    section = dict(_section(raw, "model_conf"))
+    for key in section:
+        if key not in MODEL_USED and key not in MODEL_TRAINING_ONLY:
+            close = difflib.get_close_matches(key, [*MODEL_USED, *MODEL_TRAINING_ONLY], n=1, cutoff=0.6)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"model_conf: unknown key {key!r}{hint}")
+    values = {**section, **{key: raw[key] for key in MODEL_USED if key in raw}}
+    if values.get("share_embedding"):
+        raise ConfigError("model_conf: share_embedding = True is not supported (only False)")
+    weight = values.get("ctc_weight", 0.5)
+    if not isinstance(weight, (int, float)) or weight >= 1.0:
+        raise ConfigError(f"model_conf: ctc_weight = {weight!r} is not supported (below 1: with 1 there is no decoder)")
+    for key in ("blank_id", "sos", "eos"):
+        value = values.get(key, 0)
+        if isinstance(value, bool) or not (isinstance(value, int) or (value is None and key != "blank_id")):
+            raise ConfigError(f"model_conf: {key} = {value!r} must be of type int")
+    dropped = [key for key in section if key in MODEL_TRAINING_ONLY]
+    if dropped:
+        notes.append(f"model_conf: ignored, act on training only: {', '.join(dropped)}")
+    return values
+
+
+def _or_last(value: int | None, vocab_size: int) -> int:
+    return vocab_size - 1 if value is None else value
+
+
+def _check_sizes(parsed: dict[str, Section]) -> None:
+    for key, section in parsed.items():
+        for name, value in section.to_dict().items():
+            if isinstance(value, int) and abs(value) > MAX_SIZE:
+                raise ConfigError(f"{key}_conf: {name} = {value} is larger than any model of this kind")
+
+
+def _note_training_only(where: str, given: dict[str, Any], parsed: Section, notes: list[str]) -> None:
+    known = parsed.to_dict()
+    reasons: dict[str, list[str]] = {}
+    for key in given:
+        if key not in known and key in TRAINING_ONLY:
+            reasons.setdefault(TRAINING_ONLY[key], []).append(key)
+    notes.extend(f"{where}: ignored {', '.join(keys)} ({reason})" for reason, keys in reasons.items())
+
+
+def _tokenizer(raw: dict[str, Any]) -> TokenizerConfig:
+    kind = raw.get("tokenizer", "CharTokenizer")
+    if kind not in TOKENIZERS:
+        raise ConfigError(f"config.yaml: tokenizer {kind!r} is not supported (only {' or '.join(TOKENIZERS)})")
+    section = {key: value for key, value in _section(raw, "tokenizer_conf").items() if key not in TOKENIZER_UNUSED}
+    return TokenizerConfig.from_dict({"kind": kind, **section}, "tokenizer_conf")
+
+
+def read_tokens(source: Source) -> list[str]:
+    """Return the vocabulary in id order.
+
+    Raises:
+        AssetError: no vocabulary, not a list of distinct strings, or without the unknown symbol.
+        DependencyError: only a bpe.model is there, and sentencepiece is not installed.
+    """
+    raw = source.raw
+    inline = raw.get("token_list") if isinstance(raw.get("token_list"), list) else None
+    if source.tokens is not None:
+        tokens = _checked(_token_file(source.tokens), str(source.tokens), raw)
+        if inline is not None and inline != tokens:
+            source.notes.append(f"the token_list inside config.yaml differs from {source.tokens.name}, which was used")
+        return tokens
+    if inline is not None:
+        where = "config.yaml: token_list (the model's tokens.json beside it would be used instead)"
+        return _checked(inline, where, raw)
+    if source.bpe_model is not None:
+        return sentencepiece_pieces(source.bpe_model)
+    raise AssetError(f"{source.directory} has no tokens.json (the vocabulary); it stands beside config.yaml")
+
+
+def _token_file(path: Path) -> Any:
+    text = read_text(path, TOKENS_LIMIT, AssetError)
+    if path.suffix != ".json":
+        return [line.rstrip() for line in text.removesuffix("\n").split("\n")]  # as FunASR reads it
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise AssetError(f"{path} is not JSON: {error}") from error
+
+
+def _checked(tokens: Any, where: str, raw: dict[str, Any]) -> list[str]:
+    if not isinstance(tokens, list) or not tokens:
+        raise AssetError(f"{where}: expected a list of tokens, found {type(tokens).__name__}")
+    seen: dict[str, int] = {}
+    for index, token in enumerate(tokens):
+        if not isinstance(token, str):
+            raise AssetError(f"{where}: entry {index} is {token!r}, expected text")
+        if token in seen:
+            raise AssetError(f"{where}: token {token!r} stands there twice, as {seen[token]} and {index}")
+        seen[token] = index
+    section = raw.get("tokenizer_conf")
+    unknown = section.get("unk_symbol", "<unk>") if isinstance(section, dict) else "<unk>"
+    if not isinstance(unknown, str):
+        raise ConfigError(f"tokenizer_conf: unk_symbol = {unknown!r} must be of type str")
+    if raw.get("tokenizer", "CharTokenizer") == "CharTokenizer" and unknown not in seen:
+        raise AssetError(f"{where}: the unknown symbol {unknown!r} is not among its {len(tokens)} tokens")
+    return tokens
+
+
+def sentencepiece_pieces(path: Path) -> list[str]:
+    """Return the pieces of a SentencePiece model in id order."""
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise DependencyError(f"reading {path.name} needs sentencepiece: pip install 'mlx-funasr[bpe]'") from error
+    if path.stat().st_size > TOKENS_LIMIT:
+        raise AssetError(f"{path} is larger than {TOKENS_LIMIT} bytes; not a SentencePiece model of a recogniser")
+    processor = sentencepiece.SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(path.read_bytes())
+    except RuntimeError as error:
+        raise AssetError(f"{path} is not a SentencePiece model: {error}") from error
+    return [str(processor.IdToPiece(index)) for index in range(processor.GetPieceSize())]

@@ -1,0 +1,141 @@
+"""The conversion from end to end: resolve, plan, write, verify, quantise, install. Called through convert/__init__.py.
+
+Imports no torch (checkpoint.py does, inside its functions) and mlx only where the target model is laid out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from convert import output, quantize
+from convert.card import copy_attribution, model_card
+from convert.dtypes import cast, check_target
+from convert.planning import Plan, hashes, make_plan, report
+from convert.safetensors_file import SafetensorsReader, SafetensorsWriter, TensorInfo, shards
+from convert.sources import resolve
+from convert.verify import verify
+from convert.weight_map import Assignment
+from mlx_model.errors import UsageError
+from reports.environment import project_version
+from reports.schema import ConversionReport, write
+
+SHARD_BYTES = 5_000_000_000  # Hugging Face's customary limit
+WEIGHTS = "model.safetensors"
+
+
+def inspect(src: str | os.PathLike[str], *, revision: str | None) -> ConversionReport:
+    """Return what a conversion would do; see convert.inspect."""
+    plan = make_plan(resolve(src, revision=revision), "float32")
+    return report(plan, output_path=None, options={}, sha256=hashes(plan))
+
+
+def convert(
+    src: str | os.PathLike[str],
+    out: Path,
+    *,
+    dtype: str,
+    bits: int | None,
+    group_size: int,
+    overwrite: bool,
+    revision: str | None,
+) -> ConversionReport:
+    """Convert; see convert.convert."""
+    check_target(dtype)
+    quantize.check_options(bits, group_size)
+    source = resolve(src, revision=revision)
+    output.check_target(out, source.directory, overwrite=overwrite)
+    plan = make_plan(source, dtype)
+    size = sum(info.nbytes for info in plan.infos)
+    output.check_space(out, size * 2 if bits else size)
+    options = {"dtype": dtype, "bits": bits, "group_size": group_size if bits else None, "revision": source.revision}
+    with output.staged(out, overwrite=overwrite) as stage, ThreadPoolExecutor(2) as background:
+        hashed = background.submit(hashes, plan)  # hashing releases the GIL and rides along
+        files = write_weights(plan, stage)
+        flushed = [background.submit(output.sync_file, path) for path in files]
+        verify(files, plan.assignments, plan.checkpoint, plan.cmvn)
+        for future in flushed:
+            future.result()
+        quantization = _quantize(plan, stage, files, bits, group_size) if bits else None
+        result = report(plan, output_path=out, options=options, sha256=hashed.result(), quantization=quantization)
+        _write_sidecars(plan, stage, result, quantization)
+    return result
+
+
+def write_weights(plan: Plan, stage: Path) -> list[Path]:
+    """Stream the tensors into `stage`, one at a time, and return the files written."""
+    groups = list(shards(plan.infos, SHARD_BYTES))
+    files = [stage / name for name in shard_names(len(groups))]
+    by_target = {item.target: item for item in plan.assignments if item.target is not None}
+    for path, group in zip(files, groups, strict=True):
+        with SafetensorsWriter(path, group, {"format": "mlx"}) as writer:
+            for info in writer.order:
+                _write_tensor(plan, writer, info, by_target.get(info.name))
+    return files
+
+
+def _write_tensor(plan: Plan, writer: SafetensorsWriter, info: TensorInfo, item: Assignment | None) -> None:
+    if item is None:
+        writer.write(info.name, plan.cmvn[info.name])
+        return
+    dtype = plan.checkpoint.infos[item.source].dtype
+    writer.write(info.name, item.op.apply(cast(plan.checkpoint.read(item.source), dtype, info.dtype, item.source)))
+    plan.checkpoint.release(item.source)
+
+
+def shard_names(count: int) -> list[str]:
+    """Return the file names of a model in `count` parts, in Hugging Face's manner."""
+    if count == 1:
+        return [WEIGHTS]
+    return [f"model-{index:05}-of-{count:05}.safetensors" for index in range(1, count + 1)]
+
+
+def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_size: int) -> dict[str, Any]:
+    modules, kept = quantize.choose_modules(plan.model, plan.family, group_size)
+    if not modules:
+        raise UsageError(f"no linear layer's width is divisible by the group size {group_size}; nothing to quantise")
+    made = quantize.quantize_files(files, stage, modules, bits=bits, group_size=group_size, limit=SHARD_BYTES)
+    for path in files:
+        path.unlink()
+    for path, name in zip(made, shard_names(len(made)), strict=True):
+        path.rename(stage / name)
+    plan.source.notes.append(f"quantised {len(modules)} linear layers to {bits} bits, groups of {group_size}")
+    reasons = sorted(set(kept.values()))
+    for reason in reasons:
+        names = sorted(name for name, why in kept.items() if why == reason)
+        plan.source.notes.append(f"not quantised: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''} ({reason})")
+    return {"bits": bits, "group_size": group_size, "modules": modules}
+
+
+def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, quantization: dict[str, Any] | None) -> None:
+    """Write everything beside the weights; config.json last, because nothing loads without it."""
+    _write_json(stage / "tokens.json", plan.tokens)
+    _write_index(stage)
+    copied = copy_attribution(plan.source, stage)
+    precision = f"{quantization['bits']}-bit" if quantization else plan.config.dtype
+    card = model_card(
+        plan.source, family=plan.family.funasr_class, parameters=result.converted_parameters, precision=precision,
+        copied=copied, version=project_version() or "(development)",
+    )  # fmt: skip
+    (stage / "README.md").write_text(card, "utf-8")
+    write(result, stage / output.MARKER)
+    _write_json(stage / "config.json", result.config)
+
+
+def _write_index(stage: Path) -> None:
+    """Write Hugging Face's index where the weights are in several files."""
+    files = sorted(stage.glob("model-*.safetensors"))
+    if not files:
+        return
+    readers = [SafetensorsReader(path) for path in files]
+    weight_map = {name: reader.path.name for reader in readers for name in reader.infos}
+    total = sum(info.nbytes for reader in readers for info in reader.infos.values())
+    _write_json(stage / f"{WEIGHTS}.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", "utf-8")

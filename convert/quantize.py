@@ -1,0 +1,151 @@
+"""MLX's affine quantisation, a second step after a verified conversion. Imports mlx (through mlx_model), never torch.
+
+Tensor by tensor: the verified weights are read back, quantised with mx.quantize (what nn.quantize calls), and written
+beside them as `weight` (packed uint32), `scales` and `biases`; everything else is copied bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convert.architectures import Family
+from convert.safetensors_file import SafetensorsWriter, TensorInfo, shards
+from convert.verify import Written
+from convert.weight_map import matches
+from mlx_model.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+
+BITS = (8, 6, 4)
+GROUP_SIZES = (32, 64, 128)
+# Error allowed per weight, in quantisation steps: half from rounding, up to one because mx.quantize moves a group's
+# range so that zero stays exact. Scales, biases and the restored weight are themselves rounded where they are stored in
+# 16 bits: each is off by half a unit in its last place, which counts up to 2 ** bits steps; together two units.
+ROUNDING_STEPS = 1.5
+LAST_PLACE = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def check_options(bits: int | None, group_size: int) -> None:
+    """Raise UsageError for bits or group sizes that are not offered."""
+    if bits is not None and bits not in BITS:
+        raise UsageError(f"bits = {bits} is not supported; choose {', '.join(map(str, BITS))}, or leave it out")
+    if bits is not None and group_size not in GROUP_SIZES:
+        raise UsageError(f"group size {group_size} is not supported; choose {', '.join(map(str, GROUP_SIZES))}")
+
+
+def choose_modules(model: Any, family: Family, group_size: int) -> tuple[list[str], dict[str, str]]:
+    """Return the modules to quantise, and those with a linear layer that stay, each with its reason."""
+    from mlx_model.blas import nn
+
+    chosen, kept = [], {}
+    for name, module in sorted(model.named_modules()):
+        if not isinstance(module, nn.Linear):
+            continue
+        width = module.weight.shape[-1]
+        if any(matches(pattern, name) for pattern in family.protected):
+            kept[name] = "protected: decides where tokens fire, or which token it is"
+        elif width % group_size:
+            kept[name] = f"input width {width} is not divisible by the group size {group_size}"
+        else:
+            chosen.append(name)
+    return chosen, kept
+
+
+def quantize_files(
+    source: Sequence[Path], out: Path, modules: Sequence[str], *, bits: int, group_size: int, limit: int
+) -> list[Path]:
+    """Write the quantised tensors into the directory `out` and return its files, verified.
+
+    Args:
+        source: the verified full-precision files.
+        out: an empty directory.
+        modules: names whose `weight` is quantised.
+        bits: 8, 6 or 4.
+        group_size: weights that share one scale and bias.
+        limit: largest file, in bytes.
+    """
+    written = Written(source)
+    wanted = {f"{name}.weight" for name in modules}
+    infos = [info for name in sorted(written.names) for info in _infos(written, name, name in wanted, bits, group_size)]
+    files = []
+    for index, group in enumerate(shards(infos, limit)):
+        path = out / f"quantized-{index}.safetensors"
+        with SafetensorsWriter(path, group, {"format": "mlx"}) as writer:
+            for info in writer.order:
+                writer.write(info.name, _tensor(written, info.name, wanted, bits, group_size))
+        files.append(path)
+    _verify(Written(files), written, wanted, bits, group_size)
+    return files
+
+
+def _infos(written: Written, name: str, quantised: bool, bits: int, group_size: int) -> list[TensorInfo]:
+    shape, dtype = written.shape(name), written.dtype(name)
+    if not quantised:
+        return [TensorInfo(name=name, shape=shape, dtype=dtype)]
+    stem, rows, width = name.removesuffix(".weight"), shape[0], shape[1]
+    return [
+        TensorInfo(name=name, shape=(rows, width * bits // 32), dtype="uint32"),
+        TensorInfo(name=f"{stem}.scales", shape=(rows, width // group_size), dtype=dtype),
+        TensorInfo(name=f"{stem}.biases", shape=(rows, width // group_size), dtype=dtype),
+    ]
+
+
+def _tensor(written: Written, name: str, wanted: set[str], bits: int, group_size: int) -> np.ndarray:
+    """Return one tensor to store; a quantised weight's three parts are each computed anew, to hold only one."""
+    stem, _, part = name.rpartition(".")
+    weight = f"{stem}.weight"
+    if weight not in wanted or part not in ("weight", "scales", "biases"):
+        return written.read(name)
+    parts = _quantize(written, weight, bits, group_size)
+    return _to_numpy(parts[("weight", "scales", "biases").index(part)])
+
+
+def _quantize(written: Written, weight: str, bits: int, group_size: int) -> tuple[mx.array, mx.array, mx.array]:
+    from mlx_model.blas import mx
+
+    packed, scales, biases = mx.quantize(_to_mlx(written, weight), group_size=group_size, bits=bits)
+    return packed, scales, biases
+
+
+def _to_mlx(written: Written, name: str) -> mx.array:
+    from mlx_model.blas import mx
+
+    array = mx.array(written.read(name))
+    return array.view(mx.bfloat16) if written.dtype(name) == "bfloat16" else array
+
+
+def _to_numpy(array: mx.array) -> np.ndarray:
+    from mlx_model.blas import mx
+
+    if array.dtype == mx.bfloat16:
+        array = array.view(mx.uint16)
+    return np.array(array)
+
+
+def _verify(quantised: Written, original: Written, wanted: set[str], bits: int, group_size: int) -> None:
+    """Every untouched tensor bit for bit; every quantised weight within one step of what it replaces."""
+    from mlx_model.blas import mx
+
+    for name in original.names - wanted:
+        if (
+            quantised.dtype(name) != original.dtype(name)
+            or quantised.read(name).tobytes() != original.read(name).tobytes()
+        ):
+            raise OutputError(f"verification failed: {name!r} reads back differently after quantisation")
+    for name in wanted:
+        stem = name.removesuffix(".weight")
+        packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))
+        restored = mx.dequantize(packed, scales, biases, group_size=group_size, bits=bits).astype(mx.float32)
+        step = mx.repeat(mx.abs(scales.astype(mx.float32)), group_size, axis=-1)
+        error = mx.abs(restored - _to_mlx(original, name).astype(mx.float32))
+        worst = np.array(error / mx.maximum(step, 1e-30)).max()
+        allowed = ROUNDING_STEPS + 2 * 2**bits * LAST_PLACE[original.dtype(name)]
+        if not worst <= allowed:
+            raise OutputError(
+                f"verification failed: {name!r} is {worst:.2f} quantisation steps off, {allowed:.2f} are explained"
+            )
