@@ -104,7 +104,7 @@ def transcribe(
     print(engine.FORMATS[format](results))
     failed = [result for result in results if result.error]
     for result in failed:
-        talk.print(f"not transcribed: {result.error}", style="red", markup=False, highlight=False)
+        talk.print(f"not transcribed: {result.error}", style="red", markup=False, highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
 
@@ -339,11 +339,10 @@ def _runtime(verbose: bool) -> None:
 
     blas = status()
     if verbose:
-        talk.print(
-            f"device {mx.default_device()}, BLAS {blas.library or 'as MLX brings it'} ({blas.reason})", highlight=False
-        )
+        library = blas.library or "as MLX brings it"
+        talk.print(f"device {mx.default_device()}, BLAS {library} ({blas.reason})", highlight=False, soft_wrap=True)
     elif blas.warning():
-        talk.print(f"warning: {blas.warning()}", style="yellow", highlight=False)
+        talk.print(f"warning: {blas.warning()}", style="yellow", highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from mlx_model.cpu_kernels import on_gpu, softmax
 from mlx_model.layers import DepthwiseConv1d
 
 Mask = Bool[mx.array, "B T"] | None
+TokenMask = Bool[mx.array, "B U"] | None
 
 
 def masked(x: Float[mx.array, "B T D"], mask: Mask) -> Float[mx.array, "B T D"]:
@@ -75,7 +76,7 @@ class MultiHeadedAttentionSANMDecoder(nn.Module):
         super().__init__()
         self.fsmn_block = DepthwiseConv1d(size, kernel_size, shift)
 
-    def __call__(self, inputs: Float[mx.array, "B U D"], mask: Mask = None) -> Float[mx.array, "B U D"]:
+    def __call__(self, inputs: Float[mx.array, "B U D"], mask: TokenMask = None) -> Float[mx.array, "B U D"]:
         return forward_fsmn(self.fsmn_block, inputs, mask)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
-from mlx_model.attention import Mask, MultiHeadedAttentionCrossAtt, MultiHeadedAttentionSANMDecoder
+from mlx_model.attention import Mask, MultiHeadedAttentionCrossAtt, MultiHeadedAttentionSANMDecoder, TokenMask
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerSANMDecoderConfig
 from mlx_model.layers import LayerNorm, PositionwiseFeedForwardDecoderSANM
@@ -33,7 +33,7 @@ class DecoderLayerSANM(nn.Module):
             self.norm3 = LayerNorm(size)
 
     def __call__(
-        self, tgt: Float[mx.array, "B U D"], tgt_mask: Mask, memory: Float[mx.array, "B T D"], memory_mask: Mask
+        self, tgt: Float[mx.array, "B U D"], tgt_mask: TokenMask, memory: Float[mx.array, "B T D"], memory_mask: Mask
     ) -> Float[mx.array, "B U D"]:
         x = self.feed_forward(self.norm1(tgt))
         if self.self_attn is not None:
@@ -69,7 +69,7 @@ class ParaformerSANMDecoder(nn.Module):
     def __call__(
         self,
         acoustic_embeds: Float[mx.array, "B U D"],
-        tgt_mask: Mask,
+        tgt_mask: TokenMask,
         memory: Float[mx.array, "B T D"],
         memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:

@@ -46,9 +46,9 @@ def window(name: str, size: int) -> mx.array:
     return mx.array(WINDOWS[name](angle).astype(np.float32))
 
 
-def mel_scale(frequency_hz: np.ndarray | float) -> np.ndarray:
+def mel_scale(frequency_hz: np.ndarray | float) -> np.ndarray | float:
     """Return mel = 1127 ln(1 + f / 700), HTK's formula as Kaldi writes it."""
-    return 1127.0 * np.log1p(np.asarray(frequency_hz, dtype=np.float64) / 700.0)
+    return 1127.0 * np.log1p(frequency_hz / 700.0)
 
 
 @functools.lru_cache(maxsize=16)
