@@ -1,4 +1,6 @@
-"""Softmax and LayerNorm for CPUs, where MLX's own are slow (softmax) or inexact (LayerNorm). GPUs use MLX's kernels.
+"""Attention, depthwise convolution and LayerNorm for CPUs, where MLX's own are slow or, the last, inexact.
+
+GPUs use MLX's kernels.
 
 MLX's x86 softmax spends 10 ns on every exponential, a third of a whole encoder's time. Here exp(x) = 2^n 2^f with n the
 nearest integer to x log2(e): 2^f is a polynomial, 2^n is bits moved into the exponent, and `mx.compile` makes one loop
@@ -14,7 +16,7 @@ import functools
 import shutil
 from collections.abc import Callable
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from mlx_model.blas import mx
 
@@ -46,21 +48,53 @@ def _exp_of_difference(x: mx.array, largest: mx.array) -> mx.array:
     return power * mx.left_shift(shifted.view(mx.int32) + 127, 23).view(mx.float32)
 
 
-def _scale_and_shift(centred: mx.array, scale: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
-    return centred * scale * weight + bias
-
-
 @functools.cache
-def _compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
-    return mx.compile(function)
+def _compiled_exp() -> Callable[[mx.array, mx.array], mx.array]:
+    return mx.compile(_exp_of_difference)
 
 
-def softmax(scores: Float[mx.array, "*batch T"]) -> Float[mx.array, "*batch T"]:
-    """Return the softmax over the last axis; entries of -inf get a weight below 1e-30. No row may be all -inf."""
+def exponentials(scores: Float[mx.array, "*batch T"]) -> Float[mx.array, "*batch T"]:
+    """Return exp(scores - their largest) over the last axis; entries of -inf give less than 1e-30.
+
+    No row may be all -inf.
+    """
+    largest = scores.max(axis=-1, keepdims=True)
     if scores.dtype != mx.float32 or not _can_compile():
-        return mx.softmax(scores, axis=-1, precise=True)
-    exponentials = _compiled(_exp_of_difference)(scores, scores.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        return mx.exp(scores - largest)
+    return _compiled_exp()(scores, largest)
+
+
+def scaled_dot_product_attention(
+    q: Float[mx.array, "B H U Dh"],
+    k: Float[mx.array, "B H T Dh"],
+    v: Float[mx.array, "B H T Dh"],
+    *,
+    scale: float,
+    mask: Bool[mx.array, "B 1 1 T"] | None = None,
+) -> Float[mx.array, "B H U Dh"]:
+    """Return softmax(scale q k^T) v; takes the place of mx.fast.scaled_dot_product_attention, same arguments.
+
+    The weights are not divided by their sum: the shorter product with v is, and the sum is a product too (MLX's CPU
+    sums run in one accumulator).
+    """
+    scores = (q * scale) @ k.transpose(0, 1, 3, 2)  # (B, H, U, T)
+    weights = exponentials(scores if mask is None else mx.where(mask, scores, -mx.inf))
+    return (weights @ v) / (weights @ mx.ones((k.shape[2], 1), dtype=v.dtype))  # (B, H, U, Dh)
+
+
+def depthwise_conv1d(
+    x: Float[mx.array, "B Tp D"], weight: Float[mx.array, "D K 1"], *, groups: int
+) -> Float[mx.array, "B T D"]:
+    """Return the depthwise convolution of padded frames (Tp = T + K - 1); takes the place of mx.conv1d.
+
+    A sum of K shifted, scaled copies: MLX's grouped conv1d takes five times as long on the CPU (and half on GPUs).
+    """
+    taps = weight.shape[1]
+    steps = x.shape[1] - taps + 1
+    y = x[:, :steps] * weight[:, 0, 0]
+    for tap in range(1, taps):
+        y = y + x[:, tap : tap + steps] * weight[:, tap, 0]
+    return y
 
 
 @functools.cache
@@ -83,6 +117,4 @@ def layer_norm(
     if x.dtype != mx.float32:
         return mx.fast.layer_norm(x, weight, bias, eps)
     centred = x - mean(x)
-    scale = mx.rsqrt(mean(mx.square(centred)) + eps)
-    finish = _compiled(_scale_and_shift) if _can_compile() else _scale_and_shift
-    return finish(centred, scale, weight, bias)
+    return centred * mx.rsqrt(mean(mx.square(centred)) + eps) * weight + bias

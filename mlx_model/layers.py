@@ -11,7 +11,7 @@ import math
 from jaxtyping import Bool, Float, Int
 
 from mlx_model.blas import mx, nn
-from mlx_model.cpu_kernels import layer_norm, on_gpu
+from mlx_model.cpu_kernels import depthwise_conv1d, layer_norm, on_gpu
 
 LAYER_NORM_EPS = 1e-12  # FunASR overrides torch's 1e-5 for the whole SANM / Paraformer line
 
@@ -89,4 +89,5 @@ class DepthwiseConv1d(nn.Module):
         if self.right < 0:
             x = x[:, : x.shape[1] + self.right]
         padded = mx.pad(x, [(0, 0), (self.left, max(self.right, 0)), (0, 0)])
-        return mx.conv1d(padded, self.weight, groups=x.shape[-1])
+        kernel = mx.conv1d if on_gpu() else depthwise_conv1d
+        return kernel(padded, self.weight, groups=x.shape[-1])

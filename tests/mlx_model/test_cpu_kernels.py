@@ -1,4 +1,4 @@
-"""CPU softmax and LayerNorm. Oracle: the definition in float64 numpy."""
+"""CPU attention, convolution and LayerNorm. Oracle: the definition in float64 numpy."""
 
 from __future__ import annotations
 
@@ -8,29 +8,48 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.blas import mx
-from mlx_model.cpu_kernels import layer_norm, mean, softmax
+from mlx_model.cpu_kernels import depthwise_conv1d, exponentials, layer_norm, mean, scaled_dot_product_attention
 
 
-def exact_softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x.astype(np.float64) - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+def exact_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, keep: np.ndarray) -> np.ndarray:
+    scores = np.where(keep, np.einsum("bhud,bhtd->bhut", q * np.float64(scale), k.astype(np.float64)), -np.inf)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.einsum("bhut,bhtd->bhud", weights / weights.sum(axis=-1, keepdims=True), v)
 
 
-@given(st.integers(0, 1000), st.floats(0.01, 60.0))
+@given(st.integers(0, 1000), st.floats(0.01, 8.0))
 @settings(max_examples=40, deadline=None)
-def test_softmax(seed: int, spread: float):
-    """1e-5 relative: float32 rounding of the argument is up to 60 x 6e-8 = 4e-6 of the exponential."""
-    x = (np.random.default_rng(seed).standard_normal((3, 5, 77)) * spread).astype(np.float32)
-    expected = exact_softmax(x)
-    np.testing.assert_allclose(np.array(softmax(mx.array(x))), expected, rtol=3e-5, atol=1e-12)
+def test_attention(seed: int, spread: float):
+    """1e-5: scores of up to some 100 in float32 carry 1e-5 into the exponential, and weights sum to one."""
+    rng = np.random.default_rng(seed)
+    q, k, v = (rng.standard_normal((2, 3, steps, 8)).astype(np.float32) for steps in (5, 77, 77))
+    q *= np.float32(spread)
+    lengths = rng.integers(1, 78, size=2)
+    keep = np.arange(77)[None, None, None, :] < lengths[:, None, None, None]
+    got = scaled_dot_product_attention(mx.array(q), mx.array(k), mx.array(v), scale=0.35, mask=mx.array(keep))
+    np.testing.assert_allclose(np.array(got), exact_attention(q, k, v, 0.35, keep), atol=3e-5)
+    full = scaled_dot_product_attention(mx.array(q), mx.array(k), mx.array(v), scale=0.35)
+    np.testing.assert_allclose(np.array(full), exact_attention(q, k, v, 0.35, np.ones_like(keep)), atol=3e-5)
 
 
-def test_masked_scores_weigh_nothing():
+def test_exponentials_of_masked_scores_weigh_nothing():
     x = np.random.default_rng(0).standard_normal((2, 9)).astype(np.float32)
     x[:, 6:] = -np.inf
-    weights = np.array(softmax(mx.array(x)))
+    weights = np.array(exponentials(mx.array(x)))
     assert weights[:, 6:].max() < 1e-29
-    np.testing.assert_allclose(weights[:, :6], exact_softmax(x[:, :6]), rtol=1e-6)
+    np.testing.assert_allclose(weights[:, :6], np.exp(x[:, :6] - x.max(axis=-1, keepdims=True)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("taps", [1, 2, 11, 21])
+def test_depthwise_convolution(taps: int):
+    """Oracles: the definition in float64, and MLX's own grouped convolution."""
+    rng = np.random.default_rng(taps)
+    x, weight = rng.standard_normal((2, 40, 6)).astype(np.float32), rng.standard_normal((6, taps, 1)).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), taps, axis=1)  # (B, T, D, K)
+    expected = np.einsum("btdk,dk->btd", windows, weight[:, :, 0])
+    got = depthwise_conv1d(mx.array(x), mx.array(weight), groups=6)
+    np.testing.assert_allclose(np.array(got), expected, atol=1e-5)
+    np.testing.assert_allclose(np.array(mx.conv1d(mx.array(x), mx.array(weight), groups=6)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 7, 48, 144, 512, 560, 2048, 2053])
