@@ -37,15 +37,21 @@ Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folde
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from reports.environment import project_version
+
+        print(project_version())
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave.")
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        print(installed("mlx-funasr"))
-        raise typer.Exit
+    """Do nothing: the option leaves before any command runs."""
 
 
 @app.command()
