@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 parity_app = typer.Typer(no_args_is_help=True, help="Reference against candidate, layer by layer.")
 app.add_typer(parity_app, name="parity")
-talk = Console(stderr=True)
+talk = Console(stderr=True, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (JSON and HTML).")]
@@ -110,7 +110,7 @@ def transcribe(
     print(engine.FORMATS[format](results))
     failed = [result for result in results if result.error]
     for result in failed:
-        talk.print(f"not transcribed: {result.error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        talk.print(f"not transcribed: {result.error}", style="red", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
 
@@ -380,7 +380,7 @@ def main() -> None:
     try:
         app()
     except MlxFunasrError as error:
-        talk.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        talk.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         talk.print("interrupted; nothing was left half-written", style="yellow")
