@@ -46,7 +46,7 @@ def window(name: str, size: int) -> mx.array:
     return mx.array(WINDOWS[name](angle).astype(np.float32))
 
 
-def mel_scale(frequency_hz: np.ndarray | float) -> np.ndarray | float:
+def mel_scale(frequency_hz: np.ndarray) -> np.ndarray:
     """Return mel = 1127 ln(1 + f / 700), HTK's formula as Kaldi writes it."""
     return 1127.0 * np.log1p(frequency_hz / 700.0)
 
@@ -57,7 +57,7 @@ def mel_banks(n_mels: int, n_fft: int, fs: int) -> mx.array:
 
     Kaldi leaves the Nyquist bin out (its weight is zero for filters that end at Nyquist).
     """
-    edges = np.linspace(mel_scale(LOW_FREQ_HZ), mel_scale(fs / 2), n_mels + 2)
+    edges = np.linspace(*mel_scale(np.array([LOW_FREQ_HZ, fs / 2])), n_mels + 2)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     mel = mel_scale(np.arange(n_fft // 2) * fs / n_fft)[:, None]  # (n_fft/2, 1)
     up, down = (mel - left) / (centre - left), (right - mel) / (right - centre)
