@@ -57,7 +57,8 @@ def mel_banks(n_mels: int, n_fft: int, fs: int) -> mx.array:
 
     Kaldi leaves the Nyquist bin out (its weight is zero for filters that end at Nyquist).
     """
-    edges = np.linspace(*mel_scale(np.array([LOW_FREQ_HZ, fs / 2])), n_mels + 2)
+    low, high = mel_scale(np.array([LOW_FREQ_HZ, fs / 2]))
+    edges = np.linspace(low, high, n_mels + 2)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     mel = mel_scale(np.arange(n_fft // 2) * fs / n_fft)[:, None]  # (n_fft/2, 1)
     up, down = (mel - left) / (centre - left), (right - mel) / (right - centre)

@@ -1,4 +1,4 @@
-"""The dependency direction and the house's sizes, enforced. Oracle: design.md sections 1 and 6, restated in this file."""
+"""The dependency direction and the house's sizes, enforced; the rules are restated in this file."""
 
 from __future__ import annotations
 
