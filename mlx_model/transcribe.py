@@ -51,7 +51,7 @@ def transcribe(
         batch_seconds: at most so much audio at once, padding included; bounds memory.
         dither: see `frontend.fbank`.
         seed: of the dither.
-        progress: called with the seconds of audio done since the last call.
+        progress: called with the number of recordings done since the last call.
 
     Raises:
         UsageError: a batch size or duration below 1.
@@ -68,7 +68,7 @@ def transcribe(
             for index, transcript in zip(indices, _decode(model, items, indices, loaded, dither, seed), strict=True):
                 results[index] = transcript
             if progress is not None:
-                progress(sum(lengths[index] for index in indices))
+                progress(float(len(indices)))
     return [results[index] for index in range(len(items))]
 
 
