@@ -87,14 +87,13 @@ def depthwise_conv1d(
 ) -> Float[mx.array, "B T D"]:
     """Return the depthwise convolution of padded frames (Tp = T + K - 1); takes the place of mx.conv1d.
 
-    A sum of K shifted, scaled copies: MLX's grouped conv1d takes five times as long on the CPU (and half on GPUs).
+    Overlapping windows of the frames times the taps, summed: MLX's grouped conv1d takes four times as long on the CPU.
+    The windows are a view; their product takes K times the memory of x for a moment.
     """
+    B, steps, D = x.shape
     taps = weight.shape[1]
-    steps = x.shape[1] - taps + 1
-    y = x[:, :steps] * weight[:, 0, 0]
-    for tap in range(1, taps):
-        y = y + x[:, tap : tap + steps] * weight[:, tap, 0]
-    return y
+    windows = mx.as_strided(mx.contiguous(x), (B, steps - taps + 1, taps, D), (steps * D, D, D, 1))  # (B, T, K, D)
+    return (windows * weight[:, :, 0].T).sum(axis=2)  # (B, T, D)
 
 
 @functools.cache

@@ -39,7 +39,7 @@ def open_engine(
         engine: "mlx" or "funasr".
         model: a converted directory for mlx; for funasr whatever `parity.reference` takes.
         batch_seconds: audio per batch (mlx); None leaves the model's own default.
-        progress: called with the amount done since the last call (seconds of audio for mlx, recordings for funasr).
+        progress: called with the amount done since the last call, in recordings.
 
     Raises:
         UsageError: there is no engine of that name.
