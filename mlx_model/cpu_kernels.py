@@ -1,4 +1,4 @@
-"""Attention, depthwise convolution and LayerNorm for CPUs, where MLX's own are slow or, the last, inexact.
+"""Attention, convolution, LayerNorm and power spectrum for CPUs, where MLX's own are slow or, the last two, inexact.
 
 GPUs use MLX's kernels.
 
@@ -8,14 +8,18 @@ of it that the C++ compiler vectorises. Same error as MLX's, 3e-6 relative at wo
 
 MLX's CPU sums run over a row in one float32 accumulator. For a variance over 2048 positive terms that costs a relative
 error of 4e-6 where torch has 5e-8, ten times the rest of a decoder layer; sums in two levels have 1e-7 and are faster.
+
+MLX's float32 FFT errs by more than Kaldi's: 2e-3 nat in mel bands that are almost empty.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 from collections.abc import Callable
 
+import numpy as np
 from jaxtyping import Bool, Float
 
 from mlx_model.blas import mx
@@ -82,18 +86,36 @@ def scaled_dot_product_attention(
     return (weights @ v) / (weights @ mx.ones((k.shape[2], 1), dtype=v.dtype))  # (B, H, U, Dh)
 
 
+TAPS_AT_ONCE = 4  # few enough that one loop keeps their addresses in registers; all eleven at once take twice as long
+
+
+def _add_taps(total: mx.array | float, frames: list[mx.array], weights: list[mx.array]) -> mx.array:
+    for x, weight in zip(frames, weights, strict=True):
+        total = total + x * weight
+    return total  # pyright: ignore[reportReturnType]
+
+
+@functools.cache
+def _compiled_add_taps() -> Callable[[mx.array | float, list[mx.array], list[mx.array]], mx.array]:
+    return mx.compile(_add_taps) if _can_compile() else _add_taps
+
+
 def depthwise_conv1d(
     x: Float[mx.array, "B Tp D"], weight: Float[mx.array, "D K 1"], *, groups: int
 ) -> Float[mx.array, "B T D"]:
     """Return the depthwise convolution of padded frames (Tp = T + K - 1); takes the place of mx.conv1d.
 
-    Overlapping windows of the frames times the taps, summed: MLX's grouped conv1d takes four times as long on the CPU.
-    The windows are a view; their product takes K times the memory of x for a moment.
+    Shifted views of the frames times the taps, a few of them in one fused loop: a third of what the product of all
+    windows takes, a ninth of MLX's grouped conv1d on the CPU.
     """
-    B, steps, D = x.shape
     taps = weight.shape[1]
-    windows = mx.as_strided(mx.contiguous(x), (B, steps - taps + 1, taps, D), (steps * D, D, D, 1))  # (B, T, K, D)
-    return (windows * weight[:, :, 0].T).sum(axis=2)  # (B, T, D)
+    steps = x.shape[1] - taps + 1
+    shifted = [x[:, k : k + steps] for k in range(taps)]  # each (B, T, D), views
+    weights = list(mx.contiguous(weight[:, :, 0].T))  # each (D,)
+    total = 0.0
+    for k in range(0, taps, TAPS_AT_ONCE):
+        total = _compiled_add_taps()(total, shifted[k : k + TAPS_AT_ONCE], weights[k : k + TAPS_AT_ONCE])
+    return total  # pyright: ignore[reportReturnType]
 
 
 @functools.cache
@@ -117,3 +139,21 @@ def layer_norm(
         return mx.fast.layer_norm(x, weight, bias, eps)
     centred = x - mean(x)
     return centred * mx.rsqrt(mean(mx.square(centred)) + eps) * weight + bias
+
+
+@functools.lru_cache(maxsize=4)
+def _fourier(size: int, n_fft: int) -> mx.array:
+    """Return cosines and sines of the first n_fft/2 bins for frames of `size` samples: (size, n_fft), float64."""
+    turns = np.outer(np.arange(size), np.arange(n_fft // 2)) % n_fft / n_fft
+    angle = 2.0 * math.pi * turns
+    return mx.array(np.concatenate([np.cos(angle), np.sin(angle)], axis=1), dtype=mx.float64)
+
+
+def power_spectrum(frames: Float[mx.array, "B F W"], n_fft: int) -> Float[mx.array, "B F N"]:
+    """Return |DFT|^2 of zero-padded frames without the Nyquist bin, (B, F, n_fft/2); summed in float64.
+
+    One matrix product: at 512 points a good BLAS needs a third of the time kaldi-native-fbank takes for everything.
+    """
+    parts = mx.square(frames.astype(mx.float64) @ _fourier(frames.shape[-1], n_fft))  # (B, F, n_fft): real, imaginary
+    half = n_fft // 2
+    return (parts[..., :half] + parts[..., half:]).astype(frames.dtype)

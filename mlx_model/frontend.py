@@ -14,8 +14,10 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
+from mlx_model import cpu_kernels
 from mlx_model.blas import mx, nn
 from mlx_model.config import WavFrontendConfig
+from mlx_model.cpu_kernels import on_gpu
 from mlx_model.errors import ConfigError
 from mlx_model.layers import length_mask
 
@@ -94,12 +96,17 @@ def fbank(
 
 def _log_mel(frames: mx.array, window: mx.array, banks: mx.array, n_fft: int) -> mx.array:
     """(B, F, W) samples -> (B, F, M): DC removal, pre-emphasis, window, power spectrum, mel, log; all per frame."""
-    frames = frames - frames.mean(axis=-1, keepdims=True)
+    frames = frames - frames.sum(axis=-1, keepdims=True) / frames.shape[-1]  # Kaldi's Mean(): sum, then divide
     previous = mx.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
     frames = (frames - PREEMPHASIS * previous) * window
-    spectrum = mx.fft.rfft(frames, n=n_fft, axis=-1)[..., : n_fft // 2]  # (B, F, n_fft/2)
-    power = mx.square(spectrum.real) + mx.square(spectrum.imag)
+    power = (_power_spectrum if on_gpu() else cpu_kernels.power_spectrum)(frames, n_fft)
     return mx.log(mx.maximum(power @ banks, LOG_FLOOR))
+
+
+def _power_spectrum(frames: mx.array, n_fft: int) -> mx.array:
+    """(B, F, W) -> (B, F, n_fft/2) without the Nyquist bin, by MLX's FFT."""
+    spectrum = mx.fft.rfft(frames, n=n_fft, axis=-1)[..., : n_fft // 2]
+    return mx.square(spectrum.real) + mx.square(spectrum.imag)
 
 
 def lfr(
