@@ -5,6 +5,8 @@ Mirrors funasr/models/sanm/attention.py class by class. `mask` is (B, T) bool, o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jaxtyping import Bool, Float
 
 from mlx_model.blas import mx, nn
@@ -33,10 +35,26 @@ def attend(
 
     Mirrors MultiHeadedAttentionSANM.forward_attention before `linear_out`: scores of padded keys are -inf there.
     """
-    B, H, U, Dh = q.shape
+    if not on_gpu():
+        return attend_blocks(q, [k], [v], [mask])
     keep = None if mask is None else mask[:, None, None, :]
-    kernel = mx.fast.scaled_dot_product_attention if on_gpu() else scaled_dot_product_attention
-    context = kernel(q, k, v, scale=Dh**-0.5, mask=keep)
+    return join_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=keep))
+
+
+def attend_blocks(
+    q: Float[mx.array, "B H U Dh"],
+    keys: Sequence[mx.array],
+    values: Sequence[mx.array],
+    masks: Sequence[Bool[mx.array, "B _"] | None],
+) -> Float[mx.array, "B U D"]:
+    """Return the same on a CPU, with keys, values and mask in blocks of rows (see cpu_lanes.py)."""
+    scale = q.shape[-1] ** -0.5
+    return join_heads(scaled_dot_product_attention(q, keys, values, scale=scale, masks=masks))
+
+
+def join_heads(context: Float[mx.array, "B H U Dh"]) -> Float[mx.array, "B U D"]:
+    """Return what `split_heads` split: (B, U, D)."""
+    B, H, U, Dh = context.shape
     return context.transpose(0, 2, 1, 3).reshape(B, U, H * Dh)  # (B, U, D)
 
 

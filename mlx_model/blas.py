@@ -24,6 +24,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 HOW_TO = (
     "MLX runs float32 matrix products 20 times slower than it could here: no OpenBLAS or MKL was found. "
     "Get one with: pip install 'mlx-funasr[cpu]'   (or Debian's libopenblas0-pthread), or name it in MLX_FUNASR_BLAS"
@@ -139,3 +140,11 @@ def status() -> BlasStatus:
     """Return which BLAS is in use. On a GPU it serves only what is sent to the CPU stream."""
     gpu = mx.default_device().type == mx.DeviceType.gpu
     return BlasStatus(needed=False, library=_status.library, reason="GPU") if gpu else _status
+
+
+def use_threads(count: int) -> None:
+    """Let every matrix product run on so many threads from now on; nothing where no BLAS was loaded."""
+    loaded = ctypes.CDLL(_status.library) if _status.library else None
+    for name in ("openblas_set_num_threads", "MKL_Set_Num_Threads"):
+        if hasattr(loaded, name):
+            getattr(loaded, name)(count)

@@ -2,9 +2,9 @@
 
 GPUs use MLX's kernels.
 
-MLX's x86 softmax spends 10 ns on every exponential, a third of a whole encoder's time. Here exp(x) = 2^n 2^f with n the
-nearest integer to x log2(e): 2^f is a polynomial, 2^n is bits moved into the exponent, and `mx.compile` makes one loop
-of it that the C++ compiler vectorises. Same error as MLX's, 3e-6 relative at worst.
+MLX's x86 softmax spends 10 ns on every exponential, a third of a whole encoder's time. Here 2^x = 2^n 2^f with n the
+nearest integer: 2^f is a polynomial in units of the mantissa's last bit, n is added to the exponent's bits, and
+`mx.compile` makes one loop of it that the C++ compiler vectorises: 1 ns. Same error as MLX's, 3e-6 relative at worst.
 
 MLX's CPU sums run over a row in one float32 accumulator. For a variance over 2048 positive terms that costs a relative
 error of 4e-6 where torch has 5e-8, ten times the rest of a decoder layer; sums in two levels have 1e-7 and are faster.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,10 +25,12 @@ from jaxtyping import Bool, Float
 from mlx_model.blas import mx
 
 LOG2_E = 1.4426950408889634
-# Minimax polynomial of 2^f on [-1/2, 1/2], relative error 1e-7: below float32's own rounding in the sum.
-POWER_OF_TWO = (1.5353362e-4, 1.3398874e-3, 9.6184373e-3, 5.5503324e-2, 2.4022648e-1, 6.9314720e-1, 1.0)
-ROUND_TO_INTEGER = 12582912.0  # 1.5 * 2^23: adding it leaves the nearest integer in the low bits of a float32
-LEAST_EXPONENT = -100.0  # e^-69: nothing beside a largest term of 1, and far from denormals, which are slow
+# Minimax polynomial of sqrt(2) 2^f on [-1/2, 1/2] (relative error 7.5e-8), in units of a float32's last mantissa bit:
+# the leading 1 taken off, half a bit added to round. Lowest power first.
+MANTISSA = (3474676.5, 8222999.0, 2849812.0, 658496.8125, 114783.6875, 15750.2548828125)
+ROUND_TO_INTEGER = 12582912.0  # 1.5 * 2^23: adding and taking it off again rounds a float32 to the nearest integer
+LEAST_EXPONENT = -100  # e^-69: nothing beside a largest term of 1, and far from denormals, which are slow
+MASKED = -1e6  # stands for -inf: the exponential below is integer arithmetic, and wants finite numbers
 
 
 def on_gpu() -> bool:
@@ -42,80 +44,103 @@ def _can_compile() -> bool:
     return shutil.which("g++") is not None or shutil.which("clang++") is not None
 
 
-def _exp_of_difference(x: mx.array, largest: mx.array) -> mx.array:
-    exponent = mx.maximum((x - largest) * LOG2_E, LEAST_EXPONENT)
-    shifted = exponent + ROUND_TO_INTEGER
-    part = exponent - (shifted - ROUND_TO_INTEGER)  # in [-1/2, 1/2]
-    power = POWER_OF_TWO[0]
-    for coefficient in POWER_OF_TWO[1:]:
-        power = power * part + coefficient
-    return power * mx.left_shift(shifted.view(mx.int32) + 127, 23).view(mx.float32)
-
-
 @functools.cache
-def _compiled_exp() -> Callable[[mx.array, mx.array], mx.array]:
-    return mx.compile(_exp_of_difference)
+def _compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    return mx.compile(function)
 
 
-def exponentials(scores: Float[mx.array, "*batch T"]) -> Float[mx.array, "*batch T"]:
-    """Return exp(scores - their largest) over the last axis; entries of -inf give less than 1e-30.
+def _bits_of_power_of_two(exponent: mx.array) -> mx.array:
+    """Return the bits of 2^(exponent + 1/2) as int32.
 
-    No row may be all -inf.
+    Shaped for the compilers: few enough steps in a row for MLX to fuse all in one loop (Estrin, not Horner), which the
+    C++ compiler vectorises for it holds no float maximum (MLX's looks for NaN) and no shift by a variable.
     """
-    largest = scores.max(axis=-1, keepdims=True)
+    whole = (exponent + ROUND_TO_INTEGER) - ROUND_TO_INTEGER
+    f = exponent - whole  # in [-1/2, 1/2]
+    c, f2 = MANTISSA, f * f
+    mantissa = ((c[0] + c[1] * f) + f2 * (c[2] + c[3] * f)) + (f2 * f2) * (c[4] + c[5] * f)
+    return mx.left_shift(mx.maximum(whole.astype(mx.int32), LEAST_EXPONENT) + 127, 23) + mantissa.astype(mx.int32)
+
+
+def powers_of_two(scores: Float[mx.array, "*batch T U"], top: Float[mx.array, "*batch 1 U"]) -> mx.array:
+    """Return 2^(scores - top); top is the largest of each column, so that nothing exceeds 1.
+
+    Scores of MASKED weigh less than 1e-29. NaN and infinite scores do not come out as such.
+    """
     if scores.dtype != mx.float32 or not _can_compile():
-        return mx.exp(scores - largest)
-    return _compiled_exp()(scores, largest)
+        return mx.exp((scores - top) * math.log(2.0))
+    return _compiled(_bits_of_power_of_two)(scores - (top + 0.5)).view(mx.float32)
 
 
 def scaled_dot_product_attention(
     q: Float[mx.array, "B H U Dh"],
-    k: Float[mx.array, "B H T Dh"],
-    v: Float[mx.array, "B H T Dh"],
+    keys: Sequence[Float[mx.array, "B H _ Dh"]],
+    values: Sequence[Float[mx.array, "B H _ Dh"]],
     *,
     scale: float,
-    mask: Bool[mx.array, "B 1 1 T"] | None = None,
+    masks: Sequence[Bool[mx.array, "B _"] | None],
 ) -> Float[mx.array, "B H U Dh"]:
-    """Return softmax(scale q k^T) v; takes the place of mx.fast.scaled_dot_product_attention, same arguments.
+    """Return softmax(scale q k^T) v over keys and values in blocks of rows, (B, H, t, Dh) each.
 
-    The weights are not divided by their sum: the shorter product with v is, and the sum is a product too (MLX's CPU
-    sums run in one accumulator).
+    Scores stand in columns, (t, U), because MLX finds the largest of a row four times more slowly than a column's. The
+    weights are not divided by their sum: the shorter product with v is, and the sum is a product too (MLX's CPU sums
+    run in one accumulator). NaN and infinity stay visible through the largest score.
     """
-    scores = (q * scale) @ k.transpose(0, 1, 3, 2)  # (B, H, U, T)
-    weights = exponentials(scores if mask is None else mx.where(mask, scores, -mx.inf))
-    return (weights @ v) / (weights @ mx.ones((k.shape[2], 1), dtype=v.dtype))  # (B, H, U, Dh)
+    columns = (q * (scale * LOG2_E)).transpose(0, 1, 3, 2)  # (B, H, Dh, U)
+    scores = [k @ columns for k in keys]  # each (B, H, t, U)
+    scores = [s if m is None else _without_padding(s, m) for s, m in zip(scores, masks, strict=True)]
+    top = functools.reduce(mx.maximum, [s.max(axis=-2, keepdims=True) for s in scores])  # (B, H, 1, U)
+    weights = [powers_of_two(s, top) for s in scores]
+    total = _sum([_ones(w.shape[-2], w.dtype) @ w for w in weights]) + 0.0 * top  # (B, H, 1, U)
+    context = _sum([w.transpose(0, 1, 3, 2) @ v for w, v in zip(weights, values, strict=True)])
+    return context / total.transpose(0, 1, 3, 2)  # (B, H, U, Dh)
+
+
+def _without_padding(scores: mx.array, mask: mx.array) -> mx.array:
+    return mx.where(mask[:, None, :, None], scores, mx.array(MASKED, dtype=scores.dtype))
+
+
+def _sum(parts: Sequence[mx.array]) -> mx.array:
+    return functools.reduce(mx.add, parts)
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(size: int, dtype: mx.Dtype) -> mx.array:
+    return mx.ones((1, size), dtype=dtype)
 
 
 TAPS_AT_ONCE = 4  # few enough that one loop keeps their addresses in registers; all eleven at once take twice as long
 
 
-def _add_taps(total: mx.array | float, frames: list[mx.array], weights: list[mx.array]) -> mx.array:
-    for x, weight in zip(frames, weights, strict=True):
-        total = total + x * weight
-    return total  # pyright: ignore[reportReturnType]
+def _products(frames: Sequence[mx.array], weights: Sequence[mx.array]) -> mx.array:
+    return _sum([x * weight for x, weight in zip(frames, weights, strict=True)])
 
 
-@functools.cache
-def _compiled_add_taps() -> Callable[[mx.array | float, list[mx.array], list[mx.array]], mx.array]:
-    return mx.compile(_add_taps) if _can_compile() else _add_taps
+def _add_taps(total: mx.array, frames: Sequence[mx.array], weights: Sequence[mx.array]) -> mx.array:
+    return _sum([total, *(x * weight for x, weight in zip(frames, weights, strict=True))])
 
 
-def depthwise_conv1d(
-    x: Float[mx.array, "B Tp D"], weight: Float[mx.array, "D K 1"], *, groups: int
-) -> Float[mx.array, "B T D"]:
-    """Return the depthwise convolution of padded frames (Tp = T + K - 1); takes the place of mx.conv1d.
+def depthwise_taps(weight: Float[mx.array, "D K 1"]) -> list[mx.array]:
+    """Return a depthwise kernel as what `depthwise_conv1d` takes: the weights of each tap, (D,) side by side."""
+    return list(mx.contiguous(weight[:, :, 0].T))
 
-    Shifted views of the frames times the taps, a few of them in one fused loop: a third of what the product of all
-    windows takes, a ninth of MLX's grouped conv1d on the CPU.
+
+def depthwise_conv1d(x: Float[mx.array, "B Tp D"], taps: list[mx.array]) -> Float[mx.array, "B T D"]:
+    """Return the depthwise convolution of padded frames (Tp = T + K - 1).
+
+    Shifted views of the frames times the taps, a few of them in one fused loop: MLX's grouped conv1d takes several
+    times as long on the CPU.
     """
-    taps = weight.shape[1]
-    steps = x.shape[1] - taps + 1
-    shifted = [x[:, k : k + steps] for k in range(taps)]  # each (B, T, D), views
-    weights = list(mx.contiguous(weight[:, :, 0].T))  # each (D,)
-    total = 0.0
-    for k in range(0, taps, TAPS_AT_ONCE):
-        total = _compiled_add_taps()(total, shifted[k : k + TAPS_AT_ONCE], weights[k : k + TAPS_AT_ONCE])
-    return total  # pyright: ignore[reportReturnType]
+    steps = x.shape[1] - len(taps) + 1
+    shifted = [x[:, k : k + steps] for k in range(len(taps))]  # each (B, T, D), views
+    start, add = _products, _add_taps
+    if x.dtype == mx.float32 and _can_compile():
+        start, add = _compiled(start), _compiled(add)
+    first = (len(taps) - 1) % TAPS_AT_ONCE + 1
+    total = start(shifted[:first], taps[:first])
+    for k in range(first, len(taps), TAPS_AT_ONCE):
+        total = add(total, shifted[k : k + TAPS_AT_ONCE], taps[k : k + TAPS_AT_ONCE])
+    return total
 
 
 @functools.cache

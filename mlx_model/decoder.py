@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
+from mlx_model import cpu_lanes
 from mlx_model.attention import Mask, MultiHeadedAttentionCrossAtt, MultiHeadedAttentionSANMDecoder, TokenMask
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerSANMDecoderConfig
@@ -73,7 +74,10 @@ class ParaformerSANMDecoder(nn.Module):
         memory: Float[mx.array, "B T D"],
         memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:
+        if cpu_lanes.use_lanes(acoustic_embeds):
+            return cpu_lanes.decode(self, acoustic_embeds, tgt_mask, memory, memory_mask)
         x = acoustic_embeds
         for layer in self.layers:
             x = layer(x, tgt_mask, memory, memory_mask)
+            cpu_lanes.start(x)
         return self.output_layer(self.after_norm(x))

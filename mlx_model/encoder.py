@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
+from mlx_model import cpu_lanes
 from mlx_model.attention import Mask, MultiHeadedAttentionSANM
 from mlx_model.blas import mx, nn
 from mlx_model.config import SANMEncoderConfig
@@ -50,8 +51,16 @@ class SANMEncoder(nn.Module):
         self.encoders = [EncoderLayerSANM(size, config) for _ in range(config.num_blocks - 1)]
         self.after_norm = LayerNorm(size)
 
+    @property
+    def layers(self) -> list[EncoderLayerSANM]:
+        """All layers in the order they run."""
+        return [*self.encoders0, *self.encoders]
+
     def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
         x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
-        for layer in (*self.encoders0, *self.encoders):
+        if cpu_lanes.use_lanes(x):
+            return cpu_lanes.encode(self, x, mask)
+        for layer in self.layers:
             x = layer(x, mask)
+            cpu_lanes.start(x)
         return self.after_norm(x)

@@ -11,7 +11,7 @@ import math
 from jaxtyping import Bool, Float, Int
 
 from mlx_model.blas import mx, nn
-from mlx_model.cpu_kernels import depthwise_conv1d, layer_norm, on_gpu
+from mlx_model.cpu_kernels import depthwise_conv1d, depthwise_taps, layer_norm, on_gpu
 
 LAYER_NORM_EPS = 1e-12  # FunASR overrides torch's 1e-5 for the whole SANM / Paraformer line
 
@@ -84,10 +84,21 @@ class DepthwiseConv1d(nn.Module):
         self.weight = mx.zeros((dims, kernel_size, 1))
         self.left = (kernel_size - 1) // 2 + max(shift, 0)
         self.right = kernel_size - 1 - self.left
+        self._taps: tuple[mx.array | None, list[mx.array]] = (None, [])  # the weight, and what the CPU made of it
 
     def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
-        if self.right < 0:
-            x = x[:, : x.shape[1] + self.right]
+        return self.convolve(self.pad(x))
+
+    def pad(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B Tp D"]:
+        """Return x with the frames before and after it that the taps reach, Tp = T + K - 1."""
+        T, K = x.shape[1], self.weight.shape[1]
         padded = mx.pad(x, [(0, 0), (self.left, max(self.right, 0)), (0, 0)])
-        kernel = mx.conv1d if on_gpu() else depthwise_conv1d
-        return kernel(padded, self.weight, groups=x.shape[-1])
+        return padded[:, : T + K - 1] if self.right < 0 else padded  # (B, T + K - 1, D)
+
+    def convolve(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
+        """Return the convolution of padded frames."""
+        if on_gpu():
+            return mx.conv1d(padded, self.weight, groups=padded.shape[-1])
+        if self._taps[0] is not self.weight:
+            self._taps = (self.weight, depthwise_taps(self.weight))
+        return depthwise_conv1d(padded, self._taps[1])

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.blas import mx
-from mlx_model.cpu_kernels import depthwise_conv1d, exponentials, layer_norm, mean, scaled_dot_product_attention
+from mlx_model.cpu_kernels import (
+    MASKED,
+    depthwise_conv1d,
+    depthwise_taps,
+    layer_norm,
+    mean,
+    powers_of_two,
+    scaled_dot_product_attention,
+)
 
 
 def exact_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, keep: np.ndarray) -> np.ndarray:
@@ -26,28 +34,45 @@ def test_attention(seed: int, spread: float):
     q *= np.float32(spread)
     lengths = rng.integers(1, 78, size=2)
     keep = np.arange(77)[None, None, None, :] < lengths[:, None, None, None]
-    got = scaled_dot_product_attention(mx.array(q), mx.array(k), mx.array(v), scale=0.35, mask=mx.array(keep))
-    np.testing.assert_allclose(np.array(got), exact_attention(q, k, v, 0.35, keep), atol=3e-5)
-    full = scaled_dot_product_attention(mx.array(q), mx.array(k), mx.array(v), scale=0.35)
-    np.testing.assert_allclose(np.array(full), exact_attention(q, k, v, 0.35, np.ones_like(keep)), atol=3e-5)
+    arrays = [mx.array(x) for x in (q, k, v)]
+    for cut in ([], [30], [1, 40]):  # keys and values whole, and in blocks
+        keys, values = (mx.split(x, cut, axis=2) for x in arrays[1:])
+        masks = mx.split(mx.array(keep[:, 0, 0]), cut, axis=1)
+        got = scaled_dot_product_attention(arrays[0], keys, values, scale=0.35, masks=masks)
+        np.testing.assert_allclose(np.array(got), exact_attention(q, k, v, 0.35, keep), atol=3e-5)
+        full = scaled_dot_product_attention(arrays[0], keys, values, scale=0.35, masks=[None] * len(keys))
+        np.testing.assert_allclose(np.array(full), exact_attention(q, k, v, 0.35, np.ones_like(keep)), atol=3e-5)
 
 
-def test_exponentials_of_masked_scores_weigh_nothing():
-    x = np.random.default_rng(0).standard_normal((2, 9)).astype(np.float32)
-    x[:, 6:] = -np.inf
-    weights = np.array(exponentials(mx.array(x)))
-    assert weights[:, 6:].max() < 1e-29
-    np.testing.assert_allclose(weights[:, :6], np.exp(x[:, :6] - x.max(axis=-1, keepdims=True)), rtol=1e-6)
+def test_a_power_of_two_is_exact_to_float32():
+    """2e-7: the polynomial has 7.5e-8, float32 rounds twice. 1e-29: what a masked key may weigh.
+
+    Multiples of 2^-12, so that the half that is added on the way is exact.
+    """
+    x = -(np.arange(0, 99 * 4096, 17) / 4096).astype(np.float32)[:, None]
+    got = np.array(powers_of_two(mx.array(x), mx.zeros((1, 1))))
+    np.testing.assert_allclose(got, 2.0 ** x.astype(np.float64), rtol=2e-7)
+    far = np.array(powers_of_two(mx.array([[-200.0], [-4e5], [MASKED], [-1e9]], dtype=mx.float32), mx.zeros((1, 1))))
+    assert np.abs(far).max() < 1e-29
 
 
-@pytest.mark.parametrize("taps", [1, 2, 11, 21])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_attention_shows_what_is_not_finite(bad: float):
+    """The bit arithmetic of the exponential would turn NaN into a number."""
+    q, k, v = np.random.default_rng(0).standard_normal((3, 1, 1, 4, 8)).astype(np.float32)
+    q[..., 0], k[0, 0, 2, 0] = 1.0, bad  # every query's score of that key is +inf or NaN
+    got = scaled_dot_product_attention(mx.array(q), [mx.array(k)], [mx.array(v)], scale=1.0, masks=[None])
+    assert not np.isfinite(np.array(got)).all(axis=-1).any()
+
+
+@pytest.mark.parametrize("taps", [1, 2, 4, 11, 21])
 def test_depthwise_convolution(taps: int):
     """Oracles: the definition in float64, and MLX's own grouped convolution."""
     rng = np.random.default_rng(taps)
     x, weight = rng.standard_normal((2, 40, 6)).astype(np.float32), rng.standard_normal((6, taps, 1)).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), taps, axis=1)  # (B, T, D, K)
     expected = np.einsum("btdk,dk->btd", windows, weight[:, :, 0])
-    got = depthwise_conv1d(mx.array(x), mx.array(weight), groups=6)
+    got = depthwise_conv1d(mx.array(x), depthwise_taps(mx.array(weight)))
     np.testing.assert_allclose(np.array(got), expected, atol=1e-5)
     np.testing.assert_allclose(np.array(mx.conv1d(mx.array(x), mx.array(weight), groups=6)), expected, atol=1e-5)
 
