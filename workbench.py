@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
+from parity.commands import app as parity_app
+from parity.commands import may_write
+from reports.console import Json, Out, Overwrite, Source, leave, progress_bar, rendered, show, stage_bars, talk
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,15 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Convert FunASR speech models to MLX, and prove that nothing was lost.",
 )
-parity_app = typer.Typer(no_args_is_help=True, help="Reference against candidate, layer by layer.")
 app.add_typer(parity_app, name="parity")
-talk = Console(stderr=True, markup=False)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (JSON and HTML).")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
-Source = Annotated[str, typer.Argument(metavar="SRC", help="FunASR directory, model.pt beside its config, or hub id.")]
-Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them; may be repeated.")]
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
 
 
@@ -47,11 +43,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """Do nothing: the option leaves before any command runs."""
+    """Hand down what converts on the fly; the version option leaves before any command runs."""
+    context.obj = _converted
 
 
 @app.command()
@@ -59,7 +57,7 @@ def inspect(src: Source, revision: Revision = None, full: bool = False, json: Js
     """Show the family, the sizes, and the fate of every tensor; convert nothing."""
     import convert
 
-    _show(convert.inspect(src, revision=revision), json, full=full)
+    show(convert.inspect(src, revision=revision), json, full=full)
 
 
 @app.command(name="convert")
@@ -79,7 +77,7 @@ def convert_command(
     report = convert.convert(
         src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
     )
-    _show(report, json)
+    show(report, json)
     talk.print(f"Wrote {out}. Try: mlx-funasr transcribe {out} AUDIO", highlight=False)
 
 
@@ -103,7 +101,7 @@ def transcribe(
     engine.check_format(format)
     network = load(model)
     _runtime(verbose)
-    with _progress("transcribing", len(audio)) as advance:
+    with progress_bar("transcribing", len(audio)) as advance:
         results = network.transcribe(
             audio, batch_size=batch_size, batch_seconds=batch_seconds, dither=dither, seed=seed, progress=advance
         )
@@ -115,64 +113,19 @@ def transcribe(
         raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
 
 
-@parity_app.command(name="run")
-def parity_run(
-    src: Source,
-    audio: Audio,
-    model: Annotated[Path | None, typer.Option(help="The conversion to check; made on the fly when left out.")] = None,
-    out: Out = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many recordings.")] = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Run FunASR and the conversion over the same audio and compare every layer."""
-    from parity.layers.run import run
+@contextmanager
+def _converted(src: str, model: Path | None) -> Iterator[Path]:
+    """The given conversion, or one made for this run only."""
+    if model is not None:
+        yield model
+        return
+    import tempfile
 
-    _may_write(out, "parity.json", overwrite)
-    with _converted(src, model) as candidate, _stages() as progress:
-        report = run(src, candidate, audio, out=out, limit=limit, progress=progress)
-    _show(report, json)
-    _render(out)
-    _exit(report.verdict == "pass")
+    import convert
 
-
-@parity_app.command(name="record")
-def parity_record(
-    src: Source,
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="Folder to write; must not exist.")],
-    audio: Audio,
-    limit: Annotated[int | None, typer.Option(help="At most so many recordings.")] = None,
-) -> None:
-    """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
-    from parity.layers.run import find_audio
-    from parity.reference import record
-
-    if trace.exists():
-        raise OutputError(f"{trace} exists; a trace is not overwritten, choose another folder")
-    with _stages() as progress:
-        recorded = record(src, find_audio(audio, limit), trace, progress=lambda done: progress("reference", done))
-    talk.print(
-        f"Recorded {len(recorded.utterances)} utterances. Next: mlx-funasr parity check MODEL {trace}", highlight=False
-    )
-
-
-@parity_app.command(name="check")
-def parity_check(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="What `parity record` wrote.")],
-    out: Out = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Compare a conversion with a recorded trace; needs neither torch nor funasr."""
-    from parity.layers.run import check
-
-    _may_write(out, "parity.json", overwrite)
-    with _stages() as progress:
-        report = check(model, trace, out=out, progress=lambda done: progress("candidate", done))
-    _show(report, json)
-    _render(out)
-    _exit(report.verdict == "pass")
+    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
+        convert.convert(src, Path(folder) / "model")
+        yield Path(folder) / "model"
 
 
 @app.command()
@@ -191,9 +144,9 @@ def cer(
         report = _score(arguments[1:], normalize, out, overwrite)
     else:
         report = _evaluate(arguments, engine, normalize, out, overwrite)
-    _show(report, json)
-    _render(out)
-    _exit(report.failed == 0)
+    show(report, json)
+    rendered(out)
+    leave(report.failed == 0)
 
 
 def _score(arguments: list[str], normalize: str, out: Path | None, overwrite: bool) -> Any:
@@ -202,7 +155,7 @@ def _score(arguments: list[str], normalize: str, out: Path | None, overwrite: bo
 
     if len(arguments) != 2:
         raise UsageError(f"cer score takes two files, REF and HYP; found {len(arguments)}")
-    _may_write(out, "cer.json", overwrite)
+    may_write(out, "cer.json", overwrite)
     report = score_files(Path(arguments[0]), Path(arguments[1]), normalize=normalize)
     if out is not None:
         write(report, out / "cer.json")
@@ -214,7 +167,7 @@ def _evaluate(arguments: list[str], engine: str, normalize: str, out: Path | Non
 
     if len(arguments) != 2:
         raise UsageError(f"cer takes two arguments, MODEL and DATASET (or: cer score REF HYP); found {len(arguments)}")
-    with _progress("recognising", None) as advance:
+    with progress_bar("recognising", None) as advance:
         return evaluate(
             arguments[0],
             arguments[1],
@@ -258,7 +211,7 @@ def demo(
     model = out / "model"
     talk.print(f"1/4 convert   {MODEL} -> {model}", highlight=False)
     documents: list[Any] = [convert.convert(MODEL, model, overwrite=overwrite)]
-    with _progress("recognising", None) as advance:
+    with progress_bar("recognising", None) as advance:
         talk.print("2/4 cer       MLX on the bundled speech", highlight=False)
         documents += [evaluate(model, SPEECH, engine="mlx", out=out / "cer-mlx", overwrite=True, progress=advance)]
         if _reference_installed():
@@ -266,15 +219,13 @@ def demo(
             documents += [
                 evaluate(MODEL, SPEECH, engine="funasr", out=out / "cer-funasr", overwrite=True, progress=advance)
             ]
-            talk.print("4/4 parity    every layer, every firing, every character", highlight=False)
-            documents += [_demo_parity(MODEL, model, SPEECH, out / "parity")]
         else:
-            talk.print(
-                "3/4, 4/4      skipped: torch and funasr are not installed (pip install 'mlx-funasr[reference]')"
-            )
+            talk.print("3/4 cer       FunASR skipped: not installed (pip install 'mlx-funasr[reference]')")
+    talk.print("4/4 parity    every layer, every firing, every character", highlight=False)
+    documents += [_demo_parity(model, out / "parity")]
     pages = render_all([out])
     _summarise(documents, pages, json)
-    _exit(all(getattr(document, "verdict", "pass") == "pass" for document in documents))
+    leave(all(getattr(document, "verdict", "pass") == "pass" for document in documents))
 
 
 def _reference_installed() -> bool:
@@ -283,11 +234,16 @@ def _reference_installed() -> bool:
     return find_spec("torch") is not None and find_spec("funasr") is not None
 
 
-def _demo_parity(src: Path, model: Path, speech: Path, out: Path) -> Any:
-    from parity.layers.run import run
+def _demo_parity(model: Path, out: Path) -> Any:
+    """Compare with FunASR itself where it is installed, else with the bundled trace of it."""
+    from parity.demo import MODEL, SPEECH, TRACE
+    from parity.layers.run import check, run
 
-    with _stages() as progress:
-        return run(src, model, [speech], out=out, progress=progress)
+    with stage_bars("reference", "candidate") as progress:
+        if _reference_installed():
+            return run(MODEL, model, [SPEECH], out=out, progress=progress)
+        talk.print(f"              against a recorded trace: {TRACE}", highlight=False)
+        return check(model, TRACE, out=out, progress=lambda done: progress("candidate", done))
 
 
 def _summarise(documents: list[Any], pages: list[Path], as_json: bool) -> None:
@@ -301,44 +257,6 @@ def _summarise(documents: list[Any], pages: list[Path], as_json: bool) -> None:
         talk.print(f"Report: {page.resolve()}", highlight=False)
 
 
-@contextmanager
-def _converted(src: str, model: Path | None) -> Iterator[Path]:
-    """The given conversion, or one made for this run only."""
-    if model is not None:
-        yield model
-        return
-    import tempfile
-
-    import convert
-
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
-        convert.convert(src, Path(folder) / "model")
-        yield Path(folder) / "model"
-
-
-def _may_write(out: Path | None, name: str, overwrite: bool) -> None:
-    if out is not None and (out / name).exists() and not overwrite:
-        raise OutputError(f"{out / name} exists; choose another --out, or add --overwrite")
-
-
-def _show(document: Any, as_json: bool, **options: Any) -> None:
-    """Print a report: JSON on stdout, or a table for people."""
-    from reports import schema, terminal
-
-    if as_json:
-        print(json.dumps(schema.to_dict(document), ensure_ascii=False, indent=1))
-    else:
-        terminal.show(document, Console(), **options)
-
-
-def _render(out: Path | None) -> None:
-    if out is not None:
-        from reports.render import render_all
-
-        for page in render_all([out]):
-            talk.print(f"Report: {page}", highlight=False)
-
-
 def _runtime(verbose: bool) -> None:
     """Say once what runs the network, or warn once that it is slow for want of a BLAS."""
     from mlx_model.blas import mx, status
@@ -349,30 +267,6 @@ def _runtime(verbose: bool) -> None:
         talk.print(f"device {mx.default_device()}, BLAS {library} ({blas.reason})", highlight=False, soft_wrap=True)
     elif blas.warning():
         talk.print(f"warning: {blas.warning()}", style="yellow", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress(label: str, total: int | None) -> Iterator[Callable[[float], None]]:
-    """A progress bar on a terminal, silence in a pipe."""
-    from rich.progress import Progress
-
-    with Progress(console=talk, disable=not talk.is_terminal, transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda amount: bar.update(task, advance=amount)
-
-
-@contextmanager
-def _stages() -> Iterator[Callable[[str, float], None]]:
-    """One bar per stage of a parity run."""
-    from rich.progress import Progress
-
-    with Progress(console=talk, disable=not talk.is_terminal, transient=True) as bar:
-        tasks = {name: bar.add_task(name, total=None) for name in ("reference", "candidate")}
-        yield lambda name, amount: bar.update(tasks[name], advance=amount)
-
-
-def _exit(passed: bool) -> NoReturn:
-    raise typer.Exit(0 if passed else 1)
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """The reference: the real FunASR, loaded, proved equal to its checkpoint, and run one utterance at a time.
 
-The only file that imports funasr, and only in a process of its own: a BLAS loaded with RTLD_GLOBAL for MLX would take
-over torch's matrix products too, and so change the numbers we measure against. `record` and `transcribe` start that
-process (`python -m parity.reference REQUEST`), pass a JSON request, and read what it wrote. Must not import mlx.
+Only this file and reference_checks.py import funasr, in a process of their own (process.py says why). `record` and
+`transcribe` start that process (`python -m parity.reference REQUEST`) and read what it wrote. Must not import mlx.
+
+The truth is the same FunASR in float64. One function is exchanged there: its vectorised CIF rounds running sums to
+float32 even in a float64 run, so the truth uses FunASR's own frame-by-frame loop, in float64 throughout.
 """
 
 from __future__ import annotations
@@ -10,21 +12,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError
-from parity.layers.trace import Trace, TracedUtterance
+from parity.layers.tap import ARGS
+from parity.layers.tap import record as tapped
+from parity.layers.tapset import ALWAYS, TapSet, load_tapset
+from parity.layers.trace import Pair, Recorded, Trace
+from parity.process import PROGRESS, Progress, ask_reference
 
 INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[reference]'"
-PROGRESS = "mlx-funasr-progress "  # FunASR prints on stdout as it pleases; our lines carry this mark
-Progress = Callable[[float], None]
+DISCRETE = ("predictor.fires", "predictor.token_num")
 
 
 # ---- the caller's side
@@ -36,6 +40,8 @@ def record(
     trace: Path,
     *,
     family: str = "paraformer",
+    taps: Sequence[str] = (),
+    steps: bool = True,
     progress: Progress | None = None,
 ) -> Trace:
     """Run FunASR over the audio in float32 and float64 and return the trace written to `trace`, waveforms included.
@@ -45,22 +51,17 @@ def record(
         audio: (utt_id, path) pairs.
         trace: directory for trace.json and the arrays.
         family: names the tap set.
+        taps: patterns of modules to keep; all of the tap set where empty.
+        steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
         progress: called with 1.0 for every utterance done.
 
     Raises:
         DependencyError: torch or funasr is not installed.
         CheckpointError: the loaded model is not the checkpoint.
+        UsageError: a pattern fits no tap.
     """
-    _ask(
-        {
-            "task": "record",
-            "src": str(src),
-            "audio": [[u, str(p)] for u, p in audio],
-            "out": str(trace),
-            "family": family,
-        },
-        progress,
-    )
+    request = {"task": "record", "src": str(src), "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}
+    ask_reference({**request, "family": family, "taps": list(taps), "steps": steps}, progress)
     return Trace.open(trace)
 
 
@@ -71,41 +72,9 @@ def transcribe(src: str | Path, paths: Sequence[str | Path], progress: Progress 
     """
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
         out = Path(folder) / "transcripts.json"
-        _ask({"task": "transcribe", "src": str(src), "audio": [str(path) for path in paths], "out": str(out)}, progress)
+        request = {"task": "transcribe", "src": str(src), "audio": [str(path) for path in paths], "out": str(out)}
+        ask_reference(request, progress)
         return json.loads(out.read_text("utf-8"))
-
-
-def _ask(request: dict[str, Any], progress: Progress | None) -> None:
-    """Run one request in a child process; its error becomes ours."""
-    python = os.environ.get("MLX_FUNASR_REFERENCE_PYTHON", sys.executable)
-    here = str(Path(__file__).resolve().parent.parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
-    environment.pop("LD_PRELOAD", None)
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
-        failure, log = Path(folder) / "failure.json", Path(folder) / "log"
-        path = Path(folder) / "request.json"
-        path.write_text(json.dumps({**request, "failure": str(failure)}), "utf-8")
-        with (
-            log.open("wb") as stderr,
-            subprocess.Popen(
-                [python, "-m", "parity.reference", str(path)],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env=environment,
-            ) as child,
-        ):
-            for line in child.stdout or ():
-                if line.startswith(PROGRESS) and progress is not None:
-                    progress(float(line.removeprefix(PROGRESS)))
-        if failure.is_file():
-            report = json.loads(failure.read_text("utf-8"))
-            raise {"DependencyError": DependencyError, "CheckpointError": CheckpointError}.get(
-                report["kind"], MlxFunasrError
-            )(report["message"])
-        if child.returncode:
-            last = (log.read_text("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
-            raise MlxFunasrError(f"FunASR failed on {request['src']}: {last}")
 
 
 # ---- the child's side: everything below runs beside torch and funasr
@@ -169,16 +138,88 @@ def _infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any
     return results[0][0] if results and results[0] else {"text": "", "token_int": []}  # no token at all: []
 
 
-def _tapped(auto: Any, feats: Any, lengths: Any, tapset: Any) -> dict[str, Any]:
-    """Return {tap: array} of one utterance, token ids among them."""
-    from parity.layers.tap import record as tapped
+@contextlib.contextmanager
+def exact_cif() -> Iterator[None]:
+    """Let FunASR's own loop integrate, in float64 throughout, where it would use prefix sums rounded to float32."""
+    import torch
+    from funasr.models.paraformer import cif_predictor
 
-    with tapped(auto.model, tapset.patterns(name for name, _ in auto.model.named_modules())) as seen:
-        ids = _infer(auto, feats, lengths, None)["token_int"]
-    taps = tapset.collect(seen)
-    taps["predictor.fires"] = taps["predictor.fires"] >= 1.0  # FunASR marks a firing by 1 + the remainder
-    taps["predictor.token_num"] = taps["predictor.token_num"].round().astype("int32")
-    return {**taps, "token_ids": np.array(ids, dtype=np.int32)}
+    original = cif_predictor.cif_v1
+    cif_predictor.cif_v1 = cif_predictor.cif
+    torch.set_default_dtype(torch.float64)  # the loop makes its running sum in the default type
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        cif_predictor.cif_v1 = original
+
+
+class Recorder:
+    """Both precisions of one FunASR model, and what is recorded of them."""
+
+    def __init__(self, src: str, tapset: TapSet, taps: Sequence[str], steps: bool):
+        self.single, self.double = load(src), load(src, "float64")
+        names = [name for name, _ in self.single.model.named_modules()]
+        self.tapset = tapset.restricted(taps, names) if taps else tapset
+        self.isolated = [(module, tap) for module, tap in self.tapset.modules(names) if tap.isolate]
+        self.probes = self.tapset.probes(names, args=True)
+        self.inner = self.tapset.inner_probes(names, steps=steps)
+        self.probes = list(dict.fromkeys([*self.probes, *ALWAYS]))
+        self.collecting = tapset
+
+    def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
+        """Return (duration, text, token ids) and the arrays of one file."""
+        plain, feats, lengths, duration = features(self.single, path)
+        own32, ids, _ = self._own(self.single, feats, lengths)
+        with exact_cif():
+            own64, _, seen = self._own(self.double, feats.double(), lengths)
+        inputs, alone = self._alone(seen)
+        text = _infer(self.single, feats, lengths, self.single.kwargs["tokenizer"])["text"]
+        plain |= {name: own32.pop(name) for name in DISCRETE} | {"token_ids": np.array(ids, dtype=np.int32)}
+        own = {name: (truth, own32[name]) for name, truth in own64.items() if name in own32}
+        row = {"duration_s": duration, "text": text, "token_ids": ids}
+        return row, Recorded(plain=plain, own=own, alone=alone, inputs=inputs)
+
+    def _own(self, auto: Any, feats: Any, lengths: Any) -> tuple[dict[str, np.ndarray], list[int], dict[str, Any]]:
+        """Return ({tap: array}, token ids, all that was seen) of one model on its own inputs."""
+        with tapped(auto.model, self.probes) as seen:
+            ids = _infer(auto, feats, lengths, None)["token_int"]
+        taps = self.collecting.collect(seen)
+        taps["predictor.fires"] = taps["predictor.fires"] >= 1.0  # FunASR marks a firing by 1 + the remainder
+        taps["predictor.token_num"] = taps["predictor.token_num"].round().astype("int32")
+        return taps, [int(i) for i in ids], seen
+
+    def _alone(self, seen: dict[str, Any]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Pair]]:
+        """Return (inputs, {tap: (float64, float32)}) of every isolated module on the truth's inputs, in float32."""
+        inputs: dict[str, dict[str, np.ndarray]] = {}
+        alone: dict[str, Pair] = {}
+        for module, tap in self.isolated:
+            if f"{module}@{ARGS}" not in seen:
+                continue  # no token, so the decoder did not run
+            args, kwargs = seen[f"{module}@{ARGS}"]
+            given = {number: args[int(number)].astype(np.float32) for number in tap.isolate if number.isdigit()}
+            args = tuple(given.get(str(number), value) for number, value in enumerate(args))
+            truth, single = (self._call(auto, module, tap, args, kwargs) for auto in (self.double, self.single))
+            alone |= {name: (value, single[name]) for name, value in truth.items() if name not in DISCRETE}
+            inputs[module] = given
+        return inputs, alone
+
+    def _call(self, auto: Any, module: str, tap: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        dtype = next(auto.model.parameters()).dtype
+
+        def tensor(value: Any) -> Any:
+            if not isinstance(value, np.ndarray):
+                return value
+            made = torch.from_numpy(value.copy())
+            return made.to(dtype) if made.is_floating_point() else made
+
+        inside = [probe for probe in self.inner if probe.startswith((f"{module}.", f"{module}@")) or probe == module]
+        exact = exact_cif() if dtype == torch.float64 else contextlib.nullcontext()
+        with exact, tapped(auto.model, inside) as seen, torch.inference_mode():
+            auto.model.get_submodule(module)(*map(tensor, args), **{key: tensor(v) for key, v in kwargs.items()})
+        return self.tapset.collect_inner(module, tap, seen, reference=True)
 
 
 @contextlib.contextmanager
@@ -199,7 +240,7 @@ def _fbank_tap() -> Iterator[list[Any]]:
         wav_frontend.kaldi.fbank = original
 
 
-def _features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
+def features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
     """Return ({waveform, fbank, feats}, feats tensor, lengths, duration in seconds) of one file."""
     import torch
 
@@ -214,38 +255,28 @@ def _features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
 
 
 def _record(request: dict[str, Any]) -> None:
-    from parity.layers.tapset import load_tapset
+    from parity.reference_checks import batch_defect, cif_paths, structure
+    from reports.environment import describe, file_sha256
 
-    tapset = load_tapset(request["family"])
     trace = Trace.create(Path(request["out"]))
-    auto = load(request["src"])
-    double = load(request["src"], "float64")
-    for number, (utt_id, path) in enumerate(request["audio"]):
-        taps, feats, lengths, duration = _features(auto, path)
-        single, truth = _tapped(auto, feats, lengths, tapset), _tapped(double, feats.double(), lengths, tapset)
-        text, ids = _infer(auto, feats, lengths, auto.kwargs["tokenizer"])["text"], single["token_ids"].tolist()
-        arrays = {f"float32/{name}": array for name, array in {**taps, **single}.items()}
-        arrays |= {f"float64/{name}": array for name, array in truth.items()}
-        row = TracedUtterance(
-            utt_id=utt_id,
-            path=path,
-            duration_s=duration,
-            text=text,
-            token_ids=ids,
-            file=f"{number:05d}.safetensors",
-            keys=list(arrays),
-        )
-        trace.add(row, arrays)
+    recorder = Recorder(request["src"], load_tapset(request["family"]), request["taps"], request["steps"])
+    for utt_id, path in request["audio"]:
+        row, arrays = recorder.utterance(path)
+        trace.add({"utt_id": utt_id, "path": path, **row, "cif_paths": cif_paths(recorder.single, arrays)}, arrays)
         print(f"{PROGRESS}1", flush=True)
+    checkpoint = Path(recorder.single.kwargs["init_param"])
     trace.finish(
-        {"source": request["src"], "family": request["family"], "precisions": ["float32", "float64"], **_versions()}
+        {
+            "source": request["src"],
+            "family": request["family"],
+            "checkpoint_sha256": file_sha256(checkpoint),
+            "taps": request["taps"],
+            "steps": request["steps"],
+            "structure": structure(recorder.single.model),
+            "reference_batch": batch_defect(recorder.single, [path for _, path in request["audio"]]),
+            "environment": describe(),
+        }
     )
-
-
-def _versions() -> dict[str, Any]:
-    from reports.environment import describe
-
-    return {"environment": describe()}
 
 
 def _transcribe(request: dict[str, Any]) -> None:

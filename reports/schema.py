@@ -17,6 +17,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from reports.parity_schema import (
+    CifPathRow,
+    CifPicture,
+    DecisionRow,
+    FaultRow,
+    HeatMap,
+    Introduced,
+    InvarianceRow,
+    ParityReport,
+    SelftestReport,
+    TapRow,
+    UtteranceRow,
+)  # fmt: skip
+
+__all__ = [
+    "REPORTS", "BenchReport", "BenchRow", "CerReport", "CerUtterance", "CifPathRow", "CifPicture", "ConversionReport",
+    "DecisionRow", "FaultRow", "HeatMap", "Introduced", "InvarianceRow", "ParityReport", "SelftestReport", "TapRow",
+    "TensorRow", "UtteranceRow", "from_dict", "read", "to_dict", "write",
+]  # fmt: skip
+
 R = TypeVar("R")
 
 
@@ -46,63 +66,6 @@ class ConversionReport:
     sha256: dict[str, str]
     options: dict[str, Any]
     config: dict[str, Any]
-    notes: list[str] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TapRow:
-    """One tap over all utterances. Distances are from the float64 reference; `floor_rel_l2` is the float32 reference's.
-
-    `ratio` = rel_l2 / floor_rel_l2, judged against `tolerance_ratio` (a multiple of the floor). For discrete taps
-    (firing frames, token ids, text) `max_abs` counts the differing entries and the other numbers are None.
-    `worst` holds {utt_id, index, truth, reference, candidate} of the largest difference. `status`: "pass" or "fail".
-    """
-
-    name: str
-    max_abs: float
-    rel_l2: float | None
-    floor_rel_l2: float | None
-    ratio: float | None
-    tolerance_ratio: float | None
-    status: str
-    reason: str = ""
-    worst: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UtteranceRow:
-    """One utterance of a parity run: both texts, token counts, firing frames that differ and why."""
-
-    utt_id: str
-    path: str
-    duration_s: float
-    reference_text: str
-    candidate_text: str
-    reference_token_num: int
-    candidate_token_num: int
-    firing_mismatches: int
-    flipped_tokens: int
-    explanation: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParityReport:
-    """Reference against candidate. `cif` and `tokens` are the counters of the contract; taps stand in network order.
-
-    `structure` rows are {fact, status, where}: what distances could miss (LayerNorm eps), asserted as such.
-    """
-
-    SCHEMA: ClassVar[str] = "parity/1"
-    verdict: str
-    first_failure: str | None
-    reference: str
-    candidate: str
-    taps: list[TapRow]
-    cif: dict[str, int]
-    tokens: dict[str, int]
-    utterances: list[UtteranceRow]
-    structure: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
 
@@ -184,7 +147,8 @@ class BenchReport:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
-REPORTS: dict[str, type] = {cls.SCHEMA: cls for cls in (ConversionReport, ParityReport, CerReport, BenchReport)}
+KINDS = (ConversionReport, ParityReport, SelftestReport, CerReport, BenchReport)
+REPORTS: dict[str, type] = {cls.SCHEMA: cls for cls in KINDS}
 
 
 def to_dict(report: Any) -> dict[str, Any]:

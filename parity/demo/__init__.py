@@ -6,3 +6,4 @@ from pathlib import Path
 
 MODEL = Path(__file__).parent / "model"  # a FunASR model directory
 SPEECH = Path(__file__).parent / "speech"  # an AISHELL-style tree
+TRACE = Path(__file__).parent / "trace"  # FunASR's own run of one utterance, for machines without torch

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from parity.layers.tapset import DISCRETE, TapSet, TapSpec
-from reports.schema import TapRow
+from parity.layers.cif import integrate
+from parity.layers.tapset import DISCRETE, Precision, TapSet, TapSpec
+from parity.layers.trace import Pair, Recorded
+from reports.schema import Introduced, TapRow
 
 PASS, FAIL = "pass", "fail"
+MOST_REL_L2 = 0.7  # a tensor of zeros is 1.0 away, an unrelated one of the same size 1.4
 
 
 def rel_l2(truth: np.ndarray, value: np.ndarray) -> float:
@@ -20,47 +24,122 @@ def rel_l2(truth: np.ndarray, value: np.ndarray) -> float:
     return float(difference / size) if size else (0.0 if difference == 0.0 else float("inf"))
 
 
-@dataclass(slots=True, kw_only=True)
-class TapTotals:
-    """One tap, accumulated over utterances: the worst of each distance, and what made it fail."""
+def frame_errors(truth: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return |value - truth| of every frame over the root mean square frame of the truth; (1, T, D) or (1, T) -> (T,).
 
-    name: str
+    Their root mean square is rel_l2.
+    """
+    frames = truth.shape[1]
+    size = np.linalg.norm(truth.astype(np.float64)) / np.sqrt(frames)
+    difference = np.linalg.norm((value.astype(np.float64) - truth).reshape(frames, -1), axis=1)
+    return difference / size if size else np.where(difference == 0.0, 0.0, np.inf)
+
+
+def incomparable(reference: np.ndarray, value: np.ndarray) -> str | None:
+    """Return why two arrays cannot agree: NaN never passes, nor does a shape that differs, nor an empty array."""
+    if reference.shape != value.shape:
+        return f"shape {value.shape}, expected {reference.shape}"
+    if reference.size == 0:
+        return "nothing to compare, the tap is empty"
+    if not (np.isfinite(value).all() and np.isfinite(reference).all()):
+        return "NaN or infinite values"
+    return None
+
+
+def worst_element(utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray) -> tuple[float, dict]:
+    """Return the largest absolute difference from the truth, and where it is with all three values."""
+    difference = np.abs(value.astype(np.float64) - truth)
+    index = np.unravel_index(int(difference.argmax()), difference.shape)
+    sides = {"truth": truth, "reference": reference, "candidate": value}
+    where = {"utt_id": utt_id, "index": [int(i) for i in index]}
+    return float(difference[index]), where | {side: float(array[index]) for side, array in sides.items()}
+
+
+@dataclass(slots=True, kw_only=True)
+class Distances:
+    """A continuous tap over all utterances: each one's distance and floor, the worst element, the worst frame."""
+
+    pairs: list[tuple[float, float]] = field(default_factory=list)
+    frames: list[tuple[float, float, int, str]] = field(default_factory=list)
     max_abs: float = 0.0
-    rel_l2: float | None = None
-    floor: float | None = None
-    ratio: float | None = None
-    distances: list[tuple[float, float]] = field(default_factory=list)
     worst: dict[str, Any] | None = None
     failures: list[str] = field(default_factory=list)
 
-    def add_distance(
-        self, utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray, least: float
-    ) -> None:
-        """Note a continuous tap's distances from the float64 truth: the candidate's, and the float32 reference's."""
-        if not self._comparable(utt_id, truth, value):
+    def add(self, utt_id: str, pair: Pair, value: np.ndarray, least: float) -> None:
+        """Note one utterance's distances from the float64 truth: the candidate's, and the float32 reference's."""
+        truth, reference = pair
+        problem = incomparable(truth, value)
+        if problem is not None:
+            self.failures.append(f"{utt_id}: {problem}")
             return
-        self.distances.append((rel_l2(truth, value), max(rel_l2(truth, reference), least)))
-        self._keep_worst(utt_id, truth, reference, value)
+        self.pairs.append((rel_l2(truth, value), max(rel_l2(truth, reference), least)))
+        errors, floors = frame_errors(truth, value), frame_errors(truth, reference)
+        frame = int((errors / np.maximum(floors, self.pairs[-1][1])).argmax())
+        self.frames.append((float(errors[frame]), float(floors[frame]), frame, utt_id))
+        largest, where = worst_element(utt_id, truth, reference, value)
+        if self.worst is None or largest > self.max_abs:
+            self.max_abs, self.worst = largest, where
 
-    def judge(self) -> None:
-        """Set rel_l2, floor and ratio to those of the worst utterance, the largest multiple of its floor.
+    @property
+    def typical_floor(self) -> float:
+        """The root mean square of all floors: a short utterance's own is one draw, and may be a low one."""
+        return float(np.sqrt(np.mean([floor**2 for _, floor in self.pairs])))
 
-        An utterance's own floor is one draw of the rounding error, and a short one may draw low; so no floor is taken
-        below the root mean square of all of them.
+    def settled(self) -> tuple[float, float, float]:
+        """Return (rel_l2, floor, ratio) of the worst utterance; no floor is taken below the typical one."""
+        judged = [(distance, max(floor, self.typical_floor)) for distance, floor in self.pairs]
+        distance, floor = max(judged, key=lambda pair: pair[0] / pair[1])
+        return distance, floor, distance / floor
+
+    def worst_frame(self) -> dict[str, Any]:
+        """Return the frame furthest from the truth as a multiple of its own floor, none taken below the typical one.
+
+        Its own, because a frame may be ill-conditioned on both sides: a sigmoid's slope, a norm of small variance.
         """
-        if not self.distances:
-            return
-        typical = float(np.sqrt(np.mean([floor**2 for _, floor in self.distances])))
-        judged = [(distance, max(floor, typical)) for distance, floor in self.distances]
-        self.rel_l2, self.floor = max(judged, key=lambda pair: pair[0] / pair[1])
-        self.ratio = self.rel_l2 / self.floor
+        typical = self.typical_floor
+        judged = [(frame[0] / max(frame[1], typical), *frame) for frame in self.frames]
+        ratio, distance, floor, frame, utt_id = max(judged)
+        return {"utt_id": utt_id, "frame": frame, "rel_l2": distance, "floor_rel_l2": floor, "ratio": ratio}
+
+    def judge(self, limit: float | None, frames: float) -> list[str]:
+        """Return why the tap fails: what could not be compared, the ratio, or a single frame's ratio."""
+        problems = list(self.failures)
+        if self.pairs and limit is not None:
+            ratio, frame = self.settled()[2], self.worst_frame()
+            if not ratio <= limit:
+                problems.append(f"{ratio:.1f} times the floor, {limit:g} allowed")
+            elif not frame["ratio"] <= limit * frames:
+                problems.append(
+                    f"frame {frame['frame']} of {frame['utt_id']}: {frame['ratio']:.1f} times the floor, "
+                    f"{limit * frames:g} allowed for one frame"
+                )
+        return problems or ([] if self.pairs else ["never compared"])
+
+
+@dataclass(slots=True, kw_only=True)
+class TapTotals:
+    """One tap over all utterances: on each side's own inputs, alone on given inputs, by absolute value or by entry."""
+
+    name: str
+    own: Distances | None = None
+    alone: Distances | None = None
+    absolute: bool = False
+    max_abs: float = 0.0
+    rel_l2: float | None = None
+    worst: dict[str, Any] | None = None
+    failures: list[str] = field(default_factory=list)
 
     def add_absolute(self, utt_id: str, reference: np.ndarray, value: np.ndarray) -> None:
-        """Judge a tap that has no float64 truth (the front end) by its largest absolute difference."""
-        if not self._comparable(utt_id, reference, value):
+        """Judge a tap by its largest absolute difference (the front end, CIF against its oracle)."""
+        self.absolute = True
+        problem = incomparable(reference, value)
+        if problem is not None:
+            self.failures.append(f"{utt_id}: {problem}")
             return
-        self._keep_worst(utt_id, reference, reference, value)
+        largest, where = worst_element(utt_id, reference, reference, value)
         self.rel_l2 = max(self.rel_l2 or 0.0, rel_l2(reference, value))
+        if self.worst is None or largest > self.max_abs:
+            self.max_abs, self.worst = largest, where
 
     def add_discrete(self, utt_id: str, reference: Any, value: Any, *, explained: bool = False) -> None:
         """Judge an outcome entry by entry; `max_abs` counts the entries that differ."""
@@ -74,102 +153,159 @@ class TapTotals:
         if count and not explained:
             self.failures.append(f"{utt_id}: {where}")
 
-    def row(self, spec: TapSpec | None) -> TapRow:
+    def row(self, spec: TapSpec | None, precision: Precision, drift: float) -> TapRow:
         """Return the finished row; `spec` is None for outcomes that must agree exactly."""
-        self.judge()
-        ratio_limit = spec.ratio if spec is not None else None
-        if ratio_limit is not None and self.ratio is not None and not self.ratio <= ratio_limit:
-            self.failures.append(f"{self.ratio:.1f} times the floor, {ratio_limit:g} allowed")
-        if spec is not None and spec.max_abs is not None and not self.max_abs <= spec.max_abs:
-            self.failures.append(f"max_abs {self.max_abs:.2e}, {spec.max_abs:g} allowed")
-        reason = "; ".join(self.failures[:3]) or (spec.reason if spec is not None else "must agree exactly")
+        if self.own is None and self.alone is None:
+            return self._plain_row(spec)
+        limit = spec.ratio * precision.multiple if spec is not None and spec.ratio is not None else None
+        shown = self.own or self.alone or Distances()
+        numbers = shown.settled() if shown.pairs else (None, None, None)
+        grows = self.own is not None and spec is not None and spec.drifts
+        wide = limit * drift if limit is not None and grows else limit
+        problems = [*self.failures, *shown.judge(wide, precision.frames)]
+        if numbers[0] is not None and not numbers[0] <= MOST_REL_L2:
+            problems.append(f"rel_l2 {numbers[0]:.2g}: no precision excuses more than {MOST_REL_L2:g}")
+        alone = self.alone.judge(limit, precision.frames) if self.own is not None and self.alone is not None else []
+        reasons = [*problems, *(f"introduced: {problem}" for problem in alone)]
+        return TapRow(
+            name=self.name,
+            max_abs=shown.max_abs,
+            rel_l2=numbers[0],
+            floor_rel_l2=numbers[1],
+            ratio=numbers[2],
+            tolerance_ratio=wide,
+            status=FAIL if reasons else PASS,
+            reason="; ".join(reasons[:3]) or (spec.reason if spec is not None else ""),
+            worst=shown.worst,
+            scope="propagated" if self.own is not None else "inner",
+            worst_frame=shown.worst_frame() if shown.frames else None,
+            introduced=self._introduced(alone) if self.own is not None else None,
+        )
+
+    def _introduced(self, problems: Sequence[str]) -> Introduced | None:
+        if self.alone is None or not self.alone.pairs:
+            return None
+        distance, floor, ratio = self.alone.settled()
+        return Introduced(
+            max_abs=self.alone.max_abs,
+            rel_l2=distance,
+            floor_rel_l2=floor,
+            ratio=ratio,
+            status=FAIL if problems else PASS,
+            worst=self.alone.worst,
+        )
+
+    def _plain_row(self, spec: TapSpec | None) -> TapRow:
+        limit = spec.max_abs if spec is not None and self.absolute else None
+        if limit is not None and not self.max_abs <= limit:
+            self.failures.append(f"max_abs {self.max_abs:.2e}, {limit:g} allowed")
         return TapRow(
             name=self.name,
             max_abs=self.max_abs,
             rel_l2=self.rel_l2,
-            floor_rel_l2=self.floor,
-            ratio=self.ratio,
-            tolerance_ratio=ratio_limit,
+            floor_rel_l2=None,
+            ratio=None,
+            tolerance_ratio=None,
             status=FAIL if self.failures else PASS,
-            reason=reason,
+            reason="; ".join(self.failures[:3]) or (spec.reason if spec and self.absolute else "must agree exactly"),
             worst=self.worst,
+            scope=spec.kind if spec is not None and self.absolute else "discrete",
         )
-
-    def _comparable(self, utt_id: str, reference: np.ndarray, value: np.ndarray) -> bool:
-        """NaN never passes, nor does a shape that differs, nor an empty array."""
-        if reference.shape != value.shape:
-            self.failures.append(f"{utt_id}: shape {value.shape}, expected {reference.shape}")
-        elif reference.size == 0:
-            self.failures.append(f"{utt_id}: nothing to compare, the tap is empty")
-        elif not (np.isfinite(value).all() and np.isfinite(reference).all()):
-            self.failures.append(f"{utt_id}: NaN or infinite values")
-        else:
-            return True
-        return False
-
-    def _keep_worst(self, utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray) -> None:
-        difference = np.abs(value.astype(np.float64) - truth)
-        index = np.unravel_index(int(difference.argmax()), difference.shape)
-        if self.worst is None or float(difference[index]) > self.max_abs:
-            self.max_abs = max(self.max_abs, float(difference[index]))
-            self.worst = {
-                "utt_id": utt_id,
-                "index": [int(i) for i in index],
-                "truth": float(truth[index]),
-                "reference": float(reference[index]),
-                "candidate": float(value[index]),
-            }
 
 
 class Comparison:
-    """All taps of a run, in network order; `add` takes one utterance at a time so that memory stays flat."""
+    """All taps of a run, in network order; `add_*` take one utterance at a time so that memory stays flat."""
 
-    def __init__(self, tapset: TapSet):
-        self.tapset = tapset
+    def __init__(self, tapset: TapSet, precision: Precision):
+        self.tapset, self.precision = tapset, precision
         self.totals: dict[str, TapTotals] = {}
+        self.order: list[str] = []  # of the utterance with most taps: one without tokens has no decoder
 
     def total(self, name: str) -> TapTotals:
-        """Return the accumulator of a tap, made at its first use (which fixes its place in the order)."""
+        """Return the accumulator of a tap, made at its first use."""
         return self.totals.setdefault(name, TapTotals(name=name))
 
-    def add_frontend(self, utt_id: str, reference: dict[str, np.ndarray], candidate: dict[str, np.ndarray]) -> None:
+    def add_frontend(self, utt_id: str, plain: Mapping[str, np.ndarray], candidate: Mapping[str, np.ndarray]) -> None:
         """Compare fbank and features."""
         for name, value in candidate.items():
-            self.total(name).add_absolute(utt_id, reference[name], value)
+            self.total(name).add_absolute(utt_id, plain[name], value)
 
-    def add_network(
+    def place(self, own: Sequence[str], alone: Sequence[str]) -> None:
+        """Fix the order of rows: what happens inside a module stands before what comes out of it."""
+        waiting, order = list(alone), []
+        for name in own:
+            if name in waiting:
+                until = waiting.index(name)
+                order += waiting[:until]
+                waiting = waiting[until + 1 :]
+            order.append(name)
+        self.order = max(self.order, [*order, *waiting], key=len)
+
+    def add_own(
         self,
         utt_id: str,
-        truth: dict[str, np.ndarray],
-        reference: dict[str, np.ndarray],
-        candidate: dict[str, np.ndarray],
-        explained: frozenset[str] = frozenset(),
+        recorded: Recorded,
+        taps: Mapping[str, np.ndarray],
+        excused: frozenset[str],
+        skip: tuple[str, ...] = (),
     ) -> None:
-        """Compare every tap both sides have; a tap on one side only fails.
+        """Compare every tap on each side's own inputs; a tap on one side only fails.
 
-        `explained` names discrete taps whose differences the noise floor accounts for.
+        Args:
+            utt_id: whose.
+            recorded: the reference's side.
+            taps: the candidate's.
+            excused: discrete taps whose differences the noise floor accounts for.
+            skip: prefixes of taps left out, after such a difference in the number of tokens.
         """
-        for name in dict.fromkeys([*truth, *candidate]):
-            if name not in truth or name not in candidate:
-                self.total(name).failures.append(
-                    f"{utt_id}: only the {'candidate' if name in candidate else 'reference'} has it"
-                )
+        reference = {**recorded.own, **{name: recorded.plain[name] for name in recorded.plain if name in taps}}
+        for name in dict.fromkeys([*recorded.own, *taps]):
+            if name.startswith(("cif.", *skip)):
+                continue
+            if name not in reference or name not in taps:
+                side = "candidate" if name in taps else "reference"
+                self.total(name).failures.append(f"{utt_id}: only the {side} has it")
             elif name.rsplit(".", 1)[-1] in DISCRETE:
-                self.total(name).add_discrete(utt_id, reference[name], candidate[name], explained=name in explained)
-            elif truth[name].size or candidate[name].size:  # an utterance without tokens has empty decoder taps
-                self.total(name).add_distance(
-                    utt_id, truth[name], reference[name], candidate[name], self.tapset.floor_rel_l2
-                )
+                self.total(name).add_discrete(utt_id, reference[name], taps[name], explained=name in excused)
+            elif recorded.own[name][0].size or taps[name].size:  # an utterance without tokens has empty decoder taps
+                total = self.total(name)
+                total.own = total.own or Distances()
+                total.own.add(utt_id, recorded.own[name], taps[name], self.tapset.floor_rel_l2)
+
+    def add_alone(self, utt_id: str, recorded: Mapping[str, Pair], taps: Mapping[str, np.ndarray]) -> None:
+        """Compare every tap of isolated modules, both sides fed the same inputs."""
+        for name, pair in recorded.items():
+            total = self.total(name)
+            if name not in taps:
+                total.failures.append(f"{utt_id}: only the reference has it")
+            elif pair[0].size or taps[name].size:
+                total.alone = total.alone or Distances()
+                total.alone.add(utt_id, pair, taps[name], self.tapset.floor_rel_l2)
+
+    def add_cif(self, utt_id: str, taps: Mapping[str, np.ndarray]) -> None:
+        """Hold the candidate's running sum and weights against a float64 loop over its own alphas."""
+        exact = integrate(taps["predictor.alphas"][0])
+        self.total("cif.running_sum").add_absolute(utt_id, exact.running_sum, taps["cif.running_sum"][0])
+        weights = taps["cif.weights"][0]
+        both = min(len(weights), len(exact.weights))
+        if both:
+            self.total("cif.weights").add_absolute(utt_id, exact.weights[:both], weights[:both])
 
     def rows(self) -> list[TapRow]:
-        """Return one row per tap."""
+        """Return one row per tap, in network order: the front end first, what has no place in the network last."""
+        places = {name: place for place, name in enumerate(self.order)}
+        first = ("fbank", "feats")
+
+        def place(name: str) -> int:
+            return -1 if name in first else places.get(name, len(places))
+
         rows = []
-        for total in self.totals.values():
+        for total in sorted(self.totals.values(), key=lambda total: place(total.name)):
             try:
                 spec: TapSpec | None = self.tapset.spec(total.name)
             except KeyError:
                 spec = None
             if total.name.rsplit(".", 1)[-1] in DISCRETE:
                 spec = None
-            rows.append(total.row(spec))
+            rows.append(total.row(spec, self.precision, self.tapset.drift))
         return rows

@@ -1,8 +1,16 @@
-"""Taps: record what named modules return, in torch and in MLX alike, without touching either model's code.
+"""Taps: record what named modules take and return, in torch and in MLX alike, without touching either model's code.
 
-`record(model, patterns)` gives every matching module a subclass of its own class whose `__call__` copies the output,
-and gives the class back at the end: no hook stays, and a model that is not being recorded pays nothing. Copies are made
-at capture time, because both sides rewrite tensors in place later (`x += inputs` in FunASR's forward_fsmn).
+`record(model, probes)` gives every matching module a subclass of its own class whose `__call__` copies what is asked
+for, and gives the class back at the end: no hook stays, and a model that is not being recorded pays nothing. Copies are
+made at capture time, because both sides rewrite tensors in place later (`x += inputs` in FunASR's forward_fsmn).
+
+A probe is a pattern of dotted module names, optionally with what of the module is meant:
+
+    encoder.encoders.*                              what the module returns
+    encoder.encoders.*.self_attn.linear_out@input   its positional arrays
+    encoder.encoders.*@args                         everything it is called with, to call it again
+    encoder.encoders.*.self_attn@forward_fsmn       what a function it calls returns: a method of the module (FunASR's
+                                                    habit) or a function of the file that defines it (ours)
 
 Imports neither torch nor MLX: arrays are turned into numpy by what they can do.
 """
@@ -10,13 +18,15 @@ Imports neither torch nor MLX: arrays are turned into numpy by what they can do.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 
-Activations = dict[str, list[np.ndarray]]
+Activations = dict[str, Any]
+INPUT, ARGS = "input", "args"
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -31,41 +41,70 @@ def to_numpy(value: Any) -> np.ndarray:
     return np.array(value)
 
 
-def outputs_of(value: Any) -> list[np.ndarray]:
-    """Return all arrays of a module's output, in order; what is not an array (None, a cache) is skipped."""
+def is_array(value: Any) -> bool:
+    """Return whether a value is a tensor or array of either side."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def snapshot(value: Any) -> Any:
+    """Return an independent copy: numpy of a torch tensor, a second handle of an MLX array (they never change).
+
+    MLX arrays stay lazy, so that recording does not force the graph at every tap; `record` makes numpy of them at its
+    end.
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return to_numpy(value) if hasattr(value, "detach") else type(value)(value)
+
+
+def outputs_of(value: Any) -> list[Any]:
+    """Return copies of all arrays of a module's output, in order; what is not an array (None, a cache) is skipped."""
     parts = value if isinstance(value, (tuple, list)) else (value,)
-    return [to_numpy(part) for part in parts if hasattr(part, "shape") and hasattr(part, "dtype")]
+    return [snapshot(part) for part in parts if is_array(part)]
 
 
 @contextmanager
-def record(model: Any, patterns: Sequence[str]) -> Iterator[Activations]:
-    """Yield a dict that fills with {module name: its outputs} as the model runs; a second call overwrites the first.
+def record(model: Any, probes: Sequence[str]) -> Iterator[Activations]:
+    """Yield a dict that fills with {probe of one module: its arrays} as the model runs; a second call overwrites.
+
+    Keys are `<module>` or `<module>@<what>`, values lists of numpy arrays once the block is left. `@args` gives
+    `(positional, keywords)` with numpy in the place of arrays.
 
     Args:
         model: a torch or MLX module (anything with `named_modules()`).
-        patterns: shell-style patterns of dotted module names; `*` does not cross a dot.
+        probes: see above; patterns are shell-style, `*` does not cross a dot.
 
     Raises:
-        LookupError: a pattern names no module of this model.
+        LookupError: a probe names no module of this model, or a function its modules do not have.
     """
     seen: Activations = {}
-    tapped: list[tuple[Any, type]] = []
     modules = dict(model.named_modules())
+    tapped: list[tuple[Any, type]] = []
     try:
-        for pattern in patterns:
-            names = [name for name in modules if matches(name, pattern)]
-            if not names:
-                raise LookupError(
-                    f"no module is called {pattern!r}; the model has {', '.join(sorted(modules)[:8])}, ..."
-                )
-            for name in names:
-                module = modules[name]
-                tapped.append((module, type(module)))
-                module.__class__ = _recording(type(module), name, seen)
+        for name, wanted in _wanted(modules, probes).items():
+            tapped.append((modules[name], type(modules[name])))
+            modules[name].__class__ = _recording(type(modules[name]), name, wanted, seen)
         yield seen
     finally:
         for module, cls in reversed(tapped):
             module.__class__ = cls
+    for key, value in seen.items():
+        seen[key] = _settled(value)
+
+
+def _wanted(modules: dict[str, Any], probes: Sequence[str]) -> dict[str, dict[str, None]]:
+    """Return {module name: {what, ...}}; "" is the output."""
+    wanted: dict[str, dict[str, None]] = {}
+    for probe in probes:
+        pattern, _, what = probe.partition("@")
+        names = [pattern] if pattern in modules else [name for name in modules if matches(name, pattern)]
+        if not names:
+            raise LookupError(f"no module is called {pattern!r}; the model has {', '.join(sorted(modules)[:8])}, ...")
+        for name in names:
+            if what not in ("", INPUT, ARGS):
+                _owner(type(modules[name]), what)
+            wanted.setdefault(name, {})[what] = None
+    return wanted
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -74,10 +113,65 @@ def matches(name: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _recording(cls: type, name: str, seen: Activations) -> type:
+def _recording(cls: type, name: str, wanted: dict[str, None], seen: Activations) -> type:
+    """Return a subclass of a module's class that records calls and what its functions return."""
+    functions = [what for what in wanted if what not in ("", INPUT, ARGS)]
+
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        output = cls.__call__(self, *args, **kwargs)
-        seen[name] = outputs_of(output)
+        if ARGS in wanted:
+            seen[f"{name}@{ARGS}"] = (_copied(args), _copied(kwargs))
+        if INPUT in wanted:
+            seen[f"{name}@{INPUT}"] = outputs_of(args)
+        with ExitStack() as stack:
+            for function in functions:
+                stack.enter_context(_watched(cls, function, f"{name}@{function}", seen))
+            output = cls.__call__(self, *args, **kwargs)
+        if "" in wanted:
+            seen[name] = outputs_of(output)
         return output
 
     return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
+
+
+@contextmanager
+def _watched(cls: type, function: str, key: str, seen: Activations) -> Iterator[None]:
+    """Record what a function returns while a module runs: the class's method, or the function of its file."""
+    owner = _owner(cls, function)
+    original: Callable[..., Any] = getattr(owner, function)
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        output = original(*args, **kwargs)
+        seen[key] = outputs_of(output)
+        return output
+
+    setattr(owner, function, watched)
+    try:
+        yield
+    finally:
+        setattr(owner, function, original)
+
+
+def _owner(cls: type, function: str) -> Any:
+    """Return where a function that a module calls is looked up: a class of its line, or the file of one."""
+    places = [*cls.__mro__, *(sys.modules.get(base.__module__) for base in cls.__mro__)]
+    for place in places:
+        if place is not None and function in vars(place):
+            return place
+    raise LookupError(f"{cls.__name__} has no method {function!r}, nor has the file it is defined in such a function")
+
+
+def _copied(value: Any) -> Any:
+    if is_array(value):
+        return snapshot(value)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return type(value)(_copied(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _settled(value: Any) -> Any:
+    """Return the recorded value with every array as numpy."""
+    if is_array(value):
+        return value if isinstance(value, np.ndarray) else to_numpy(value)
+    if isinstance(value, dict):
+        return {key: _settled(item) for key, item in value.items()}
+    return type(value)(_settled(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -1,29 +1,46 @@
-"""Traces: what a run computed, on disk. trace.json says what and where from; one safetensors file per utterance.
+"""Traces: what the reference computed, on disk, to be checked on machines that have only MLX.
 
-Keys inside a file are `<precision>/<tap>`: `float64/encoder.after_norm` is the truth, `float32/...` the reference as
-users run it. Writing utterance by utterance keeps memory flat at full size.
+`trace.json` says what and where from, with a sha256 of every file and of itself; one safetensors file per utterance.
+Arrays of an utterance, by group:
+
+    plain/<name>        waveform, fbank, feats, and discrete outcomes of the float32 reference (firings, counts, ids)
+    own/<tap>           what each tapped module returned on its model's own inputs: float64 truth and float32 reference
+    alone/<tap>         the same where both were given the same inputs, the truth's in float32 (steps included)
+    input/<module>/<n>  those inputs
+
+own and alone are packed (packing.py). Writing utterance by utterance keeps memory flat at full size.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from mlx_model.errors import OutputError
+from parity.layers.packing import pack, unpack
+from reports.environment import file_sha256
 
-SCHEMA = "trace/1"
+SCHEMA = "trace/2"
+META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure", "reference_batch"}
+Pair = tuple[np.ndarray, np.ndarray]  # (float64 truth, float32 reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedUtterance:
-    """One utterance: its audio, what the float32 reference made of it, and its arrays (`keys` keeps their order)."""
+    """One utterance: its audio, what the float32 reference made of it, its file, and the order of its taps.
+
+    `inputs` gives, per isolated module, the input arrays by argument number; equal ones are stored once. `cif_paths` is
+    FunASR's own code paths on this utterance (see cif_paths.py).
+    """
 
     utt_id: str
     path: str
@@ -31,13 +48,27 @@ class TracedUtterance:
     text: str
     token_ids: list[int]
     file: str
-    keys: list[str]
+    sha256: str
+    own: list[str]
+    alone: list[str]
+    inputs: dict[str, dict[str, str]]
+    cif_paths: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorded:
+    """The arrays of one utterance. own, alone: {tap: (truth, reference)}; inputs: {module: {argument: array}}."""
+
+    plain: dict[str, np.ndarray]
+    own: dict[str, Pair]
+    alone: dict[str, Pair] = field(default_factory=dict)
+    inputs: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 class Trace:
     """A trace directory, read or being written.
 
-    `meta` holds the reference's description: source, sha256, family, versions, precisions, notes.
+    `meta` holds the reference's description: source, sha256 of its files, family, environment, what was recorded.
     """
 
     def __init__(self, directory: Path, meta: dict[str, Any], utterances: list[TracedUtterance]):
@@ -54,47 +85,105 @@ class Trace:
         """Return the trace in a directory.
 
         Raises:
-            OutputError: there is none, or it is of another version, or empty.
+            OutputError: there is none, it is of another version, was changed since, or is empty.
         """
         path = directory / "trace.json"
         if not path.is_file():
             raise OutputError(f"{directory}: no trace.json; record one with `mlx-funasr parity record SRC {directory}`")
-        document = json.loads(path.read_text("utf-8"))
-        if document.get("schema") != SCHEMA:
-            raise OutputError(f"{path}: schema {document.get('schema')!r}, expected {SCHEMA!r}; record it again")
-        utterances = [TracedUtterance(**row) for row in document["utterances"]]
+        try:
+            document = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise OutputError(f"{path}: not JSON ({error}); record the trace again") from error
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            found = document.get("schema") if isinstance(document, dict) else None
+            raise OutputError(f"{path}: schema {found!r}, expected {SCHEMA!r}; record it again with this version")
+        if document.pop("sha256", None) != _digest(document):
+            raise OutputError(f"{path}: its sha256 does not match; it was changed after recording, record it again")
+        try:
+            utterances = [TracedUtterance(**row) for row in document["utterances"]]
+            missing = META - document["meta"].keys()
+        except (TypeError, KeyError, AttributeError) as error:
+            raise OutputError(f"{path}: not a trace of this version ({error}); record it again") from error
+        if missing:
+            raise OutputError(f"{path}: does not say its {', '.join(sorted(missing))}; record it again")
+        if any(Path(row.file).name != row.file for row in utterances):
+            raise OutputError(f"{path}: names a file outside its folder; that is not a trace of ours")
         if not utterances:
             raise OutputError(f"{path}: the trace holds no utterances")
         return cls(directory, document["meta"], utterances)
 
-    def add(self, utterance: TracedUtterance, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write one utterance's arrays; keys are `<precision>/<tap>`."""
-        contiguous = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-        save_file(contiguous, str(self.directory / utterance.file))
-        self.utterances.append(utterance)
+    def add(self, row: dict[str, Any], recorded: Recorded) -> None:
+        """Write one utterance: `row` holds utt_id, path, duration_s, text, token_ids and cif_paths."""
+        file = f"{len(self.utterances):05d}.safetensors"
+        flat = {f"plain/{name}": value for name, value in recorded.plain.items()}
+        for group, pairs in (("own", recorded.own), ("alone", recorded.alone)):
+            for tap, pair in pairs.items():
+                flat |= {f"{group}/{tap}/{part}": value for part, value in pack(*pair).items()}
+        inputs = _share(recorded.inputs, flat)
+        (self.directory / file).write_bytes(save({key: np.ascontiguousarray(value) for key, value in flat.items()}))
+        self.utterances.append(
+            TracedUtterance(
+                **row,
+                file=file,
+                sha256=file_sha256(self.directory / file),
+                own=list(recorded.own),
+                alone=list(recorded.alone),
+                inputs=inputs,
+            )
+        )
 
     def finish(self, meta: dict[str, Any]) -> None:
         """Write trace.json, last: a trace without it does not open."""
         self.meta = meta
-        rows = [{field: getattr(row, field) for field in row.__slots__} for row in self.utterances]
-        text = json.dumps({"schema": SCHEMA, "meta": meta, "utterances": rows}, ensure_ascii=False, indent=1)
+        document = {"schema": SCHEMA, "meta": meta, "utterances": [dataclasses.asdict(row) for row in self.utterances]}
+        text = json.dumps({**document, "sha256": _digest(document)}, ensure_ascii=False, indent=1)
         (self.directory / "trace.json").write_text(text + "\n", "utf-8")
 
-    def arrays(self, utterance: TracedUtterance) -> dict[str, dict[str, np.ndarray]]:
-        """Return {precision: {tap: array}} of one utterance.
+    def arrays(self, utterance: TracedUtterance) -> Recorded:
+        """Return the arrays of one utterance.
 
         Raises:
-            OutputError: its file is missing or damaged.
+            OutputError: its file is missing, damaged or not the one that was recorded.
         """
         path = self.directory / utterance.file
         try:
+            if file_sha256(path) != utterance.sha256:
+                raise OutputError(f"{path}: its sha256 is not the recorded one (damaged or exchanged); record it again")
             flat = load_file(str(path))
-        except (OSError, SafetensorError) as error:
+            return _recorded(utterance, flat)
+        except (OSError, SafetensorError, KeyError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); record the trace again") from error
-        result: dict[str, dict[str, np.ndarray]] = {}
-        for key in utterance.keys:  # safetensors sorts by name; the network's order is kept here
-            if key not in flat:
-                raise OutputError(f"{path}: {key} is missing; record the trace again")
-            precision, tap = key.split("/", 1)
-            result.setdefault(precision, {})[tap] = flat[key]
-        return result
+
+
+def _share(inputs: Mapping[str, Mapping[str, np.ndarray]], flat: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
+    """Put input arrays into `flat`, equal ones once (every decoder layer is given encoder_out); return their keys."""
+    stored: dict[bytes, str] = {}
+    names: dict[str, dict[str, str]] = {}
+    for module, arguments in inputs.items():
+        for number, value in arguments.items():
+            key = stored.setdefault(hashlib.sha256(value.tobytes()).digest(), f"input/{module}/{number}")
+            flat[key] = value
+            names.setdefault(module, {})[number] = key
+    return names
+
+
+def _recorded(utterance: TracedUtterance, flat: Mapping[str, np.ndarray]) -> Recorded:
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in flat.items():
+        if key.startswith(("own/", "alone/")):
+            tap, _, part = key.rpartition("/")
+            parts.setdefault(tap, {})[part] = value
+    return Recorded(
+        plain={key.removeprefix("plain/"): value for key, value in flat.items() if key.startswith("plain/")},
+        own={tap: unpack(parts[f"own/{tap}"]) for tap in utterance.own},
+        alone={tap: unpack(parts[f"alone/{tap}"]) for tap in utterance.alone},
+        inputs={
+            module: {number: flat[key] for number, key in arguments.items()}
+            for module, arguments in utterance.inputs.items()
+        },
+    )
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

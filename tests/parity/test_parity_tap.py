@@ -60,6 +60,55 @@ def test_an_unknown_name_is_an_error():
         pass
 
 
+def double(x):
+    return x * 2
+
+
+class Calling(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def shifted(self, x):
+        return x + 1
+
+    def __call__(self, x, scale=1.0):
+        return self.linear(self.shifted(double(x)) * scale)
+
+
+def test_inputs_arguments_and_functions_inside_a_module():
+    """A method of the module and a function of its file are found by the same kind of probe, and restored."""
+    model, x = Calling(), mx.ones((2, 3))
+    before = double
+    with record(model, ["linear@input", "@args", "@double", "@shifted"]) as seen:
+        model(x, scale=2.0)
+    np.testing.assert_array_equal(seen["linear@input"][0], np.full((2, 3), 6.0))
+    np.testing.assert_array_equal(seen["@args"][0][0], np.ones((2, 3)))
+    assert seen["@args"][1] == {"scale": 2.0}
+    np.testing.assert_array_equal(seen["@double"][0], np.full((2, 3), 2.0))
+    np.testing.assert_array_equal(seen["@shifted"][0], np.full((2, 3), 3.0))
+    assert double is before
+    assert type(model) is Calling
+    with pytest.raises(LookupError, match="halved"), record(model, ["@halved"]):
+        pass
+
+
+def test_mlx_arrays_rewritten_in_place_keep_their_recorded_value():
+    class Rewriting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Identity()
+
+        def __call__(self, x):
+            y = self.inner(x * 1.0)
+            y += 1.0
+            return y
+
+    with record(Rewriting(), [""]) as _, record(model := Rewriting(), ["inner"]) as seen:
+        model(mx.ones((2,)))
+    np.testing.assert_array_equal(seen["inner"][0], np.ones(2))
+
+
 def test_the_class_comes_back_after_an_exception():
     model = Pair()
     with pytest.raises(ZeroDivisionError), record(model, ["norm"]):
@@ -78,12 +127,16 @@ def test_patterns_do_not_cross_dots(name: str, pattern: str, fits: bool):
 def test_network_order_and_names():
     tapset = load_tapset("paraformer")
     names = ["decoder.output_layer", *[f"encoder.encoders.{i}" for i in (10, 9, 0)], "encoder.encoders0.0", "predictor"]
-    seen = {name: [np.zeros(1)] * (4 if name == "predictor" else 1) for name in names}
+    seen = {name: [np.zeros(1)] * (4 if name == "predictor" else 1) for name in [*names, "encoder.encoders0.0@input"]}
     assert list(tapset.collect(seen)) == [
-        "encoder.encoders0.0", "encoder.encoders.0", "encoder.encoders.9", "encoder.encoders.10",
-        "predictor.acoustic_embeds", "predictor.token_num", "predictor.alphas", "predictor.fires",
+        "encoder.embed", "encoder.encoders0.0", "encoder.encoders.0", "encoder.encoders.9", "encoder.encoders.10",
+        "predictor.alphas", "predictor.fires", "predictor.token_num", "predictor.acoustic_embeds",
         "decoder.output_layer",
     ]  # fmt: skip
-    assert tapset.spec("predictor.alphas").name == "predictor"
+    assert tapset.spec("predictor.alphas").name == ("predictor",)
+    assert tapset.spec("encoder.encoders0.0.self_attn.q").steps
+    assert tapset.spec("encoder.embed").at == "input"
     assert tapset.spec("decoder.output_layer").ratio == 3.0
     assert all(tap.reason for tap in tapset.taps)
+    assert {"float32", "float16", "bfloat16", "8bit", "6bit", "4bit"} <= tapset.precisions.keys()
+    assert all(precision.reason for precision in tapset.precisions.values())

@@ -1,0 +1,133 @@
+"""The commands `mlx-funasr parity run | record | check | selftest`; each is one call of an entry point of `layers`.
+
+What converts a model on the fly, `converted(src, model)`, comes from workbench.py in the context's `obj`: parity and
+convert do not import each other. Imports of MLX and of the reference stand inside the commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlx_model.errors import OutputError
+from reports.console import Audio, Json, Out, Overwrite, Source, leave, rendered, show, stage_bars, talk
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")]
+Limit = Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)]
+Taps = Annotated[
+    list[str] | None, typer.Option("--taps", help="Only modules of this pattern, as encoder.encoders.*; repeatable.")
+]
+Steps = Annotated[bool, typer.Option("--steps/--no-steps", help="Look inside attention, feed-forward and predictor.")]
+Invariance = Annotated[
+    bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
+]
+
+
+def may_write(out: Path | None, name: str, overwrite: bool) -> None:
+    """Raise OutputError where a report would replace an earlier one unasked."""
+    if out is not None and (out / name).exists() and not overwrite:
+        raise OutputError(f"{out / name} exists; choose another --out, or add --overwrite")
+
+
+app = typer.Typer(no_args_is_help=True, help="Reference against candidate, layer by layer.")
+
+
+@app.command(name="run")
+def run_command(
+    context: typer.Context,
+    src: Source,
+    audio: Audio,
+    model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
+    out: Out = None,
+    limit: Limit = None,
+    taps: Taps = None,
+    steps: Steps = True,
+    invariance: Invariance = True,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Run FunASR and the conversion over the same audio and compare every layer."""
+    from parity.layers.run import run
+
+    may_write(out, "parity.json", overwrite)
+    with context.obj(src, model) as candidate, stage_bars("reference", "candidate") as progress:
+        report = run(
+            src, candidate, audio,
+            out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
+        )  # fmt: skip
+    show(report, json)
+    rendered(out)
+    leave(report.verdict == "pass")
+
+
+@app.command(name="record")
+def record_command(
+    src: Source,
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="Folder to write; must not exist.")],
+    audio: Audio,
+    limit: Limit = None,
+    taps: Taps = None,
+    steps: Steps = True,
+) -> None:
+    """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
+    from parity.layers.run import record
+
+    with stage_bars("reference") as progress:
+        recorded = record(
+            src, trace, audio, limit=limit, taps=taps or (), steps=steps,
+            progress=lambda done: progress("reference", done),
+        )  # fmt: skip
+    size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
+    talk.print(
+        f"Recorded {len(recorded.utterances)} utterances, {size:.1f} MB. "
+        f"Next, on any machine with MLX: mlx-funasr parity check MODEL {trace}",
+        highlight=False,
+    )
+
+
+@app.command(name="check")
+def check_command(
+    model: Model,
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="What `parity record` wrote.")],
+    out: Out = None,
+    taps: Taps = None,
+    invariance: Invariance = True,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Compare a conversion with a recorded trace; needs neither torch nor funasr."""
+    from parity.layers.run import check
+
+    may_write(out, "parity.json", overwrite)
+    with stage_bars("candidate") as progress:
+        report = check(
+            model, trace, out=out, taps=taps or (), invariants=invariance,
+            progress=lambda done: progress("candidate", done),
+        )  # fmt: skip
+    show(report, json)
+    rendered(out)
+    leave(report.verdict == "pass")
+
+
+@app.command(name="selftest")
+def selftest_command(
+    context: typer.Context,
+    src: Source,
+    audio: Audio,
+    model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
+    out: Out = None,
+    limit: Limit = 3,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Seed faults into the healthy conversion, one by one, and show whether each is caught and where."""
+    from parity.layers.selftest import selftest
+
+    may_write(out, "selftest.json", overwrite)
+    with context.obj(src, model) as candidate, stage_bars("reference", "faults") as progress:
+        report = selftest(src, candidate, audio, out=out, limit=limit, progress=progress)
+    show(report, json)
+    rendered(out)
+    leave(report.verdict == "pass")

@@ -1,0 +1,64 @@
+"""What the command lines of all folders share: talk on stderr, documents on stdout, progress bars, exit codes.
+
+Imports typer and rich; the report renderers only when they are needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+talk = Console(stderr=True, markup=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (JSON and HTML).")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
+Source = Annotated[str, typer.Argument(metavar="SRC", help="FunASR directory, model.pt beside its config, or hub id.")]
+Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them; may be repeated.")]
+
+
+def show(document: Any, as_json: bool, **options: Any) -> None:
+    """Print a report: JSON on stdout, or a table for people."""
+    from reports import schema, terminal
+
+    if as_json:
+        print(json.dumps(schema.to_dict(document), ensure_ascii=False, indent=1))
+    else:
+        terminal.show(document, Console(), **options)
+
+
+def rendered(out: Path | None) -> None:
+    """Write the HTML of what lies in a report's folder, and say where."""
+    if out is not None:
+        from reports.render import render_all
+
+        for page in render_all([out]):
+            talk.print(f"Report: {page}", highlight=False)
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None) -> Iterator[Callable[[float], None]]:
+    """A progress bar on a terminal, silence in a pipe."""
+    with stage_bars(label, total=total) as advance:
+        yield lambda amount: advance(label, amount)
+
+
+@contextmanager
+def stage_bars(*labels: str, total: int | None = None) -> Iterator[Callable[[str, float], None]]:
+    """One bar per stage of a longer job on a terminal, silence in a pipe."""
+    from rich.progress import Progress
+
+    with Progress(console=talk, disable=not talk.is_terminal, transient=True) as bar:
+        tasks = {label: bar.add_task(label, total=total) for label in labels}
+        yield lambda label, amount: bar.update(tasks[label], advance=amount)
+
+
+def leave(passed: bool) -> NoReturn:
+    """End the command: 0 where what was checked passed, else 1."""
+    raise typer.Exit(0 if passed else 1)
