@@ -1,7 +1,7 @@
 """The pictures of a report as inline SVG: plain data in, one string out.
 
 Pure functions; colours, fonts and dark mode come from the page's style sheet through class names, so a picture follows
-the page. Stdlib and formatting.py only; it must not import the schema, the templates or a plotting library.
+the page. Stdlib, formatting.py and svg.py only; it must not import the schema, the templates or a plotting library.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from reports import formatting as fmt
+from reports.svg import WIDTH, line, rect, svg, text
 
-WIDTH = 960
 LABELLED = 32  # up to so many taps each gets its name below the axis; beyond that names would overlap
 DECADES = (-3, 6)  # ratios outside 1e-3 .. 1e6 are drawn at the edge
 
@@ -58,16 +58,16 @@ def ratio_chart(points: Sequence[Point]) -> str:
     strip = top + height + 24  # where the discrete taps stand: equal or not, no ratio
     below = strip + 14
     parts = [_bands(points, x_of, step, top, strip + 8 - top, labelled, below), *_decade_grid(low, high, left, y_of)]
-    parts.append(_line(left, y_of(1.0), WIDTH - right, y_of(1.0), "unit"))
+    parts.append(line(left, y_of(1.0), WIDTH - right, y_of(1.0), "unit"))
     parts.append(_tolerance_steps(points, x_of, y_of, step))
     for index, point in enumerate(points):
         parts.append(_mark(point, x_of(index), strip if point.ratio is None else y_of(point.ratio), size))
     if any(point.ratio is None for point in points):
-        parts.append(_text(left - 8, strip + 4, "equal", "tick", anchor="end"))
+        parts.append(text(left - 8, strip + 4, "equal", "tick", anchor="end"))
     if labelled:
         parts += [_slanted(point, x_of(index), below) for index, point in enumerate(points)]
     height = below + (136 if labelled else 24)
-    return _svg(WIDTH, height, "Ratio of each tap to the noise floor, in network order", parts)
+    return svg(WIDTH, height, "Ratio of each tap to the noise floor, in network order", parts)
 
 
 def histogram(values: Sequence[float], *, title: str) -> str:
@@ -81,16 +81,16 @@ def histogram(values: Sequence[float], *, title: str) -> str:
         totals[place] += 1
     left, top, height, width = 14, 24, 190, WIDTH - 28
     step, peak = width / len(labels), max([*totals, 1])
-    parts = [_line(left, top + height, left + width, top + height, "axis")]
+    parts = [line(left, top + height, left + width, top + height, "axis")]
     for index, (label, total) in enumerate(zip(labels, totals, strict=True)):
         x, tall = left + step * index, height * total / peak
         if total:
             kind = "bar good" if index == 0 else "bar"
-            parts.append(_rect(x + 3, top + height - tall, step - 6, tall, kind, f"{total:,} at {label} %"))
-            parts.append(_text(x + step / 2, top + height - tall - 6, f"{total:,}", "value"))
-        parts.append(_text(x + step / 2, top + height + 18, label, "tick"))
-    parts.append(_text(left + width / 2, top + height + 40, "character error rate of the utterance, %", "tick"))
-    return _svg(WIDTH, top + height + 52, title, parts)
+            parts.append(rect(x + 3, top + height - tall, step - 6, tall, kind, f"{total:,} at {label} %"))
+            parts.append(text(x + step / 2, top + height - tall - 6, f"{total:,}", "value"))
+        parts.append(text(x + step / 2, top + height + 18, label, "tick"))
+    parts.append(text(left + width / 2, top + height + 40, "character error rate of the utterance, %", "tick"))
+    return svg(WIDTH, top + height + 52, title, parts)
 
 
 def bars(rows: Sequence[Bar]) -> str:
@@ -102,19 +102,19 @@ def bars(rows: Sequence[Bar]) -> str:
     parts, y = [], float(top)
     for case, group in groupby(rows, key=lambda row: row.case):
         y += 18
-        parts.append(_text(14, y, fmt.visible(case), "case", anchor="start"))
+        parts.append(text(14, y, fmt.visible(case), "case", anchor="start"))
         for row in group:
             y += 8
             kind = f"bar side{sides.index(row.side) % 4}"
-            parts.append(_rect(left, y, _length(row.median_s, scale), 16, kind, f"{row.case}, {row.side}"))
-            parts.append(_text(left - 8, y + 12, _elide(fmt.visible(row.side), 28), "tick", anchor="end"))
+            parts.append(rect(left, y, _length(row.median_s, scale), 16, kind, f"{row.case}, {row.side}"))
+            parts.append(text(left - 8, y + 12, _elide(fmt.visible(row.side), 28), "tick", anchor="end"))
             parts += _whisker(left, y + 8, row, scale)
             end = left + max(_length(row.median_s, scale), _length(row.high_s, scale)) + 8
             note = f"{fmt.seconds(row.median_s)}{f'  ({row.note})' if row.note else ''}"
-            parts.append(_text(end, y + 12, note, "value", anchor="start"))
+            parts.append(text(end, y + 12, note, "value", anchor="start"))
             y += 16
         y += 10
-    return _svg(WIDTH, y + 6, "Median time per case and side", parts)
+    return svg(WIDTH, y + 6, "Median time per case and side", parts)
 
 
 def _decades(points: Sequence[Point]) -> tuple[int, int]:
@@ -131,7 +131,7 @@ def _decade_grid(low: int, high: int, left: float, y_of) -> list[str]:
     parts = []
     for exponent in range(low, high + 1):
         y, label = y_of(10.0**exponent), f"{10.0**exponent:g}×" if -3 < exponent < 5 else f"1e{exponent}×"
-        parts += [_line(left, y, WIDTH - 14, y, "grid"), _text(left - 8, y + 4, label, "tick", anchor="end")]
+        parts += [line(left, y, WIDTH - 14, y, "grid"), text(left - 8, y + 4, label, "tick", anchor="end")]
     return parts
 
 
@@ -142,9 +142,9 @@ def _bands(points, x_of, step: float, top: float, height: float, labelled: bool,
         size = len(list(group))
         x, width = x_of(index) - step / 2, step * size
         if turn % 2 == 0:
-            parts.append(_rect(x, top, width, height, "band", part))
+            parts.append(rect(x, top, width, height, "band", part))
         if not labelled and width > 7 * len(part):
-            parts.append(_text(x + width / 2, below + 12, fmt.visible(part), "tick"))
+            parts.append(text(x + width / 2, below + 12, fmt.visible(part), "tick"))
         index += size
     return "".join(parts)
 
@@ -184,32 +184,14 @@ def _whisker(left: float, y: float, row: Bar, scale: float) -> list[str]:
     low, high = left + _length(row.low_s, scale), left + _length(row.high_s, scale)
     if high - low < 1:
         return []
-    ends = [_line(x, y - 4, x, y + 4, "whisker") for x in (low, high)]
-    return [_line(low, y, high, y, "whisker"), *ends]
+    ends = [line(x, y - 4, x, y + 4, "whisker") for x in (low, high)]
+    return [line(low, y, high, y, "whisker"), *ends]
 
 
 def _length(value: float, scale: float) -> float:
-    return max(value * scale, 0.0) if math.isfinite(value) else 0.0
+    return min(max(value * scale, 0.0), WIDTH) if math.isfinite(value) else 0.0
 
 
 def _elide(text: str, limit: int) -> str:
     """Shorten in the middle: the part of the network and the last name both matter."""
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit - limit // 2) :]}"
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _rect(x: float, y: float, width: float, height: float, kind: str, title: str) -> str:
-    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect class="{kind}" {box}><title>{escape(fmt.visible(title))}</title></rect>'
-
-
-def _text(x: float, y: float, text: str, kind: str, *, anchor: str = "middle") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(fmt.visible(text))}</text>'
-
-
-def _svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    label = escape(title, quote=True)
-    return f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{label}">{"".join(parts)}</svg>'

@@ -12,7 +12,7 @@ from typing import Any
 
 from reports import formatting as fmt
 from reports import views
-from reports.schema import CerReport, ConversionReport, ParityReport
+from reports.schema import CerReport, ConversionReport, ParityReport, SelftestReport
 
 FAILURES_SHOWN = 10
 WORST_SHOWN = 5
@@ -23,6 +23,8 @@ def markdown(report: Any) -> str:
     parts = [f"## {views.title(report)}", f"**{_text(views.headline(report))}**"]
     if isinstance(report, ParityReport):
         parts += _parity(report)
+    elif isinstance(report, SelftestReport):
+        parts += _selftest(report)
     elif isinstance(report, CerReport):
         parts += _cer(report)
     elif isinstance(report, ConversionReport):
@@ -37,6 +39,7 @@ def markdown(report: Any) -> str:
 
 def _parity(report: ParityReport) -> list[str]:
     parts = [f"Reference: {_text(report.reference)}  \nCandidate: {_text(report.candidate)}"]
+    parts += [_text(report.sentence)] if report.sentence else []
     parts.append(_figures(views.parity_counters(report)))
     failures = [tap for tap in report.taps if tap.status != "pass"]
     if failures:
@@ -57,6 +60,13 @@ def _parity(report: ParityReport) -> list[str]:
         if len(failures) > FAILURES_SHOWN:
             parts.append(f"and {len(failures) - FAILURES_SHOWN} more.")
     return parts
+
+
+def _selftest(report: SelftestReport) -> list[str]:
+    missed = [row for row in views.faults_in_order(report) if not (row.caught and row.right_address)]
+    rows = [[row.name, row.module, row.address or fmt.ABSENT, "yes" if row.caught else "no"] for row in missed]
+    table = [_table(["Missed or misplaced", "Put into", "Found in", "Caught"], rows)] if rows else []
+    return [_figures(views.selftest_counters(report)), *table]
 
 
 def _cer(report: CerReport) -> list[str]:

@@ -7,7 +7,9 @@ autoescape is on, and only the strings of charts.py enter unescaped.
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,13 +26,15 @@ from reports.markdown import markdown
 
 __all__ = ["find", "index", "markdown", "page", "render", "render_all"]
 
-NAMES = ("parity.json", "cer.json", "conversion.json", "bench.json")
+NAMES = ("parity.json", "selftest.json", "cer.json", "conversion.json", "bench.json")
 TEMPLATES = {
     "parity/1": "parity.html.jinja",
+    "selftest/1": "selftest.html.jinja",
     "cer/1": "cer.html.jinja",
     "conversion/1": "conversion.html.jinja",
     "bench/1": "bench.html.jinja",
 }
+SORTABLE = (schema.ParityReport, schema.SelftestReport)  # reports whose page sorts and filters its table
 GENERATOR = "mlx-funasr report"  # the mark by which a page of ours is known and may be written again
 FOOTER = "Written by mlx-funasr from the JSON document of the same name; nothing on this page was computed later."
 
@@ -136,8 +140,12 @@ def page(report: Any) -> str:
     """
     template = _environment().get_template(TEMPLATES[type(report).SCHEMA])
     context = views.context(report)
-    context["chart"] = Markup(context.get("chart", ""))  # charts.py escapes every text it is given
+    context["chart"] = Markup(context.get("chart", ""))  # the charts escape every text they are given
+    context["charts"] = {name: Markup(chart) for name, chart in context.get("charts", {}).items()}
+    context["pictures"] = [(name, Markup(chart)) for name, chart in context.get("pictures", [])]
     return template.render(
+        script=Markup(_script()) if isinstance(report, SORTABLE) else "",
+        script_hash=_script_hash(),
         report=report,
         title=views.title(report),
         headline=views.headline(report),
@@ -145,6 +153,18 @@ def page(report: Any) -> str:
         footer=FOOTER,
         **context,
     )
+
+
+@functools.cache
+def _script() -> str:
+    """Return the one script of our pages, which sorts and filters a table; a page says and shows all without it."""
+    return (Path(__file__).parent / "templates" / "table.js").read_text("utf-8")
+
+
+@functools.cache
+def _script_hash() -> str:
+    """Return what lets a browser run this script and no other (Content-Security-Policy)."""
+    return base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
 
 
 @functools.cache

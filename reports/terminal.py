@@ -16,7 +16,7 @@ from rich.text import Text
 
 from reports import fold, views
 from reports import formatting as fmt
-from reports.schema import BenchReport, CerReport, CerUtterance, ConversionReport, ParityReport
+from reports.schema import BenchReport, CerReport, CerUtterance, ConversionReport, ParityReport, SelftestReport
 
 PASSES_SHOWN = 30  # passing taps beyond this are counted, not listed, unless asked for in full
 WORST_SHOWN = 10
@@ -37,6 +37,8 @@ def show(report: Any, console: Console, *, full: bool = False) -> None:
     """
     if isinstance(report, ParityReport):
         _parity(report, console, full)
+    elif isinstance(report, SelftestReport):
+        _selftest(report, console)
     elif isinstance(report, CerReport):
         _cer(report, console, full)
     elif isinstance(report, ConversionReport):
@@ -69,6 +71,11 @@ def _parity(report: ParityReport, console: Console, full: bool) -> None:
     console.print(table)
     if len(listed) < len(taps):
         console.print(_text(f"and {len(taps) - len(listed)} more taps that passed", "dim"))
+    for check in report.invariance:
+        if check.status == "fail":
+            console.print(_text(f"depends on {check.name}: {check.detail}", "bold red"))
+    if report.sentence:
+        console.print(_text(report.sentence, "bold"))
     for fact in report.structure:
         if fact.get("status") == "fail":
             told = "; ".join(f"{key} {value}" for key, value in fmt.flatten(fact))
@@ -81,6 +88,16 @@ def _parity(report: ParityReport, console: Console, full: bool) -> None:
         if row.explanation:
             console.print(_text(f"  {row.utt_id}: {row.explanation}", "dim"))
     _figures(views.parity_counters(report), console)
+
+
+def _selftest(report: SelftestReport, console: Console) -> None:
+    table = _table("fault", [], "put into", "found in", "caught")
+    for row in views.faults_in_order(report):
+        found = _text(row.address or fmt.ABSENT, "" if row.right_address else "bold red")
+        name = _stacked(row.name, row.description, "" if row.visible else f"not visible here; needs {row.needs}")
+        table.add_row(name, _text(row.module), found, _status("pass" if row.caught else "fail"))
+    console.print(table)
+    _figures(views.selftest_counters(report), console)
 
 
 def _cer(report: CerReport, console: Console, full: bool) -> None:
@@ -184,7 +201,7 @@ def summary(reports: list[Any], console: Console) -> None:
         TypeError: one of them is no report.
     """
     for report in reports:
-        if not isinstance(report, (ParityReport, CerReport, ConversionReport, BenchReport)):
+        if not isinstance(report, (ParityReport, SelftestReport, CerReport, ConversionReport, BenchReport)):
             raise TypeError(f"not a report: {type(report).__name__}")
         mark, style = MARKS.get(getattr(report, "verdict", "pass"), MARKS["pass"])
         side = f" ({report.engine})" if isinstance(report, CerReport) else ""

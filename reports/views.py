@@ -10,13 +10,28 @@ import math
 from collections import Counter
 from typing import Any, NamedTuple
 
-from reports import charts, fold
+from reports import charts, fold, parity_charts
 from reports import formatting as fmt
-from reports.schema import BenchReport, CerReport, CerUtterance, ConversionReport, ParityReport, TapRow
+from reports.schema import (
+    BenchReport,
+    CerReport,
+    CerUtterance,
+    ConversionReport,
+    FaultRow,
+    ParityReport,
+    SelftestReport,
+    TapRow,
+)
 
 WORST_SHOWN = 25
 ROWS_SHOWN = 10_000  # a page of more rows than this no longer opens on a phone; the JSON has them all
-KINDS = {"parity/1": "Parity", "cer/1": "Character error rate", "conversion/1": "Conversion", "bench/1": "Benchmark"}
+KINDS = {
+    "parity/1": "Parity",
+    "selftest/1": "Self-test of parity",
+    "cer/1": "Character error rate",
+    "conversion/1": "Conversion",
+    "bench/1": "Benchmark",
+}
 
 
 class Figure(NamedTuple):
@@ -29,7 +44,8 @@ class Figure(NamedTuple):
 
 def headline(report: Any) -> str:
     """Return the report's outcome in one line, the verdict first where the report has one."""
-    verdict = f"{fmt.visible(report.verdict).upper()}: " if isinstance(report, ParityReport) else ""
+    judged = isinstance(report, (ParityReport, SelftestReport))
+    verdict = f"{fmt.visible(report.verdict).upper()}: " if judged else ""
     return verdict + summary(report)
 
 
@@ -39,6 +55,10 @@ def summary(report: Any) -> str:
         passed = f"{fmt.count(taps_passed(report))} of {fmt.count(len(report.taps))} taps passed"
         first = f"; first failure: {fmt.visible(report.first_failure)}" if report.first_failure else ""
         return passed + first
+    if isinstance(report, SelftestReport):
+        right = f"{fmt.count(report.right_address)} at the right address"
+        alarms = f"{fmt.count(report.false_alarms)} false alarms"
+        return f"{fmt.count(report.caught)} of {fmt.count(report.total)} seeded faults caught, {right}, {alarms}"
     if isinstance(report, CerReport):
         sure = (
             f"CER {fmt.rate(report.cer)} (95%: {fmt.interval(report.ci95)}), {fmt.count(report.utterances)} utterances"
@@ -84,6 +104,21 @@ def parity_counters(report: ParityReport) -> list[Figure]:
         ),
         Figure("Utterances", fmt.count(len(report.utterances)), f"{fmt.seconds(_audio_s(report))} of audio"),
     ]
+
+
+def selftest_counters(report: SelftestReport) -> list[Figure]:
+    """Return what the self-test counts."""
+    return [
+        Figure("Faults caught", fmt.count(report.caught), f"of {fmt.count(report.total)} seeded one by one"),
+        Figure("Right address", fmt.count(report.right_address), "the guilty module named"),
+        Figure("False alarms", fmt.count(report.false_alarms), f"of {fmt.count(len(report.healthy))} healthy models"),
+        Figure("Time", fmt.seconds(report.seconds), f"{fmt.count(len(report.utterances))} utterances"),
+    ]
+
+
+def faults_in_order(report: SelftestReport) -> list[FaultRow]:
+    """Return the faults with those that were missed or misplaced first."""
+    return sorted(report.faults, key=lambda row: row.caught + row.right_address)
 
 
 def cer_counters(report: CerReport) -> list[Figure]:
@@ -135,14 +170,22 @@ def worst(report: CerReport) -> list[CerUtterance]:
 def context(report: Any) -> dict[str, Any]:
     """Return what a template needs beyond the report itself: its pictures and the order of its rows."""
     if isinstance(report, ParityReport):
-        points = [charts.Point(tap.name, tap.ratio, tap.tolerance_ratio, tap.status == "pass") for tap in report.taps]
+        pictures = [(picture.utt_id, parity_charts.cif_chart(picture)) for picture in report.pictures]
         return {
             "counters": parity_counters(report),
-            "chart": charts.ratio_chart(points) if points else "",
+            "charts": {
+                "drift": parity_charts.drift_chart(report),
+                "introduced": parity_charts.introduced_chart(report),
+                "heat": parity_charts.heat_chart(report.heatmap) if report.heatmap else "",
+            },
+            "pictures": pictures,
+            "cif_paths": cif_paths(report),
             "structure": columns(report.structure),
             "differing": [row for row in report.utterances if row.reference_text != row.candidate_text],
             "identical": [row for row in report.utterances if row.reference_text == row.candidate_text],
         }
+    if isinstance(report, SelftestReport):
+        return {"counters": selftest_counters(report), "faults": faults_in_order(report)}
     if isinstance(report, CerReport):
         rates = [utterance_cer(row) for row in report.rows]
         return {
@@ -161,6 +204,17 @@ def context(report: Any) -> dict[str, Any]:
             "kept": fold.by_pattern(row for row in report.tensors if row.target is not None),
         }
     return {"chart": charts.bars([_bar(row) for row in report.rows]) if report.rows else "", "counters": []}
+
+
+def cif_paths(report: ParityReport) -> list[tuple[str, int, int, float | None, list[str]]]:
+    """Return (path, utterances, firings that differ, largest difference, what it said) of FunASR's own CIF paths."""
+    rows = []
+    for path in dict.fromkeys(row.path for row in report.cif_paths):
+        own = [row for row in report.cif_paths if row.path == path]
+        largest = max((row.max_abs for row in own if row.max_abs is not None), default=None)
+        notes = [f"{row.utt_id}: {row.note}" for row in own if row.note]
+        rows.append((path, len(own), sum(row.firings_differ for row in own), largest, notes))
+    return rows
 
 
 def columns(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

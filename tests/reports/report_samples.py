@@ -12,8 +12,16 @@ from reports.schema import (
     BenchRow,
     CerReport,
     CerUtterance,
+    CifPathRow,
+    CifPicture,
     ConversionReport,
+    DecisionRow,
+    FaultRow,
+    HeatMap,
+    Introduced,
+    InvarianceRow,
     ParityReport,
+    SelftestReport,
     TapRow,
     TensorRow,
     UtteranceRow,
@@ -55,6 +63,7 @@ def _taps(broken: dict[str, float]) -> list[TapRow]:
         ratio = broken.get(name, ratio)
         differs = bool(broken) and name == "text.token_ids"
         beyond = name in broken or differs
+        alone = 1.1 if name != "decoder.decoders.15" else ratio
         worst = {"utt_id": TEXTS[3][0], "index": [41, 303], "truth": -1.2207031, "reference": -1.2207029}
         taps.append(
             TapRow(
@@ -67,9 +76,45 @@ def _taps(broken: dict[str, float]) -> list[TapRow]:
                 status="fail" if beyond else "pass",
                 reason="follows from decoder.decoders.15" if beyond and name != "decoder.decoders.15" else "",
                 worst=None if ratio is None else {**worst, "candidate": -1.2207031 + 11 * floor * ratio},
+                scope="discrete" if ratio is None else "propagated",
+                introduced=None if ratio is None or alone is None else _introduced(floor, alone),
             )
         )
     return taps
+
+
+def _introduced(floor: float, ratio: float) -> Introduced:
+    status = "fail" if ratio > 4 else "pass"
+    return Introduced(max_abs=11 * floor * ratio, rel_l2=floor * ratio, floor_rel_l2=floor, ratio=ratio, status=status)
+
+
+def picture() -> CifPicture:
+    """Eight frames and three tokens; the candidate fires one frame late at the end."""
+    alphas = [0.1, 0.6, 0.5, 0.2, 0.7, 0.3, 0.4, 0.5, 0.45]
+    return CifPicture(
+        utt_id="BAC009S0764W0121",
+        frame_s=0.06,
+        fbank=[[(17 * frame + 29 * band) % 256 for frame in range(8)] for band in range(20)],
+        reference_alphas=alphas,
+        candidate_alphas=[alpha + 1e-6 for alpha in alphas],
+        running_sum=[sum(alphas[: frame + 1]) for frame in range(9)],
+        reference_fires=[2, 5, 8],
+        candidate_fires=[2, 5, 7],
+        tokens=["甚", "至", "出"],
+        candidate_tokens=["甚", "至", "处"],
+    )
+
+
+def invariance() -> list[InvarianceRow]:
+    """Rows of every status."""
+    rows = [
+        ("batch composition", "candidate", "pass", 0, 3.8e-6, 1e-4, "4 in one batch"),
+        ("device", "candidate", "skipped", 0, None, 1e-4, "only the CPU is here"),
+        ("file order", "candidate", "fail", 2, 0.7, 1e-4, "the batch turned round"),
+        ("batch composition", "reference", "note", 1, 0.04, None, "FunASR, padding leaks"),
+    ]
+    names = ("name", "side", "status", "tokens_differ", "max_abs", "limit", "detail")
+    return [InvarianceRow(tokens=68, **dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _utterances(failing: bool) -> list[UtteranceRow]:
@@ -102,6 +147,52 @@ def parity(*, failing: bool = True) -> ParityReport:
         cif={"utterances": 5, "firing_mismatches": 1, "explained": 1},
         tokens={"compared": 68, "flipped": 3 if failing else 0, "explained": 0},
         utterances=_utterances(failing),
+        sentence="The error starts in decoder.decoders.15." if failing else "All 17 taps stay near the floor.",
+        address="decoder.decoders.15" if failing else None,
+        decisions=[
+            DecisionRow(
+                kind="firing",
+                utt_id="BAC009S0764W0124",
+                position=41,
+                reference="fires",
+                candidate="does not fire",
+                margin=2e-7,
+                noise=9e-7,
+                explained=True,
+            ),
+            *[
+                DecisionRow(
+                    kind="token",
+                    utt_id="BAC009S0764W0124",
+                    position=5,
+                    reference="线",
+                    candidate="县",
+                    margin=0.3,
+                    noise=1e-5,
+                    explained=False,
+                )
+            ]
+            * failing,
+        ],
+        cif_paths=[
+            CifPathRow(utt_id="BAC009S0764W0121", path="loop", tokens=13, firings_differ=0, max_abs=4e-6),
+            CifPathRow(
+                utt_id="BAC009S0764W0121",
+                path="export",
+                tokens=None,
+                firings_differ=0,
+                max_abs=None,
+                note="raises RuntimeError: shape mismatch",
+            ),
+        ],
+        invariance=[row for row in invariance() if failing or row.status != "fail"],
+        pictures=[picture()],
+        heatmap=HeatMap(
+            tap="decoder.decoders.15",
+            utt_id="BAC009S0764W0121",
+            channels=512,
+            values=[[0.1 * (frame - band) for frame in range(13)] for band in range(16)],
+        ),
         structure=[{"check": "tensors loaded equal the checkpoint", "count": 956, "status": "pass"}],
         notes=["MLX_ENABLE_TF32=0 was set before MLX started."],
         environment=ENVIRONMENT,
@@ -201,4 +292,44 @@ def bench() -> BenchReport:
     )
 
 
-ALL = {"parity": parity, "cer": cer, "conversion": conversion, "bench": bench}
+def selftest() -> SelftestReport:
+    """Three faults: found, found elsewhere, and not to be seen on this audio."""
+    rows = [
+        (
+            "eps_1e-5",
+            "encoder.encoders0.0",
+            "LayerNorm eps 1e-5",
+            True,
+            "encoder.encoders0.0.norm1",
+            True,
+            12.3,
+            "",
+            True,
+        ),
+        (
+            "gelu",
+            "encoder.encoders.1.feed_forward",
+            "GELU for ReLU",
+            True,
+            "encoder.encoders.2",
+            False,
+            900.0,
+            "",
+            True,
+        ),
+        ("log_floor", "fbank", "log floor 1e-10", False, None, False, None, "digital silence", False),
+    ]
+    names = ("name", "module", "description", "caught", "address", "right_address", "ratio", "needs", "visible")
+    faults = [
+        FaultRow(**dict(zip(names, row, strict=True)), first_failure=row[4], seconds=2.1)  # type: ignore[arg-type]
+        for row in rows
+    ]
+    return SelftestReport(
+        verdict="fail", reference="parity/demo/model", faults=faults, caught=2, right_address=1, total=3,
+        false_alarms=0,
+        healthy=[{"name": "model", "verdict": "pass", "first_failure": None}], utterances=["U001", "U002"],
+        seconds=9.5, notes=["One by one."], environment=ENVIRONMENT,
+    )  # fmt: skip
+
+
+ALL = {"parity": parity, "selftest": selftest, "cer": cer, "conversion": conversion, "bench": bench}

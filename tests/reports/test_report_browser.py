@@ -43,7 +43,9 @@ def test_pages_are_silent_offline_and_fit(
         assert {url for url in browser.requests() if not url.startswith("data:")} == {page.resolve().as_uri()}
         if not print_:  # on paper wide tables wrap instead of scrolling; there is no viewport to overflow
             assert browser.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page
-        assert browser.evaluate("document.fonts.size + document.scripts.length") == 0
+        assert browser.evaluate("document.fonts.size") == 0
+        sorts = browser.evaluate("document.querySelectorAll('table[data-sortable]').length")
+        assert browser.evaluate("document.scripts.length") == sorts
 
 
 def test_dark_mode_changes_the_paper(pages: list[Path], browser: report_browser.Browser) -> None:
@@ -52,6 +54,50 @@ def test_dark_mode_changes_the_paper(pages: list[Path], browser: report_browser.
         browser.open(pages[0], width=1200, dark=dark)
         ink.append(browser.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert ink == ["rgb(255, 255, 255)", "rgb(20, 23, 26)"]
+
+
+def opened(pages: list[Path], browser: report_browser.Browser, name: str) -> report_browser.Browser:
+    browser.open(next(page for page in pages if page.parent.name == name), width=1200)
+    return browser
+
+
+FIRST = "document.querySelector('table[data-sortable] tbody tr:not([hidden]) th').innerText"
+
+
+def press(browser: report_browser.Browser, key: str, code: int) -> None:
+    for kind in ("keyDown", "keyUp"):
+        browser.call(
+            "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, text="\r" * (key == "Enter")
+        )
+
+
+def test_the_table_sorts_by_keyboard_and_filters(pages: list[Path], browser: report_browser.Browser) -> None:
+    page = opened(pages, browser, "parity")
+    assert page.evaluate(FIRST).startswith("frontend.fbank")
+    page.evaluate("document.querySelectorAll('table[data-sortable] th button')[2].focus()")
+    press(page, "Enter", 13)
+    assert page.evaluate(FIRST).startswith("decoder.decoders.15")  # 412 times the floor
+    assert page.evaluate("document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "descending"
+    press(page, "Enter", 13)
+    assert page.evaluate(FIRST).startswith(("predictor.token_num", "predictor.firing_frames", "text.token_ids"))
+    press(page, "Enter", 13)
+    assert page.evaluate(FIRST).startswith("frontend.fbank")  # network order again
+    page.evaluate(
+        "const f = document.querySelector('.filter input'); f.value = 'AFTER_norm';"
+        "f.dispatchEvent(new Event('input')); 0"
+    )
+    assert page.evaluate("document.querySelector('.filter output').textContent") == "2 of 20 rows"
+    page.evaluate("document.querySelectorAll('.filter input')[1].click()")
+    assert page.evaluate(FIRST).startswith("decoder.after_norm")
+    assert page.complaints() == []
+
+
+def test_pictures_are_drawn_in_the_page(pages: list[Path], browser: report_browser.Browser) -> None:
+    """A spectrogram, a heat map and its scale are images inside the SVG; the policy lets them load."""
+    page = opened(pages, browser, "parity")
+    boxes = page.evaluate("[...document.querySelectorAll('svg image')].map(i => i.getBoundingClientRect().width)")
+    assert len(boxes) == 3
+    assert min(boxes) > 50
 
 
 CONTRAST = """
