@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Blocks = list[mx.array]
 MOST_CORES = 4  # measured with 2; on many cores the blocks get too thin, and one product for all serves better
-LEAST_ROWS = 128  # in a block: each lane packs all weights for itself, which costs 8 % at 84 rows
+LEAST_ROWS = 32  # in a block: each lane packs all weights for itself, which thin blocks do not repay
 
 _forced: list[int] = []
 

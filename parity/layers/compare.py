@@ -160,7 +160,7 @@ class TapTotals:
         limit = spec.ratio * precision.multiple if spec is not None and spec.ratio is not None else None
         shown = self.own or self.alone or Distances()
         numbers = shown.settled() if shown.pairs else (None, None, None)
-        grows = self.own is not None and spec is not None and spec.drifts
+        grows = self.own is not None and spec is not None and bool(spec.isolate)
         wide = limit * drift if limit is not None and grows else limit
         problems = [*self.failures, *shown.judge(wide, precision.frames)]
         if numbers[0] is not None and not numbers[0] <= MOST_REL_L2:

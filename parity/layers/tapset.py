@@ -58,13 +58,7 @@ class TapSpec:
     ratio: float | None = None
     max_abs: float | None = None
     isolate: tuple[str, ...] = ()
-    last: bool = False
     steps: tuple[Step, ...] = ()
-
-    @property
-    def drifts(self) -> bool:
-        """Whether errors that come from before may grow to `drift` times the ratio: not in what is read at the end."""
-        return bool(self.isolate) and not self.last
 
     def fits(self, module: str) -> bool:
         """Return whether a module's name fits one of the patterns."""
