@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from mlx_model.blas import mx, nn
 from mlx_model.cpu_kernels import on_gpu, scaled_dot_product_attention
-from mlx_model.layers import DepthwiseConv1d
+from mlx_model.layers import DepthwiseConv1d, Linear
 
 Mask = Bool[mx.array, "B T"] | None
 TokenMask = Bool[mx.array, "B U"] | None
@@ -38,7 +38,8 @@ def attend(
     if not on_gpu():
         return attend_blocks(q, [k], [v], [mask])
     keep = None if mask is None else mask[:, None, None, :]
-    return join_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=keep))
+    context = mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=keep)  # (B, H, U, Dh)
+    return context.transpose(0, 2, 1, 3).flatten(-2)  # (B, U, D)
 
 
 def attend_blocks(
@@ -49,13 +50,7 @@ def attend_blocks(
 ) -> Float[mx.array, "B U D"]:
     """Return the same on a CPU, with keys, values and mask in blocks of rows (see cpu_lanes.py)."""
     scale = q.shape[-1] ** -0.5
-    return join_heads(scaled_dot_product_attention(q, keys, values, scale=scale, masks=masks))
-
-
-def join_heads(context: Float[mx.array, "B H U Dh"]) -> Float[mx.array, "B U D"]:
-    """Return what `split_heads` split: (B, U, D)."""
-    B, H, U, Dh = context.shape
-    return context.transpose(0, 2, 1, 3).reshape(B, U, H * Dh)  # (B, U, D)
+    return scaled_dot_product_attention(q, keys, values, scale=scale, masks=masks).flatten(-2)  # (B, U, D)
 
 
 def forward_fsmn(block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], mask: Mask) -> Float[mx.array, "B T D"]:
@@ -73,8 +68,8 @@ class MultiHeadedAttentionSANM(nn.Module):
     def __init__(self, heads: int, in_size: int, size: int, kernel_size: int, shift: int):
         super().__init__()
         self.heads = heads
-        self.linear_q_k_v = nn.Linear(in_size, 3 * size)
-        self.linear_out = nn.Linear(size, size)
+        self.linear_q_k_v = Linear(in_size, 3 * size)
+        self.linear_out = Linear(size, size)
         self.fsmn_block = DepthwiseConv1d(size, kernel_size, shift)
 
     def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
@@ -101,9 +96,9 @@ class MultiHeadedAttentionCrossAtt(nn.Module):
     def __init__(self, heads: int, size: int):
         super().__init__()
         self.heads = heads
-        self.linear_q = nn.Linear(size, size)
-        self.linear_k_v = nn.Linear(size, 2 * size)
-        self.linear_out = nn.Linear(size, size)
+        self.linear_q = Linear(size, size)
+        self.linear_k_v = Linear(size, 2 * size)
+        self.linear_out = Linear(size, size)
 
     def __call__(
         self, x: Float[mx.array, "B U D"], memory: Float[mx.array, "B T D"], memory_mask: Mask = None

@@ -38,6 +38,14 @@ def on_gpu() -> bool:
     return mx.default_device().type == mx.DeviceType.gpu
 
 
+def laid_out_for_products(weight: Float[mx.array, "Dout Din"]) -> Float[mx.array, "Dout Din"]:
+    """Return the same matrix with its columns, not its rows, side by side in memory.
+
+    x @ weight.T with few rows of x is bound by how fast a BLAS packs the weights: OpenBLAS packs these faster.
+    """
+    return mx.contiguous(weight.T).T
+
+
 @functools.cache
 def _can_compile() -> bool:
     """Whether MLX finds the compiler it calls for `mx.compile` on the CPU."""
@@ -79,8 +87,8 @@ def scaled_dot_product_attention(
     *,
     scale: float,
     masks: Sequence[Bool[mx.array, "B _"] | None],
-) -> Float[mx.array, "B H U Dh"]:
-    """Return softmax(scale q k^T) v over keys and values in blocks of rows, (B, H, t, Dh) each.
+) -> Float[mx.array, "B U H Dh"]:
+    """Return softmax(scale q k^T) v, heads beside one another; keys and values in blocks of rows, (B, H, t, Dh) each.
 
     Scores stand in columns, (t, U), because MLX finds the largest of a row four times more slowly than a column's. The
     weights are not divided by their sum: the shorter product with v is, and the sum is a product too (MLX's CPU sums
@@ -93,7 +101,8 @@ def scaled_dot_product_attention(
     weights = [powers_of_two(s, top) for s in scores]
     total = _sum([_ones(w.shape[-2], w.dtype) @ w for w in weights]) + 0.0 * top  # (B, H, 1, U)
     context = _sum([w.transpose(0, 1, 3, 2) @ v for w, v in zip(weights, values, strict=True)])
-    return context / total.transpose(0, 1, 3, 2)  # (B, H, U, Dh)
+    # Divided in this order, the heads of a row come to lie together without a copy of their own.
+    return context.transpose(0, 2, 1, 3) / total.transpose(0, 3, 1, 2)  # (B, U, H, Dh)
 
 
 def _without_padding(scores: mx.array, mask: mx.array) -> mx.array:

@@ -11,7 +11,7 @@ from mlx_model import cpu_lanes
 from mlx_model.attention import Mask, MultiHeadedAttentionCrossAtt, MultiHeadedAttentionSANMDecoder, TokenMask
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerSANMDecoderConfig
-from mlx_model.layers import LayerNorm, PositionwiseFeedForwardDecoderSANM
+from mlx_model.layers import LayerNorm, Linear, PositionwiseFeedForwardDecoderSANM
 
 
 class DecoderLayerSANM(nn.Module):
@@ -60,7 +60,7 @@ class ParaformerSANMDecoder(nn.Module):
             self.decoders2 = [DecoderLayerSANM(size, config, 0) for _ in range(extra)]
         self.decoders3 = [DecoderLayerSANM(size, config)]
         self.after_norm = LayerNorm(size)
-        self.output_layer = nn.Linear(size, vocab_size)
+        self.output_layer = Linear(size, vocab_size)
 
     @property
     def layers(self) -> list[DecoderLayerSANM]:

@@ -27,6 +27,15 @@ class LayerNorm(nn.LayerNorm):
         return kernel(x, self.weight, self.bias, self.eps)
 
 
+class Linear(nn.Linear):
+    """x W^T + bias. On a CPU the bias is added after the product: MLX's own (addmm) first copies it to every row."""
+
+    def __call__(self, x: Float[mx.array, "*batch Din"]) -> Float[mx.array, "*batch Dout"]:
+        if on_gpu() or "bias" not in self:
+            return super().__call__(x)
+        return x @ self.weight.T + self.bias
+
+
 def length_mask(lengths: Int[mx.array, " B"], size: int) -> Bool[mx.array, "B T"]:
     """Return True where a position belongs to its utterance, False in the padding. Shapes: (B,) -> (B, size)."""
     return mx.arange(size)[None, :] < lengths[:, None]
@@ -49,8 +58,8 @@ class PositionwiseFeedForward(nn.Module):
 
     def __init__(self, dims: int, hidden: int):
         super().__init__()
-        self.w_1 = nn.Linear(dims, hidden)
-        self.w_2 = nn.Linear(hidden, dims)
+        self.w_1 = Linear(dims, hidden)
+        self.w_2 = Linear(hidden, dims)
 
     def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
         return self.w_2(nn.relu(self.w_1(x)))
@@ -64,8 +73,8 @@ class PositionwiseFeedForwardDecoderSANM(nn.Module):
 
     def __init__(self, dims: int, hidden: int):
         super().__init__()
-        self.w_1 = nn.Linear(dims, hidden)
-        self.w_2 = nn.Linear(hidden, dims, bias=False)
+        self.w_1 = Linear(dims, hidden)
+        self.w_2 = Linear(hidden, dims, bias=False)
         self.norm = LayerNorm(hidden)
 
     def __call__(self, x: Float[mx.array, "B U D"]) -> Float[mx.array, "B U D"]:

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from mlx_model.attention import Mask, masked
 from mlx_model.blas import mx, nn
 from mlx_model.config import CifPredictorConfig
+from mlx_model.layers import Linear
 
 
 class CifOutput(NamedTuple):
@@ -63,7 +64,7 @@ class CifPredictorBase(nn.Module):
         given = config.tail_threshold
         self.tail_threshold = self.default_tail_threshold if given is None else given
         self.l_order, self.r_order = config.l_order, config.r_order
-        self.cif_output = nn.Linear(config.idim, 1)
+        self.cif_output = Linear(config.idim, 1)
 
     def convolve(self, hidden: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
         """Return the activations `cif_output` reads; V1 and V2 differ here."""

@@ -31,7 +31,10 @@ ONLY_IN = {
     "torch": {"convert/checkpoint.py", "parity/reference.py", "parity/reference_checks.py"},
     "funasr": {"parity/reference.py", "parity/reference_checks.py"},
     "soundfile": {
-        "mlx_model/audio.py", "parity/reference.py", "parity/layers/invariance.py", "parity/layers/selftest.py",
+        "mlx_model/audio.py",
+        "parity/reference.py",
+        "parity/layers/invariance.py",
+        "parity/layers/selftest.py",
     },
     "av": {"mlx_model/audio.py"},
     "soxr": {"mlx_model/audio.py"},

@@ -38,9 +38,10 @@ def test_attention(seed: int, spread: float):
     for cut in ([], [30], [1, 40]):  # keys and values whole, and in blocks
         keys, values = (mx.split(x, cut, axis=2) for x in arrays[1:])
         masks = mx.split(mx.array(keep[:, 0, 0]), cut, axis=1)
-        got = scaled_dot_product_attention(arrays[0], keys, values, scale=0.35, masks=masks)
+        got = scaled_dot_product_attention(arrays[0], keys, values, scale=0.35, masks=masks).transpose(0, 2, 1, 3)
         np.testing.assert_allclose(np.array(got), exact_attention(q, k, v, 0.35, keep), atol=3e-5)
         full = scaled_dot_product_attention(arrays[0], keys, values, scale=0.35, masks=[None] * len(keys))
+        full = full.transpose(0, 2, 1, 3)  # (B, H, U, Dh)
         np.testing.assert_allclose(np.array(full), exact_attention(q, k, v, 0.35, np.ones_like(keep)), atol=3e-5)
 
 

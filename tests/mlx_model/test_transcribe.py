@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlx_model
+from mlx_model import blas
 from mlx_model.blas import mx
 from mlx_model.config import ParaformerConfig
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.paraformer import Model
-from mlx_model.transcribe import FORMATS, batches, check_format, to_document
+from mlx_model.transcribe import BATCHES_THAT_REPAY, FORMATS, batches, check_format, to_document
 from tests.conftest import speech_like
 
 CONFIG = ParaformerConfig.from_dict(
@@ -75,6 +76,22 @@ def test_input_order_is_kept_and_batching_is_invisible(model: Model):
     assert len({result.text for result in alone}) > 1
     for options in ({}, {"batch_size": 1}, {"batch_size": 3}, {"batch_seconds": 4.0}):
         assert model.transcribe(waveforms, **options) == alone
+
+
+def test_many_batches_lay_the_weights_out_and_change_nothing(directory: Path):
+    """Oracle: the same recordings in fewer batches. Values, shapes and names of the weights stay; their order in memory
+    does not, where there is a BLAS to please."""
+    once, many = mlx_model.load(directory), mlx_model.load(directory)
+    before = dict(mlx_model_flat(once))
+    clips = [speech_like(0.4 + 0.1 * n, seed=n) for n in range(BATCHES_THAT_REPAY)]
+    assert [r.token_ids for r in many.transcribe(clips, batch_size=1)] == [
+        r.token_ids for r in once.transcribe(clips, batch_size=4)
+    ]
+    after = dict(mlx_model_flat(many))
+    assert all(np.array_equal(np.array(after[name]), np.array(before[name])) for name in before)
+    weight = np.asarray(memoryview(after["encoder.encoders0.0.feed_forward.w_1.weight"]))
+    assert weight.flags.f_contiguous == bool(blas.status().library)
+    assert np.asarray(memoryview(before["encoder.encoders0.0.feed_forward.w_1.weight"])).flags.c_contiguous
 
 
 def test_one_bad_file_does_not_stop_the_others(model: Model, tmp_path: Path):
