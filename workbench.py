@@ -7,7 +7,6 @@ for torch, nor `cer score` for MLX.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,19 @@ from rich.console import Console
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
 from parity.commands import app as parity_app
 from parity.commands import may_write
-from reports.console import Json, Out, Overwrite, Source, leave, progress_bar, rendered, show, stage_bars, talk
+from reports.console import (
+    Json,
+    Out,
+    Overwrite,
+    Source,
+    leave,
+    progress_bar,
+    rendered,
+    show,
+    show_facts,
+    stage_bars,
+    talk,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(parity_app, name="parity")
 
+WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of the click that Typer carries
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
 
 
@@ -182,15 +194,21 @@ def _evaluate(arguments: list[str], engine: str, normalize: str, out: Path | Non
 @app.command()
 def report(
     directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that hold report JSON.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print summaries for a pull request instead.")] = False,
+    json: Json = False,
 ) -> None:
     """Render reports as HTML, with an index page over many."""
-    from reports.render import render_all
+    from reports.render import render_all, summaries
 
     try:
+        if markdown:
+            print(summaries(directories))
+            return
         pages = render_all(directories)
     except (ValueError, FileNotFoundError) as error:  # reports knows no other folder, so no exception of ours
         raise UsageError(str(error)) from error
-    for page in pages:
+    show_facts("report/1", json, pages=[str(page) for page in pages])
+    for page in pages if not json else []:
         print(page)
 
 
@@ -249,9 +267,8 @@ def _demo_parity(model: Path, out: Path) -> Any:
 def _summarise(documents: list[Any], pages: list[Path], as_json: bool) -> None:
     from reports import schema, terminal
 
-    if as_json:
-        print(json.dumps([schema.to_dict(document) for document in documents], ensure_ascii=False, indent=1))
-    else:
+    show_facts("demo/1", as_json, reports=[schema.to_dict(document) for document in documents])
+    if not as_json:
         terminal.summary(documents, Console())
     for page in pages[-1:]:
         talk.print(f"Report: {page.resolve()}", highlight=False)
@@ -272,7 +289,14 @@ def _runtime(verbose: bool) -> None:
 def main() -> None:
     """Run the command line; a user's error is one line and exit code 2, never a traceback."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except WRONG_USAGE as error:  # without words where only the help was wanted, which is printed by then
+        where = getattr(getattr(error, "ctx", None), "command_path", "mlx-funasr")
+        if words := error.format_message():
+            talk.print(
+                f"error: {words} (see {where} --help)", style="red", highlight=False, markup=False, soft_wrap=True
+            )
+        sys.exit(2)
     except MlxFunasrError as error:
         talk.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(2)

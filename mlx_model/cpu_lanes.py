@@ -84,6 +84,15 @@ def each(function: Callable[..., Any], *blocks: Sequence[Any]) -> list[Any]:
     return results
 
 
+def turns(count: int) -> list[Any]:
+    """Return a stream for each of `count` computations that need nothing of one another: the lanes in turn."""
+    several = not on_gpu() and bool(blas.status().library) and 1 < cores() <= MOST_CORES
+    streams = _streams(cores()) if several else [mx.default_stream(mx.default_device())]
+    if several:
+        blas.use_threads(1)
+    return [streams[number % len(streams)] for number in range(count)]
+
+
 def start(*arrays: Any) -> None:
     """Let a CPU begin with what is asked for so far, while this thread builds the graph of the next layer."""
     if not on_gpu():

@@ -82,11 +82,13 @@ class Candidate:
         arrays: dict[str, np.ndarray] = {}
         isolated = [(name, tap) for name, tap in self.tapset.modules(self.modules) if tap.isolate and name in inputs]
         with record(self.model, self.tapset.inner_probes(self.modules, steps=steps)) as seen:
-            for name, tap in isolated:
+            for stream, (name, tap) in zip(cpu_lanes.turns(len(isolated)), isolated, strict=True):
                 given = {number: mx.array(value).astype(self.model.dtype) for number, value in inputs[name].items()}
                 lengths = mx.array([next(iter(inputs[name].values())).shape[1]])
                 known = {**given, "-": None, "lengths": lengths}
-                mx.eval(self.modules[name](*(known[argument] for argument in tap.isolate)))
+                with mx.stream(stream):
+                    output = self.modules[name](*(known[argument] for argument in tap.isolate))
+                mx.async_eval(output)
         for name, tap in isolated:
             arrays |= self.tapset.collect_inner(name, tap, seen, reference=False)
         return arrays

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from mlx_model.errors import OutputError
-from reports.console import Audio, Json, Out, Overwrite, Source, leave, rendered, show, stage_bars, talk
+from reports.console import (
+    Audio,
+    Json,
+    MoreAudio,
+    Out,
+    Overwrite,
+    Source,
+    leave,
+    rendered,
+    show,
+    show_facts,
+    stage_bars,
+    talk,
+)
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")]
 Limit = Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)]
@@ -39,6 +52,7 @@ def run_command(
     context: typer.Context,
     src: Source,
     audio: Audio,
+    more: MoreAudio = None,
     model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
     out: Out = None,
     limit: Limit = None,
@@ -54,7 +68,7 @@ def run_command(
     may_write(out, "parity.json", overwrite)
     with context.obj(src, model) as candidate, stage_bars("reference", "candidate") as progress:
         report = run(
-            src, candidate, audio,
+            src, candidate, [*audio, *(more or [])],
             out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
         )  # fmt: skip
     show(report, json)
@@ -67,16 +81,18 @@ def record_command(
     src: Source,
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="Folder to write; must not exist.")],
     audio: Audio,
+    more: MoreAudio = None,
     limit: Limit = None,
     taps: Taps = None,
     steps: Steps = True,
+    json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
     from parity.layers.run import record
 
     with stage_bars("reference") as progress:
         recorded = record(
-            src, trace, audio, limit=limit, taps=taps or (), steps=steps,
+            src, trace, [*audio, *(more or [])], limit=limit, taps=taps or (), steps=steps,
             progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
@@ -85,6 +101,7 @@ def record_command(
         f"Next, on any machine with MLX: mlx-funasr parity check MODEL {trace}",
         highlight=False,
     )
+    show_facts("record/1", json, trace=str(trace), utterances=len(recorded.utterances), megabytes=round(size, 3))
 
 
 @app.command(name="check")
@@ -116,6 +133,7 @@ def selftest_command(
     context: typer.Context,
     src: Source,
     audio: Audio,
+    more: MoreAudio = None,
     model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
     out: Out = None,
     limit: Limit = 3,
@@ -127,7 +145,7 @@ def selftest_command(
 
     may_write(out, "selftest.json", overwrite)
     with context.obj(src, model) as candidate, stage_bars("reference", "faults") as progress:
-        report = selftest(src, candidate, audio, out=out, limit=limit, progress=progress)
+        report = selftest(src, candidate, [*audio, *(more or [])], out=out, limit=limit, progress=progress)
     show(report, json)
     rendered(out)
     leave(report.verdict == "pass")

@@ -107,7 +107,7 @@ def bars(rows: Sequence[Bar]) -> str:
             y += 8
             kind = f"bar side{sides.index(row.side) % 4}"
             parts.append(rect(left, y, _length(row.median_s, scale), 16, kind, f"{row.case}, {row.side}"))
-            parts.append(text(left - 8, y + 12, _elide(fmt.visible(row.side), 28), "tick", anchor="end"))
+            parts.append(text(left - 8, y + 12, fmt.elide(fmt.visible(row.side), 28), "tick", anchor="end"))
             parts += _whisker(left, y + 8, row, scale)
             end = left + max(_length(row.median_s, scale), _length(row.high_s, scale)) + 8
             note = f"{fmt.seconds(row.median_s)}{f'  ({row.note})' if row.note else ''}"
@@ -175,7 +175,7 @@ def _reading(point: Point) -> str:
 
 def _slanted(point: Point, x: float, y: float) -> str:
     kind = "tick" if point.passed else "tick failed"
-    name = escape(_elide(fmt.visible(point.name), 26))
+    name = escape(fmt.elide(fmt.visible(point.name), 26))
     place = f"translate({x + 4:.1f} {y + 4:.1f}) rotate(-52)"
     return f'<text class="{kind}" text-anchor="end" transform="{place}">{name}</text>'
 
@@ -190,8 +190,3 @@ def _whisker(left: float, y: float, row: Bar, scale: float) -> list[str]:
 
 def _length(value: float, scale: float) -> float:
     return min(max(value * scale, 0.0), WIDTH) if math.isfinite(value) else 0.0
-
-
-def _elide(text: str, limit: int) -> str:
-    """Shorten in the middle: the part of the network and the last name both matter."""
-    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit - limit // 2) :]}"

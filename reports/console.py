@@ -20,7 +20,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (JSON and HTML).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 Source = Annotated[str, typer.Argument(metavar="SRC", help="FunASR directory, model.pt beside its config, or hub id.")]
-Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them; may be repeated.")]
+Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them: --audio PATH...")]
+# `--audio A B C`: a command line's options take one value each, so B and C arrive as arguments.
+MoreAudio = Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", hidden=True)]
 
 
 def show(document: Any, as_json: bool, **options: Any) -> None:
@@ -31,6 +33,12 @@ def show(document: Any, as_json: bool, **options: Any) -> None:
         print(json.dumps(schema.to_dict(document), ensure_ascii=False, indent=1))
     else:
         terminal.show(document, Console(), **options)
+
+
+def show_facts(schema: str, as_json: bool, **facts: Any) -> None:
+    """Print the JSON document of a command that has no report of its own; nothing for people."""
+    if as_json:
+        print(json.dumps({"schema": schema, **facts}, ensure_ascii=False, indent=1))
 
 
 def rendered(out: Path | None) -> None:

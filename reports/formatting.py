@@ -148,6 +148,11 @@ def align(reference: str, candidate: str) -> list[Pair]:
     return pairs
 
 
+def elide(text: str, limit: int) -> str:
+    """Shorten in the middle: the part of the network and the last name both matter."""
+    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit - limit // 2) :]}"
+
+
 def _finite(value: float | None, text: Any) -> str:
     if value is None:
         return ABSENT

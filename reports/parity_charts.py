@@ -39,7 +39,7 @@ def drift_chart(report: ParityReport) -> str:
     if not rows:
         return ""
     shown = [value for row in rows for value in (row.rel_l2, row.floor_rel_l2) if value and 0 < value < math.inf]
-    low = max(math.floor(math.log10(min(shown, default=1e-7))), -12)
+    low = min(max(math.floor(math.log10(min(shown, default=1e-7))), -12), 5)
     high = max(min(math.ceil(math.log10(max(shown, default=1.0)) + 1e-9), 6), low + 1)
     top, height = 18, 210
     step = (WIDTH - LEFT - RIGHT) / len(rows)

@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ import jinja2
 from markupsafe import Markup
 
 from reports import formatting as fmt
-from reports import schema, views
+from reports import history, schema, views
 from reports.markdown import markdown
 
-__all__ = ["find", "index", "markdown", "page", "render", "render_all"]
+__all__ = ["find", "index", "markdown", "page", "render", "render_all", "summaries"]
 
+OURS = re.compile(rb'\s*\{\s*"schema":\s*"(parity|selftest|cer|conversion|bench)/\d+"')
 NAMES = ("parity.json", "selftest.json", "cer.json", "conversion.json", "bench.json")
 TEMPLATES = {
     "parity/1": "parity.html.jinja",
@@ -95,23 +97,47 @@ def render_all(directories: Iterable[Path | str]) -> list[Path]:
     return pages
 
 
+def summaries(directories: Iterable[Path | str]) -> str:
+    """Return the Markdown summary of every report in the directories (and below them), for a pull request.
+
+    Raises:
+        FileNotFoundError, ValueError: as `render_all`.
+    """
+    return "\n\n".join(markdown(_read(source)) for source in find([Path(directory) for directory in directories]))
+
+
 def index(directories: Iterable[Path | str], out: Path | str) -> Path:
     """Write an index page over every report in the directories (and below them) and return its path.
 
     Links are relative to `out` and lead to the page beside each JSON, whether or not it is rendered yet.
     """
     target = Path(out)
-    groups: dict[str, list[Entry]] = {kind: [] for kind in views.KINDS.values()}
+    groups: dict[str, list[Entry]] = {kind: [] for kind in views.KINDS}
+    runs: dict[str, list[history.Run]] = {kind: [] for kind in history.FIGURES}
     for source in find([Path(directory) for directory in directories]):
         report = _read(source)
-        groups[views.KINDS[type(report).SCHEMA]].append(_entry(source, report, target.parent))
-    filled = [(kind, sorted(rows, key=lambda row: row.made, reverse=True)) for kind, rows in groups.items() if rows]
-    total = sum(len(rows) for _, rows in filled)
+        kind, entry = type(report).SCHEMA, _entry(source, report, target.parent)
+        groups[kind].append(entry)
+        run = history.FIGURES[kind].run(report, entry.name, entry.made) if kind in history.FIGURES else None
+        if run is not None and run.made:
+            runs[kind].append(run)
+    total = sum(len(rows) for rows in groups.values())
+    filled = [
+        (views.KINDS[kind], sorted(rows, key=lambda row: row.made, reverse=True), _drawn(kind, runs.get(kind, [])))
+        for kind, rows in groups.items()
+        if rows
+    ]
     template = _environment().get_template("index.html.jinja")
     return _write(
         target,
         template.render(title=f"{total} reports", groups=filled, generator=GENERATOR, footer="Written by mlx-funasr."),
     )
+
+
+def _drawn(kind: str, runs: Sequence[history.Run]) -> tuple[str, Markup] | None:
+    """Return title and picture of a kind's history, or None where it has none."""
+    picture = history.history_chart(history.FIGURES[kind], runs) if kind in history.FIGURES else ""
+    return (history.FIGURES[kind].title, Markup(picture)) if picture else None
 
 
 def find(roots: Sequence[Path]) -> list[Path]:
@@ -124,12 +150,20 @@ def find(roots: Sequence[Path]) -> list[Path]:
     for root in roots:
         if not root.exists():
             raise FileNotFoundError(f"{root} does not exist: give a report JSON or a directory that holds some")
-        here = [root] if root.is_file() else sorted(path for name in NAMES for path in root.rglob(name))
+        here = [root] if root.is_file() else sorted(path for path in root.rglob("*.json") if _is_report(path))
         if not here:
             raise FileNotFoundError(f"{root} holds no report: expected one of {', '.join(NAMES)} in it or below it")
         for path in here:
             found.setdefault(path.resolve(), path)
     return list(found.values())
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file has a report's name, or begins by saying a schema of ours (as those in published/ do)."""
+    if path.name in NAMES:
+        return True
+    with path.open("rb") as stream:
+        return OURS.match(stream.read(100)) is not None
 
 
 def page(report: Any) -> str:
@@ -211,12 +245,18 @@ def _entry(source: Path, report: Any, home: Path) -> Entry:
     place = Path(os.path.relpath(source.parent.resolve(), home.resolve())).as_posix()
     target = os.path.relpath(source.with_suffix(".html").resolve(), home.resolve())
     return Entry(
-        name=source.parent.resolve().name if place == "." else place,
+        name=_name(source, place),
         href=quote(Path(target).as_posix()),
         verdict=getattr(report, "verdict", None),
         summary=views.summary(report),
         made=str(report.environment.get("time_utc") or ""),
     )
+
+
+def _name(source: Path, place: str) -> str:
+    """Return what tells a run from others: its folder, and its file where that has a name of its own."""
+    folder = source.parent.resolve().name if place == "." else place
+    return folder if source.name in NAMES else f"{folder}/{source.stem}"
 
 
 def _write(target: Path, text: str) -> Path:

@@ -34,6 +34,12 @@ def rect(x: float, y: float, width: float, height: float, kind: str, title: str)
     return f'<rect class="{kind}" {box}><title>{escape(fmt.visible(title))}</title></rect>'
 
 
+def circle(x: float, y: float, radius: float, kind: str, title: str) -> str:
+    """Return a dot that says its title when pointed at."""
+    place = f'cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"'
+    return f'<circle class="{kind}" {place}><title>{escape(fmt.visible(title))}</title></circle>'
+
+
 def text(x: float, y: float, words: str, kind: str, *, anchor: str = "middle") -> str:
     """Return a text, by default centred on x."""
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(fmt.visible(words))}</text>'

@@ -101,6 +101,23 @@ ARCHITECTURES: dict[str, dict] = {
     "no_tail": {"predictor_conf": {"tail_threshold": 0.0}},
     "shifted": {"encoder_conf": {"sanm_shfit": 2, "kernel_size": 5}, "decoder_conf": {"sanm_shfit": 5}},
     "extra_decoders": {"decoder_conf": {"num_blocks": 4, "att_layer_num": 2, "kernel_size": 21, "attention_heads": 2}},
+    "wide": {
+        "encoder_conf": {
+            "output_size": 72,
+            "attention_heads": 2,
+            "linear_units": 100,
+            "num_blocks": 2,
+            "kernel_size": 7,
+        },
+        "decoder_conf": {"attention_heads": 9, "linear_units": 60, "num_blocks": 1, "att_layer_num": 1},
+        "predictor_conf": {"idim": 72},
+    },
+    "one_head": {
+        "encoder_conf": {"output_size": 20, "attention_heads": 1, "linear_units": 33, "sanm_shfit": 5},
+        "decoder_conf": {"attention_heads": 5, "linear_units": 21, "num_blocks": 3, "att_layer_num": 1},
+        "predictor": "CifPredictor",
+        "predictor_conf": {"idim": 20, "l_order": 1, "r_order": 2},
+    },
     "smooth": {
         "predictor_conf": {"smooth_factor": 0.8, "noise_threshold": 0.05, "l_order": 3, "r_order": 1},
         "frontend_conf": {"lfr_m": 5, "lfr_n": 3, "n_mels": 40, "window": "povey"},

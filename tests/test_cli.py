@@ -94,14 +94,36 @@ def test_the_source_is_never_the_target():
         (("parity", "run", MODEL, "--audio", "/nowhere"), "/nowhere"),
         (("parity", "check", "/nowhere", "/nowhere"), "no trace.json"),
         (("parity", "run", MODEL), "--audio"),
+        (("parity", "run", MODEL, FIRST), "--audio"),
+        (("parity", "run", MODEL, "--audio", FIRST, "/nowhere"), "/nowhere"),  # --audio PATH...
+        (("convert", MODEL, "/tmp/never-made", "--bits", "many"), "--bits"),
+        (("transcribe",), "MODEL"),
         (("frobnicate",), "frobnicate"),
     ],
 )
-def test_wrong_usage_exits_with_2(words: tuple, says: str):
+def test_wrong_usage_exits_with_2_and_one_line(words: tuple, says: str):
     done = run(*words)
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.reference
+def test_audio_takes_several_paths(converted: Path, tmp_path: Path):
+    """The contract's `--audio PATH...`; what a trace holds is said in `record --json`."""
+    second = SPEECH / "wav/test/D0001/DEMOD0001W0002.wav"
+    done = run("parity", "record", MODEL, tmp_path / "trace", "--audio", FIRST, second, "--no-steps", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["utterances"]) == ("record/1", 2)
+    done = run("parity", "check", converted, tmp_path / "trace", "--out", tmp_path / "check", "--json")
+    assert json.loads(done.stdout)["verdict"] == "pass"
+    pages = json.loads(run("report", tmp_path / "check", "--json").stdout)
+    summary = run("report", tmp_path / "check", "--markdown").stdout
+    assert "PASS" in summary.upper()
+    assert not summary.startswith("<")
+    assert (pages["schema"], [Path(page).name for page in pages["pages"]]) == ("report/1", ["parity.html"])
 
 
 @pytest.mark.parametrize("damage", ["truncated", "pickle", "no_tokens", "no_mvn", "no_config", "vocabulary", "escape"])

@@ -29,10 +29,15 @@ def frame_errors(truth: np.ndarray, value: np.ndarray) -> np.ndarray:
 
     Their root mean square is rel_l2.
     """
-    frames = truth.shape[1]
-    size = np.linalg.norm(truth.astype(np.float64)) / np.sqrt(frames)
-    difference = np.linalg.norm((value.astype(np.float64) - truth).reshape(frames, -1), axis=1)
-    return difference / size if size else np.where(difference == 0.0, 0.0, np.inf)
+    difference = np.subtract(value, truth, dtype=np.float64)
+    return _over_frames(difference, float(np.linalg.norm(truth.astype(np.float64))))
+
+
+def _over_frames(difference: np.ndarray, size: float) -> np.ndarray:
+    """Return `frame_errors` of a difference already taken; `size` is |truth|."""
+    rows = difference.reshape(difference.shape[1], -1)
+    length = np.sqrt(np.einsum("td,td->t", rows, rows))
+    return length * np.sqrt(len(rows)) / size if size else np.where(length == 0.0, 0.0, np.inf)
 
 
 def incomparable(reference: np.ndarray, value: np.ndarray) -> str | None:
@@ -48,7 +53,7 @@ def incomparable(reference: np.ndarray, value: np.ndarray) -> str | None:
 
 def worst_element(utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray) -> tuple[float, dict]:
     """Return the largest absolute difference from the truth, and where it is with all three values."""
-    difference = np.abs(value.astype(np.float64) - truth)
+    difference = np.abs(np.subtract(value, truth, dtype=np.float64))
     index = np.unravel_index(int(difference.argmax()), difference.shape)
     sides = {"truth": truth, "reference": reference, "candidate": value}
     where = {"utt_id": utt_id, "index": [int(i) for i in index]}
@@ -72,8 +77,10 @@ class Distances:
         if problem is not None:
             self.failures.append(f"{utt_id}: {problem}")
             return
-        self.pairs.append((rel_l2(truth, value), max(rel_l2(truth, reference), least)))
-        errors, floors = frame_errors(truth, value), frame_errors(truth, reference)
+        size = float(np.linalg.norm(truth.astype(np.float64, copy=False)))
+        errors, floors = (_over_frames(np.subtract(side, truth, dtype=np.float64), size) for side in (value, reference))
+        distance, floor = (float(np.sqrt(np.mean(each**2))) for each in (errors, floors))  # rel_l2 of both
+        self.pairs.append((distance, max(floor, least)))
         frame = int((errors / np.maximum(floors, self.pairs[-1][1])).argmax())
         self.frames.append((float(errors[frame]), float(floors[frame]), frame, utt_id))
         largest, where = worst_element(utt_id, truth, reference, value)

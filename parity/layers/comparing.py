@@ -56,9 +56,9 @@ class Comparing:
         """How many times the reference's own error a decision may hang on: the reference's once, the candidate's."""
         return 1.0 + 4.0 * self.precision.multiple
 
-    def add(self, utterance: TracedUtterance) -> None:
+    def add(self, utterance: TracedUtterance, arrays: Recorded) -> None:
         """Compare one utterance: front end on the waveform, network on the reference's features, text end to end."""
-        recorded = self.chosen(self.trace.arrays(utterance))
+        recorded = self.chosen(arrays)
         plain, utt_id = recorded.plain, utterance.utt_id
         self.comparison.add_frontend(utt_id, plain, self.candidate.frontend(plain["waveform"]))
         taps = self.candidate.network(plain["feats"])

@@ -38,7 +38,7 @@ Logits = list[np.ndarray]
 
 def check(candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
     """Return one row per thing the result must not depend on, and FunASR's own batch rows from the trace."""
-    waveforms = [trace.arrays(row).plain["waveform"] for row in trace.utterances[:UTTERANCES]]
+    waveforms = [trace.waveform(row) for row in trace.utterances[:UTTERANCES]]
     if len(waveforms) == 1:  # a batch needs two, of different length
         waveforms.append(waveforms[0][: 2 * len(waveforms[0]) // 3])
     alone = [batch(candidate, [waveform])[0] for waveform in waveforms]

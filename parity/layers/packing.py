@@ -23,7 +23,7 @@ def pack(truth: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
     if truth.shape != reference.shape or not (np.isfinite(truth).all() and np.isfinite(reference).all()):
         return {"truth": truth.astype(np.float64), "reference": reference}
     high = truth.astype(np.float32)
-    rest = np.rint((truth - high) / _step(high) * STEPS)
+    rest = np.rint((truth - high) / _step(high).astype(np.float64) * STEPS)
     distance = reference.astype(np.float64) - truth
     unit = float(np.abs(distance).max(initial=0.0)) or 1.0
     return {
@@ -38,10 +38,22 @@ def unpack(parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return (truth float64, reference float32) of `pack`'s parts."""
     if "reference" in parts:
         return parts["truth"], parts["reference"]
-    truth = parts["truth"] + parts["rest"] * (_step(parts["truth"]) / STEPS)
-    return truth, (truth + parts["distance"].astype(np.float64) * float(parts["unit"][0])).astype(np.float32)
+    truth = parts["rest"].astype(np.float64)  # in place from here on: at full size this is gigabytes of traffic
+    truth *= _step(parts["truth"])
+    truth /= STEPS
+    truth += parts["truth"]
+    reference = parts["distance"].astype(np.float64)
+    reference *= float(parts["unit"][0])
+    reference += truth
+    return truth, reference.astype(np.float32)
 
 
 def _step(values: np.ndarray) -> np.ndarray:
-    """Return float32's distance to the next larger magnitude, as float64."""
-    return np.spacing(np.abs(values)).astype(np.float64)
+    """Return float32's distance to the next larger magnitude, a power of two, as float32; np.spacing, faster.
+
+    Below 2^-102, where that distance is no normal number, it is the smallest there: 2^-126.
+    """
+    exponent = values.view(np.int32) & np.int32(0x7F800000)
+    np.maximum(exponent, (1 + 23) << 23, out=exponent)
+    exponent -= 23 << 23
+    return exponent.view(np.float32)

@@ -145,8 +145,8 @@ def compare_trace(
             f"no recording yields a token in FunASR ({len(trace.utterances)} heard): nothing to compare, give speech"
         )
     comparing = Comparing(trace, candidate)
-    for utterance in trace.utterances:
-        comparing.add(utterance)
+    for utterance, arrays in trace.read():
+        comparing.add(utterance, arrays)
         if progress is not None:
             progress(1.0)
     return comparing.report(invariants)

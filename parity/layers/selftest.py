@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,14 +17,16 @@ from parity.layers.comparing import Comparing
 from parity.layers.faults import FAULTS, Fault
 from parity.layers.run import find_audio
 from parity.layers.tapset import load_tapset
-from parity.layers.trace import Trace
+from parity.layers.trace import Recorded, Trace, TracedUtterance
 from reports.environment import describe
 from reports.schema import FaultRow, ParityReport, SelftestReport, write
 
 RIGHT_ADDRESS = 0.95  # share of faults whose module must be named
 SILENCE_S = 0.6
 CUTS = (0.38, 0.53, 0.71)
+KEEP_MB = 300.0  # a trace below this stays in memory over all faults, unpacked in about three times its size
 Progress = Callable[[str, float], None]
+Utterances = list[tuple[TracedUtterance, Recorded]] | Callable[[], Iterator[tuple[TracedUtterance, Recorded]]]
 
 
 def selftest(
@@ -90,10 +92,11 @@ def judge(
 ) -> SelftestReport:
     """Return the report of seeded faults against a recorded trace; needs neither torch nor funasr."""
     started = time.perf_counter() if started is None else started
-    healthy = examine(trace, Candidate(model, load_tapset(trace.meta["family"])), invariants=True)
+    recorded = list(trace.read()) if trace.size_mb() < KEEP_MB else trace.read
+    healthy = examine(trace, recorded, Candidate(model, load_tapset(trace.meta["family"])), invariants=True)
     rows = []
     for fault in faults:
-        row = seeded(trace, model, fault, healthy)
+        row = seeded(trace, recorded, model, fault, healthy)
         rows += [row] if row is not None else []
         if progress is not None:
             progress("faults", 1.0)
@@ -122,7 +125,9 @@ def judge(
     )
 
 
-def seeded(trace: Trace, model: str | Path, fault: Fault, healthy: ParityReport) -> FaultRow | None:
+def seeded(
+    trace: Trace, recorded: Utterances, model: str | Path, fault: Fault, healthy: ParityReport
+) -> FaultRow | None:
     """Return how one fault fared in a candidate loaded for it, or None where the model has no such part.
 
     It is visible where any number of the report differs from the healthy one's: a fault that changes nothing on this
@@ -134,7 +139,7 @@ def seeded(trace: Trace, model: str | Path, fault: Fault, healthy: ParityReport)
         if not fault.fits(candidate):
             return None
         fault.seed(candidate, stack)
-        report = examine(trace, candidate, invariants=fault.batch)
+        report = examine(trace, recorded, candidate, invariants=fault.batch)
     caught = report.verdict == "fail"
     address = (report.address or report.first_failure) if caught else None
     ratios = [row.ratio for row in report.taps if row.name == report.first_failure]
@@ -158,9 +163,9 @@ def numbers(report: ParityReport) -> list[tuple[str, float, float | None]]:
     return [(row.name, row.max_abs, row.rel_l2) for row in report.taps]
 
 
-def examine(trace: Trace, candidate: Candidate, *, invariants: bool) -> ParityReport:
+def examine(trace: Trace, recorded: Utterances, candidate: Candidate, *, invariants: bool) -> ParityReport:
     """Return the parity report of a candidate, without pictures."""
     comparing = Comparing(trace, candidate, pictures=0)
-    for utterance in trace.utterances:
-        comparing.add(utterance)
+    for utterance, arrays in recorded() if callable(recorded) else recorded:
+        comparing.add(utterance, arrays)
     return comparing.report(invariants)

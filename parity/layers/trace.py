@@ -16,13 +16,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from mlx_model.errors import OutputError
@@ -138,6 +139,25 @@ class Trace:
         document = {"schema": SCHEMA, "meta": meta, "utterances": [dataclasses.asdict(row) for row in self.utterances]}
         text = json.dumps({**document, "sha256": _digest(document)}, ensure_ascii=False, indent=1)
         (self.directory / "trace.json").write_text(text + "\n", "utf-8")
+
+    def read(self) -> Iterator[tuple[TracedUtterance, Recorded]]:
+        """Yield every utterance with its arrays; the next one's are read while the caller works on this one's."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            coming = pool.submit(self.arrays, self.utterances[0])
+            for number, utterance in enumerate(self.utterances):
+                arrays = coming.result()
+                if number + 1 < len(self.utterances):
+                    coming = pool.submit(self.arrays, self.utterances[number + 1])
+                yield utterance, arrays
+
+    def size_mb(self) -> float:
+        """Return how much its arrays take on disk."""
+        return sum((self.directory / row.file).stat().st_size for row in self.utterances) / 1e6
+
+    def waveform(self, utterance: TracedUtterance) -> np.ndarray:
+        """Return the audio of one utterance, (S,) float32; its file is taken to have been checked by `arrays`."""
+        with safe_open(str(self.directory / utterance.file), framework="numpy") as file:
+            return file.get_tensor("plain/waveform")
 
     def arrays(self, utterance: TracedUtterance) -> Recorded:
         """Return the arrays of one utterance.

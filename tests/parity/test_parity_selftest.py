@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from parity.demo import MODEL, SPEECH
 from parity.layers.faults import FAULTS, Fault
-from parity.layers.selftest import judge, selftest
+from parity.layers.selftest import judge
 from parity.layers.trace import Trace
+from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
 
 
+def selftest_command(source: Path, audio: Path, out: Path) -> dict[str, Any]:
+    """Return what `parity selftest --json` says: as a user runs it, and without this process's checks of every shape."""
+    words = ["parity", "selftest", str(source), "--audio", str(audio), "--out", str(out), "--json"]
+    done = subprocess.run([sys.executable, str(ROOT / "workbench.py"), *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (out / "selftest.html").is_file()
+    return json.loads(done.stdout)
+
+
 @pytest.mark.timeout(900)
-def test_every_fault_on_the_demo(converted: Path, trace: Trace):
-    report = judge(trace, converted)
-    missed = [row.name for row in report.faults if not row.caught]
-    astray = [(row.name, row.module, row.address) for row in report.faults if not row.right_address]
-    assert missed == []
-    assert astray == []
-    assert report.false_alarms == 0
-    assert report.total == len(FAULTS) >= 60
-    assert report.verdict == "pass"
+def test_every_fault_on_the_demo(tmp_path: Path):
+    report = selftest_command(MODEL, SPEECH / "wav/test/D0001", tmp_path)
+    missed = [row["name"] for row in report["faults"] if not row["caught"]]
+    astray = [(row["name"], row["module"], row["address"]) for row in report["faults"] if not row["right_address"]]
+    assert (missed, astray, report["false_alarms"]) == ([], [], 0)
+    assert report["total"] == report["caught"] == report["right_address"] == len(FAULTS) >= 60
+    assert report["verdict"] == "pass"
 
 
 @pytest.mark.shared
 @pytest.mark.timeout(900)
 def test_every_fault_on_a_trained_checkpoint(shared: Path, tmp_path: Path):
-    """Real human speech, three utterances; a tenth of the faults may hide in audio that does not show them."""
-    import convert
-
-    source = shared / "checkpoints/paraformer_real_small"
-    convert.convert(source, tmp_path / "model")
-    report = selftest(source, tmp_path / "model", [shared / "data/aishell_s0150/wav"], out=tmp_path)
-    assert (report.verdict, report.false_alarms) == ("pass", 0)
-    assert report.caught == report.total
-    assert report.right_address >= 0.95 * report.total
-    assert (tmp_path / "selftest.json").is_file()
+    """Real human speech, three utterances."""
+    report = selftest_command(shared / "checkpoints/paraformer_real_small", shared / "data/aishell_s0150/wav", tmp_path)
+    assert (report["verdict"], report["false_alarms"]) == ("pass", 0)
+    assert report["caught"] == report["total"] >= 60
+    assert report["right_address"] >= 0.95 * report["total"]
 
 
 def test_a_fault_that_is_not_one_is_not_caught(converted: Path, trace: Trace):

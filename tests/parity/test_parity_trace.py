@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlx_model.errors import OutputError
 from parity.demo import TRACE
-from parity.layers.packing import pack, unpack
+from parity.layers.packing import _step, pack, unpack
 from parity.layers.run import check
 from parity.layers.trace import Trace
 
@@ -118,3 +118,24 @@ def test_the_bundled_trace_checks_a_conversion_without_torch(tmp_path: Path):
     assert (report.verdict, report.first_failure) == ("pass", None)
     assert report.tokens["compared"] == len(Trace.open(TRACE).utterances[0].token_ids) > 0
     assert report.environment["reference"]["versions"]["funasr"] == "1.4.16"
+
+
+@pytest.mark.reference
+def test_reading_ahead_gives_what_reading_gives(trace: Trace):
+    """`read` prepares the next utterance on a thread of its own; `waveform` opens one array alone."""
+    for (row, ahead), expected in zip(trace.read(), trace.utterances, strict=True):
+        arrays = trace.arrays(expected)
+        assert row is expected
+        assert [*ahead.own] == [*arrays.own]
+        for name, pair in arrays.own.items():
+            assert all(map(np.array_equal, ahead.own[name], pair))
+        np.testing.assert_array_equal(trace.waveform(row), arrays.plain["waveform"])
+    assert trace.size_mb() > 0.1
+
+
+@given(st.floats(-(2.0**120), 2.0**120, width=32).filter(lambda x: abs(x) > 2.0**-100))
+def test_a_step_is_the_spacing_of_float32(value: float):
+    """Oracle: numpy.spacing."""
+    values = np.array([value, 0.0], np.float32)
+    assert float(_step(values)[0]) == float(np.spacing(np.abs(values[0])))
+    assert 0.0 < float(_step(values)[1]) < 1e-37

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import report_samples as samples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reports import render, schema
+from reports import history, render, schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False)
@@ -40,7 +42,13 @@ PARITIES = st.builds(
 )
 
 
+HUGE = schema.TapRow(
+    name="", max_abs=0.0, rel_l2=1e308, floor_rel_l2=1e308, ratio=1e308, tolerance_ratio=1.0, status="fail"
+)
+
+
 @given(PARITIES)
+@example(dataclasses.replace(samples.parity(), taps=[HUGE]))
 def test_documents_survive_json_and_render(report: schema.ParityReport) -> None:
     document = json.loads(json.dumps(schema.to_dict(report), allow_nan=False))
     assert schema.from_dict(document) == report
@@ -70,6 +78,40 @@ def test_render_all_adds_an_index_over_many(tmp_path: Path) -> None:
     assert 'href="runs%20%231/parity/parity.html"' in index
     for fact in ("decoder.decoders.15", "CER 4.49%", "220,518,212 parameters", "✕ fail"):
         assert fact in index
+
+
+def dated(report: Any, day: int, **changes: Any) -> Any:
+    return dataclasses.replace(report, environment={"time_utc": f"2026-11-{day:02d}T10:00:00Z"}, **changes)
+
+
+def test_the_index_shows_history(tmp_path: Path) -> None:
+    """Three runs of one subject are one line of three dots, oldest left; a kind with one run has no picture."""
+    for day, cer in ((9, 0.08), (2, 0.10), (5, 0.09)):
+        schema.write(dated(samples.cer(), day, cer=cer), tmp_path / f"run{day}" / "cer.json")
+    schema.write(dated(samples.parity(), 3), tmp_path / "run3" / "parity.json")
+    page = render.render_all([tmp_path])[-1].read_text("utf-8")
+    assert page.count("<figure>") == 1
+    assert [float(y) for y in re.findall(r'<circle class="dot \w+" cx="[\d.]+" cy="([\d.]+)"', page)] == sorted(
+        float(y) for y in re.findall(r'<circle class="dot \w+" cx="[\d.]+" cy="([\d.]+)"', page)
+    )  # the rate falls, so the dots sink
+    assert re.findall(r"<title>(2026-11-\d\d)\S* run\d: CER ([\d.]+)%", page) == [
+        ("2026-11-02", "10.00"), ("2026-11-05", "9.00"), ("2026-11-09", "8.00")
+    ]  # fmt: skip
+
+
+def test_a_report_of_record_is_found_by_what_it_says(tmp_path: Path) -> None:
+    schema.write(samples.parity(), tmp_path / "parity_of_a_h100.json")
+    (tmp_path / "other.json").write_text('{"schema": "somebody/1"}', "utf-8")
+    assert render.render_all([tmp_path]) == [tmp_path / "parity_of_a_h100.html"]
+
+
+@pytest.mark.parametrize("ratio", [0.0, float("inf"), float("nan"), 1e30])
+def test_history_draws_any_ratio(ratio: float) -> None:
+    rows = [dataclasses.replace(row, ratio=ratio) for row in samples.parity().taps if row.tolerance_ratio]
+    report = dataclasses.replace(samples.parity(), taps=rows)
+    figure = history.FIGURES["parity/1"]
+    runs = [history.parity_run(report, str(day), f"2026-11-{day:02d}") for day in (1, 2)]
+    assert "nan" not in history.history_chart(figure, [run for run in runs if run is not None])
 
 
 def test_one_report_needs_no_index(tmp_path: Path) -> None:
