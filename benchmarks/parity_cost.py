@@ -92,6 +92,33 @@ def overhead(model: Path, trace: Path, rounds: int) -> tuple[list[float], list[f
     return compare[1:], plain[1:]  # the first round reads the weights
 
 
+def recording(model: Path, seconds: float, rounds: int) -> str:
+    """Return a table row: the network with every tap recorded, against the same run without taps."""
+    import numpy as np
+
+    from mlx_model import cpu_lanes
+    from mlx_model.blas import mx
+    from parity.candidate import Candidate
+    from parity.layers.tapset import load_tapset
+
+    candidate = Candidate(model, load_tapset("paraformer"))
+    frames = round(seconds / 0.06)
+    feats = np.random.default_rng(0).standard_normal((1, frames, 560)).astype(np.float32)
+
+    def without() -> None:
+        with cpu_lanes.exactly(1):
+            mx.eval(candidate.model(mx.array(feats), mx.array([frames])))
+
+    found: dict[str, list[float]] = {"taps": [], "plain": []}
+    for _ in range(rounds + 1):
+        found["taps"].append(measure.timed(lambda: candidate.network(feats)))
+        found["plain"].append(measure.timed(without))
+    taps, plain = (values[1:] for values in found.values())
+    ratio = statistics.median(taps) / statistics.median(plain)
+    words = f"{measure.milliseconds(taps)} | {measure.milliseconds(plain)} | {ratio:.2f} | {rounds} rounds"
+    return f"| every tap recorded, against no taps, {seconds:g} s | {words} |"
+
+
 def full_size(options: argparse.Namespace, model: Path, scratch: Path) -> tuple[list[str], dict[str, list[float]]]:
     """Return table rows and seconds of the full-size commands."""
     audio = utterances(options, scratch)
@@ -114,6 +141,7 @@ def full_size(options: argparse.Namespace, model: Path, scratch: Path) -> tuple[
         f"| 30 s | | {size:.0f} MB trace |",
         f"| comparing them against plain inference | {measure.milliseconds(compare)} | {measure.milliseconds(plain)} "
         f"| {ratio:.2f} (bar 3) | {options.rounds} rounds |",
+        recording(model, options.seconds, options.rounds),
     ]
     return table, {"parity run": [run], "report": [page], "parity check": [check], "comparing": compare, "plain": plain}
 

@@ -110,9 +110,12 @@ def processor_name() -> str:
 
 
 def mlx_device() -> str | None:
-    """Return MLX's default device, or None where MLX is not loaded in this process."""
+    """Return MLX's default device and what it is, or None where MLX is not loaded in this process."""
     core = sys.modules.get("mlx.core")
-    return None if core is None else str(core.default_device())
+    if core is None:
+        return None
+    name = core.device_info().get("device_name", "") if hasattr(core, "device_info") else ""
+    return f"{core.default_device()}, {name}".rstrip(", ")
 
 
 def _git(root: Path, *arguments: str) -> str | None:
