@@ -7,7 +7,7 @@ convert do not import each other. Imports of MLX and of the reference stand insi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -44,6 +44,13 @@ def may_write(out: Path | None, name: str, overwrite: bool) -> None:
         raise OutputError(f"{out / name} exists; choose another --out, or add --overwrite")
 
 
+def finish(report: Any, out: Path | None, as_json: bool) -> NoReturn:
+    """Show a report, render its folder, and end the command by its verdict."""
+    show(report, as_json)
+    rendered(out)
+    leave(report.verdict == "pass")
+
+
 app = typer.Typer(no_args_is_help=True, help="Reference against candidate, layer by layer.")
 
 
@@ -71,9 +78,7 @@ def run_command(
             src, candidate, [*audio, *(more or [])],
             out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
         )  # fmt: skip
-    show(report, json)
-    rendered(out)
-    leave(report.verdict == "pass")
+    finish(report, out, json)
 
 
 @app.command(name="record")
@@ -123,9 +128,7 @@ def check_command(
             model, trace, out=out, taps=taps or (), invariants=invariance,
             progress=lambda done: progress("candidate", done),
         )  # fmt: skip
-    show(report, json)
-    rendered(out)
-    leave(report.verdict == "pass")
+    finish(report, out, json)
 
 
 @app.command(name="selftest")
@@ -146,6 +149,4 @@ def selftest_command(
     may_write(out, "selftest.json", overwrite)
     with context.obj(src, model) as candidate, stage_bars("reference", "faults") as progress:
         report = selftest(src, candidate, [*audio, *(more or [])], out=out, limit=limit, progress=progress)
-    show(report, json)
-    rendered(out)
-    leave(report.verdict == "pass")
+    finish(report, out, json)

@@ -86,13 +86,13 @@ def history_chart(figure: Figure, runs: Sequence[Run]) -> str:
     subjects = list(dict.fromkeys(run.subject for run in ordered))
     if len(subjects) == len(ordered):
         return ""
-    step = (WIDTH - LEFT - RIGHT) / len(ordered)
+    step, column = (WIDTH - LEFT - RIGHT) / len(ordered), {run: place for place, run in enumerate(ordered)}
     low, high = _range(figure, ordered)
 
     def place(run: Run) -> tuple[float, float]:
         value = math.log10(min(max(run.value, LEAST), MOST)) if figure.logarithmic else run.value
         height = HEIGHT * (high - value) / (high - low)
-        return LEFT + step * (ordered.index(run) + 0.5), TOP + height
+        return LEFT + step * (column[run] + 0.5), TOP + height
 
     parts, ends = _axis(figure, low, high), dict[int, float]()
     for number, subject in enumerate(subjects):

@@ -135,6 +135,34 @@ def _utterances(failing: bool) -> list[UtteranceRow]:
     ]
 
 
+def _decisions(failing: bool) -> list[DecisionRow]:
+    return [
+        DecisionRow(
+            kind="firing",
+            utt_id="BAC009S0764W0124",
+            position=41,
+            reference="fires",
+            candidate="does not fire",
+            margin=2e-7,
+            noise=9e-7,
+            explained=True,
+        ),
+        *[
+            DecisionRow(
+                kind="token",
+                utt_id="BAC009S0764W0124",
+                position=5,
+                reference="线",
+                candidate="县",
+                margin=0.3,
+                noise=1e-5,
+                explained=False,
+            )
+        ]
+        * failing,
+    ]
+
+
 def parity(*, failing: bool = True) -> ParityReport:
     """A run with (by default) one tap beyond its tolerance, flipped tokens, and their consequences."""
     broken = {"decoder.decoders.15": 412.0, "decoder.after_norm": 388.0, "decoder.logits": 371.0} if failing else {}
@@ -149,31 +177,7 @@ def parity(*, failing: bool = True) -> ParityReport:
         utterances=_utterances(failing),
         sentence="The error starts in decoder.decoders.15." if failing else "All 17 taps stay near the floor.",
         address="decoder.decoders.15" if failing else None,
-        decisions=[
-            DecisionRow(
-                kind="firing",
-                utt_id="BAC009S0764W0124",
-                position=41,
-                reference="fires",
-                candidate="does not fire",
-                margin=2e-7,
-                noise=9e-7,
-                explained=True,
-            ),
-            *[
-                DecisionRow(
-                    kind="token",
-                    utt_id="BAC009S0764W0124",
-                    position=5,
-                    reference="线",
-                    candidate="县",
-                    margin=0.3,
-                    noise=1e-5,
-                    explained=False,
-                )
-            ]
-            * failing,
-        ],
+        decisions=_decisions(failing),
         cif_paths=[
             CifPathRow(utt_id="BAC009S0764W0121", path="loop", tokens=13, firings_differ=0, max_abs=4e-6),
             CifPathRow(
