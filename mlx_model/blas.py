@@ -6,7 +6,7 @@ the bundled one's place, and one loaded after it does nothing. Hence one import 
 
     from mlx_model.blas import mx, nn
 
-MLX_FUNASR_BLAS overrides the choice: `mkl`, `openblas`, `none`, or the path of a library with the Fortran interface.
+MLX_FUNASR_BLAS overrides the choice: `mkl`, `openblas`, `none`, or the path of a library with the C interface (CBLAS).
 Never on macOS, where MLX uses Accelerate. The choice is visible: `status()`.
 
 The same moment is used to tell glibc to keep freed memory (`_keep_freed_memory`).
@@ -23,6 +23,8 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+
+from mlx_model import openblas
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 HOW_TO = (
@@ -51,15 +53,15 @@ def mkl_libraries() -> list[str]:
 
 
 def openblas_libraries() -> list[str]:
-    """Return system OpenBLAS libraries, threaded builds first (NumPy's bundled one has suffixed symbols: no use)."""
+    """Return PyPI's OpenBLAS (extra `cpu`) and the system's, threaded builds first."""
     patterns = (
         "/usr/lib/*/openblas-pthread/libopenblas.so.0",
         "/usr/lib*/libopenblasp.so.0",
         "/usr/lib*/libopenblas.so.0",
     )
     found = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
-    named = ctypes.util.find_library("openblas")
-    return found or ([named] if named else [])
+    named = [] if found else [ctypes.util.find_library("openblas")]
+    return [path for path in (openblas.library(), *found, *named) if path]
 
 
 def candidates() -> list[str]:
@@ -79,6 +81,14 @@ def _cpu_vendor() -> str:
             return next((line for line in lines if line.startswith("vendor_id")), "")
     except OSError:
         return ""
+
+
+def _load(library: str) -> None:
+    """Load the library so that MLX finds it; OSError or AttributeError where that is not possible."""
+    if library == openblas.library():
+        openblas.load(library)
+    else:
+        ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL).cblas_sgemm  # noqa: B018  looked up for its AttributeError
 
 
 def _choices(override: str) -> list[str]:
@@ -103,8 +113,7 @@ def _prepare() -> BlasStatus:
     failures = []
     for library in _choices(override):
         try:
-            loaded = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
-            loaded.sgemm_  # noqa: B018  looked up for its AttributeError: a BLAS without the Fortran interface is no use
+            _load(library)
         except (OSError, AttributeError) as error:
             failures.append(f"{library}: {error}")
             continue
@@ -151,6 +160,6 @@ def status() -> BlasStatus:
 def use_threads(count: int) -> None:
     """Let every matrix product run on so many threads from now on; nothing where no BLAS was loaded."""
     loaded = ctypes.CDLL(_status.library) if _status.library else None
-    for name in ("openblas_set_num_threads", "MKL_Set_Num_Threads"):
+    for name in ("openblas_set_num_threads", "scipy_openblas_set_num_threads", "MKL_Set_Num_Threads"):
         if hasattr(loaded, name):
             getattr(loaded, name)(count)
