@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError
+from parity.layers.packing import Pair
 from parity.layers.tap import ARGS
 from parity.layers.tap import record as tapped
 from parity.layers.tapset import ALWAYS, TapSet, load_tapset
-from parity.layers.trace import Pair, Recorded, Trace
+from parity.layers.trace import Recorded, Trace
 from parity.process import PROGRESS, Progress, ask_reference
 
 INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[reference]'"
@@ -176,7 +177,7 @@ class Recorder:
         inputs, alone = self._alone(seen)
         text = _infer(self.single, feats, lengths, self.single.kwargs["tokenizer"])["text"]
         plain |= {name: own32.pop(name) for name in DISCRETE} | {"token_ids": np.array(ids, dtype=np.int32)}
-        own = {name: (truth, own32[name]) for name, truth in own64.items() if name in own32}
+        own = {name: Pair.of(truth, own32[name]) for name, truth in own64.items() if name in own32}
         row = {"duration_s": duration, "text": text, "token_ids": ids}
         return row, Recorded(plain=plain, own=own, alone=alone, inputs=inputs)
 
@@ -200,7 +201,7 @@ class Recorder:
             given = {number: args[int(number)].astype(np.float32) for number in tap.isolate if number.isdigit()}
             args = tuple(given.get(str(number), value) for number, value in enumerate(args))
             truth, single = (self._call(auto, module, tap, args, kwargs) for auto in (self.double, self.single))
-            alone |= {name: (value, single[name]) for name, value in truth.items() if name not in DISCRETE}
+            alone |= {name: Pair.of(value, single[name]) for name, value in truth.items() if name not in DISCRETE}
             inputs[module] = given
         return inputs, alone
 

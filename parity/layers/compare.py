@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from parity.layers.cif import integrate
+from parity.layers.packing import Pair
 from parity.layers.tapset import DISCRETE, Precision, TapSet, TapSpec
-from parity.layers.trace import Pair, Recorded
+from parity.layers.trace import Recorded
 from reports.schema import Introduced, TapRow
 
 PASS, FAIL = "pass", "fail"
+NOT_FINITE = "NaN or infinite values"
 MOST_REL_L2 = 0.7  # a tensor of zeros is 1.0 away, an unrelated one of the same size 1.4
 
 
@@ -30,34 +33,44 @@ def frame_errors(truth: np.ndarray, value: np.ndarray) -> np.ndarray:
     Their root mean square is rel_l2.
     """
     difference = np.subtract(value, truth, dtype=np.float64)
-    return _over_frames(difference, float(np.linalg.norm(truth.astype(np.float64))))
+    return _over_frames(difference, float(np.abs(difference).max(initial=0.0)), float(np.linalg.norm(truth)))
 
 
-def _over_frames(difference: np.ndarray, size: float) -> np.ndarray:
-    """Return `frame_errors` of a difference already taken; `size` is |truth|."""
-    rows = difference.reshape(difference.shape[1], -1)
-    length = np.sqrt(np.einsum("td,td->t", rows, rows))
+def _over_frames(difference: np.ndarray, largest: float, size: float) -> np.ndarray:
+    """Return `frame_errors` of a difference already taken; `largest` is its largest magnitude, `size` is |truth|."""
+    # Over the largest first: float32's squares would vanish below 1e-23, and a difference with them.
+    rows = (difference * (1.0 / largest if largest else 1.0)).reshape(difference.shape[1], -1)
+    length = np.sqrt(np.einsum("td,td->t", rows, rows), dtype=np.float64) * (largest or 1.0)
     return length * np.sqrt(len(rows)) / size if size else np.where(length == 0.0, 0.0, np.inf)
 
 
 def incomparable(reference: np.ndarray, value: np.ndarray) -> str | None:
     """Return why two arrays cannot agree: NaN never passes, nor does a shape that differs, nor an empty array."""
-    if reference.shape != value.shape:
-        return f"shape {value.shape}, expected {reference.shape}"
-    if reference.size == 0:
-        return "nothing to compare, the tap is empty"
-    if not (np.isfinite(value).all() and np.isfinite(reference).all()):
-        return "NaN or infinite values"
-    return None
+    problem = mismatch(reference.shape, value)
+    finite = problem is not None or (np.isfinite(value).all() and np.isfinite(reference).all())
+    return problem if finite else NOT_FINITE
+
+
+def mismatch(shape: tuple[int, ...], value: np.ndarray) -> str | None:
+    """Return why an array cannot be held against one of that shape, None where it can."""
+    if shape != value.shape:
+        return f"shape {value.shape}, expected {shape}"
+    return None if value.size else "nothing to compare, the tap is empty"
 
 
 def worst_element(utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray) -> tuple[float, dict]:
     """Return the largest absolute difference from the truth, and where it is with all three values."""
     difference = np.abs(np.subtract(value, truth, dtype=np.float64))
-    index = np.unravel_index(int(difference.argmax()), difference.shape)
-    sides = {"truth": truth, "reference": reference, "candidate": value}
-    where = {"utt_id": utt_id, "index": [int(i) for i in index]}
-    return float(difference[index]), where | {side: float(array[index]) for side, array in sides.items()}
+    place = int(difference.argmax())
+    return float(difference.flat[place]), _element(utt_id, Pair.of(truth, reference), value, place)
+
+
+def _element(utt_id: str, pair: Pair, value: np.ndarray, place: int) -> dict[str, Any]:
+    """Return one element's index and its three values; `place` counts along the flat array."""
+    index = np.unravel_index(place, value.shape)
+    one = Pair({name: part if part.size == 1 else part[index][None] for name, part in pair.parts.items()})
+    sides = {"truth": one.truth()[0], "reference": one.reference()[0], "candidate": value[index]}
+    return {"utt_id": utt_id, "index": [int(i) for i in index]} | {side: float(at) for side, at in sides.items()}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,20 +85,25 @@ class Distances:
 
     def add(self, utt_id: str, pair: Pair, value: np.ndarray, least: float) -> None:
         """Note one utterance's distances from the float64 truth: the candidate's, and the float32 reference's."""
-        truth, reference = pair
-        problem = incomparable(truth, value)
+        problem = mismatch(pair.shape, value)
         if problem is not None:
             self.failures.append(f"{utt_id}: {problem}")
             return
-        size = float(np.linalg.norm(truth.astype(np.float64, copy=False)))
-        errors, floors = (_over_frames(np.subtract(side, truth, dtype=np.float64), size) for side in (value, reference))
-        distance, floor = (float(np.sqrt(np.mean(each**2))) for each in (errors, floors))  # rel_l2 of both
-        self.pairs.append((distance, max(floor, least)))
+        difference, size = pair.off(value), pair.size()
+        place = int(np.abs(difference).argmax())  # of the first NaN, where there is one
+        largest = float(abs(difference.flat[place]))
+        if not np.isfinite(largest + size):
+            self.failures.append(f"{utt_id}: {NOT_FINITE}")
+            return
+        floor = pair.floor()
+        errors = _over_frames(difference, largest, size)
+        floors = _over_frames(floor, float(np.abs(floor).max()), size)
+        distance, own = (float(np.sqrt(np.mean(each**2))) for each in (errors, floors))  # rel_l2 of both
+        self.pairs.append((distance, max(own, least)))
         frame = int((errors / np.maximum(floors, self.pairs[-1][1])).argmax())
         self.frames.append((float(errors[frame]), float(floors[frame]), frame, utt_id))
-        largest, where = worst_element(utt_id, truth, reference, value)
         if self.worst is None or largest > self.max_abs:
-            self.max_abs, self.worst = largest, where
+            self.max_abs, self.worst = largest, _element(utt_id, pair, value, place)
 
     @property
     def typical_floor(self) -> float:
@@ -274,7 +292,7 @@ class Comparison:
                 self.total(name).failures.append(f"{utt_id}: only the {side} has it")
             elif name.rsplit(".", 1)[-1] in DISCRETE:
                 self.total(name).add_discrete(utt_id, reference[name], taps[name], explained=name in excused)
-            elif recorded.own[name][0].size or taps[name].size:  # an utterance without tokens has empty decoder taps
+            elif math.prod(recorded.own[name].shape) or taps[name].size:  # without tokens: empty
                 total = self.total(name)
                 total.own = total.own or Distances()
                 total.own.add(utt_id, recorded.own[name], taps[name], self.tapset.floor_rel_l2)
@@ -285,7 +303,7 @@ class Comparison:
             total = self.total(name)
             if name not in taps:
                 total.failures.append(f"{utt_id}: only the reference has it")
-            elif pair[0].size or taps[name].size:
+            elif math.prod(pair.shape) or taps[name].size:
                 total.alone = total.alone or Distances()
                 total.alone.add(utt_id, pair, taps[name], self.tapset.floor_rel_l2)
 

@@ -68,7 +68,7 @@ class Comparing:
         counts = [int(side["predictor.token_num"].max()) for side in (plain, taps)]
         skip = PER_TOKEN if counts[0] != counts[1] and _rounding(decided, "firing", "count") else ()
         self.comparison.add_own(utt_id, _kept(recorded, taps), taps, excused(decided), skip)
-        settled = {name: pair for name, pair in recorded.alone.items() if pair[0].shape == pair[1].shape}
+        settled = {name: pair for name, pair in recorded.alone.items() if pair.settled}
         self.comparison.add_alone(utt_id, settled, alone)
         self.comparison.add_cif(utt_id, taps)
         text = self.end_to_end(utterance, plain, rounding=_rounding(decided, *KINDS))
@@ -216,7 +216,7 @@ def _order(names: list[str]) -> list[str]:
 
 def _kept(recorded: Recorded, taps: dict[str, np.ndarray]) -> Recorded:
     """Return the recorded taps without those whose float64 and float32 runs disagree in shape (in token count)."""
-    own = {name: pair for name, pair in recorded.own.items() if pair[0].shape == pair[1].shape}
+    own = {name: pair for name, pair in recorded.own.items() if pair.settled}
     dropped = recorded.own.keys() - own.keys()
     for name in dropped:
         taps.pop(name, None)

@@ -7,7 +7,9 @@ Pure numpy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,18 +36,81 @@ def pack(truth: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def unpack(parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (truth float64, reference float32) of `pack`'s parts."""
-    if "reference" in parts:
-        return parts["truth"], parts["reference"]
-    truth = parts["rest"].astype(np.float64)  # in place from here on: at full size this is gigabytes of traffic
-    truth *= _step(parts["truth"])
-    truth /= STEPS
-    truth += parts["truth"]
-    reference = parts["distance"].astype(np.float64)
-    reference *= float(parts["unit"][0])
-    reference += truth
-    return truth, reference.astype(np.float32)
+class Pair(Sequence[np.ndarray]):
+    """One tap: (float64 truth, float32 reference), each unpacked when asked for, and distances from them.
+
+    `parts` are `pack`'s, or a truth and a reference as they are. A check asks for distances only, and those need no
+    float64: a value is close to the truth's own float32, so their difference is exact (Sterbenz), and the rest of the
+    truth is taken from it in float32 of the difference's size.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Mapping[str, np.ndarray]):
+        self.parts = parts
+
+    @classmethod
+    def of(cls, truth: np.ndarray, reference: np.ndarray) -> Pair:
+        """Return the pair of two arrays as they are."""
+        return cls({"truth": truth, "reference": reference})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The truth's shape."""
+        return self.parts["truth"].shape
+
+    @property
+    def settled(self) -> bool:
+        """Whether both runs have the same shape (the same number of tokens)."""
+        return "reference" not in self.parts or self.parts["reference"].shape == self.shape
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, side: Any) -> Any:
+        return (self.truth, self.reference)[side]() if isinstance(side, int) else tuple(self)[side]
+
+    def truth(self) -> np.ndarray:
+        """Return the float64 run's array."""
+        if "reference" in self.parts:
+            return self.parts["truth"]
+        truth = self.parts["rest"].astype(np.float64)  # in place from here on: at full size this is much traffic
+        truth *= _step(self.parts["truth"])
+        truth /= STEPS
+        truth += self.parts["truth"]
+        return truth
+
+    def reference(self) -> np.ndarray:
+        """Return the float32 run's array."""
+        if "reference" in self.parts:
+            return self.parts["reference"]
+        reference = self.parts["distance"].astype(np.float64)
+        reference *= float(self.parts["unit"][0])
+        reference += self.truth()
+        return reference.astype(np.float32)
+
+    def size(self) -> float:
+        """Return |truth|, its Euclidean norm."""
+        flat = self.parts["truth"].reshape(-1)
+        square = float(np.dot(flat, flat))
+        return math.sqrt(square) if 1e-30 < square < 1e30 else float(np.linalg.norm(flat.astype(np.float64)))
+
+    def off(self, value: np.ndarray) -> np.ndarray:
+        """Return value - truth, element by element."""
+        if "reference" in self.parts:
+            return np.subtract(value, self.parts["truth"], dtype=np.float64)
+        rest = _step(self.parts["truth"])
+        rest *= self.parts["rest"]
+        rest *= np.float32(1.0 / STEPS)
+        difference = np.subtract(value, self.parts["truth"])
+        difference -= rest
+        return difference
+
+    def floor(self) -> np.ndarray:
+        """Return reference - truth, element by element."""
+        if "reference" in self.parts:
+            return self.off(self.parts["reference"])
+        return self.parts["distance"].astype(np.float32) * np.float32(self.parts["unit"][0])
 
 
 def _step(values: np.ndarray) -> np.ndarray:

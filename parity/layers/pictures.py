@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.layers.trace import Pair
+from parity.layers.packing import Pair
 from reports.schema import CifPicture, HeatMap
 
 MEL_ROWS = 40  # the spectrogram is drawn with so many rows at most

@@ -27,12 +27,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from mlx_model.errors import OutputError
-from parity.layers.packing import pack, unpack
+from parity.layers.packing import Pair, pack
 from reports.environment import file_sha256
 
 SCHEMA = "trace/2"
 META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure", "reference_batch"}
-Pair = tuple[np.ndarray, np.ndarray]  # (float64 truth, float32 reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +194,8 @@ def _recorded(utterance: TracedUtterance, flat: Mapping[str, np.ndarray]) -> Rec
             parts.setdefault(tap, {})[part] = value
     return Recorded(
         plain={key.removeprefix("plain/"): value for key, value in flat.items() if key.startswith("plain/")},
-        own={tap: unpack(parts[f"own/{tap}"]) for tap in utterance.own},
-        alone={tap: unpack(parts[f"alone/{tap}"]) for tap in utterance.alone},
+        own={tap: Pair(parts[f"own/{tap}"]) for tap in utterance.own},
+        alone={tap: Pair(parts[f"alone/{tap}"]) for tap in utterance.alone},
         inputs={
             module: {number: flat[key] for number, key in arguments.items()}
             for module, arguments in utterance.inputs.items()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from parity.layers.compare import Comparison, frame_errors, rel_l2
+from parity.layers.packing import Pair, pack
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Recorded
 
@@ -24,7 +25,7 @@ def comparison() -> Comparison:
 
 def add(to: Comparison, utt_id: str, truth: np.ndarray, reference: np.ndarray, candidate: np.ndarray | None) -> None:
     taps = {} if candidate is None else {TAP: candidate}
-    to.add_own(utt_id, Recorded(plain={}, own={TAP: (truth, reference)}), taps, frozenset())
+    to.add_own(utt_id, Recorded(plain={}, own={TAP: Pair.of(truth, reference)}), taps, frozenset())
 
 
 def verdict(candidate: np.ndarray, truth: np.ndarray = TRUTH, reference: np.ndarray = REFERENCE):
@@ -46,6 +47,24 @@ def test_twice_the_floor_passes_and_twenty_times_fails():
     assert row.status == "fail"
     assert 16 < row.ratio < 24
     assert "times the floor" in row.reason
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1.0, 1e12])
+def test_distances_of_packed_pairs_are_those_of_the_arrays(scale: float):
+    """Oracle: the same distances taken in float64 from the arrays themselves."""
+    truth = TRUTH * scale
+    reference = REFERENCE.astype(np.float32) * np.float32(scale)
+    candidate = (truth + 3e-7 * scale * RNG.standard_normal(TRUTH.shape)).astype(np.float32)
+    rows = []
+    for pair in (Pair.of(truth, reference), Pair(pack(truth, reference))):
+        found = comparison()
+        found.add_own("utt", Recorded(plain={}, own={TAP: pair}), {TAP: candidate}, frozenset())
+        rows += found.rows()
+    plain, packed = rows
+    for name in ("max_abs", "rel_l2", "floor_rel_l2", "ratio"):
+        assert getattr(packed, name) == pytest.approx(getattr(plain, name), rel=1e-3)
+    assert packed.worst["index"] == plain.worst["index"]
+    assert packed.worst_frame["frame"] == plain.worst_frame["frame"]
 
 
 def test_the_worst_element_is_named():
@@ -143,11 +162,11 @@ def test_a_module_may_not_introduce_what_it_may_pass_on():
     six = TRUTH + 6e-7 * RNG.standard_normal(TRUTH.shape)
     passed_on = comparison()
     add(passed_on, "utt", TRUTH, REFERENCE, six)
-    passed_on.add_alone("utt", {TAP: (TRUTH, REFERENCE)}, {TAP: REFERENCE})
+    passed_on.add_alone("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: REFERENCE})
     assert passed_on.rows()[0].status == "pass"
     introduced = comparison()
     add(introduced, "utt", TRUTH, REFERENCE, six)
-    introduced.add_alone("utt", {TAP: (TRUTH, REFERENCE)}, {TAP: six})
+    introduced.add_alone("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: six})
     (row,) = introduced.rows()
     assert (row.status, row.introduced.status) == ("fail", "fail")
     assert "introduced: " in row.reason
@@ -158,7 +177,7 @@ def test_introduced_error_is_told_from_propagated():
     found = comparison()
     wrong = TRUTH + 1e-5 * RNG.standard_normal(TRUTH.shape)
     add(found, "utt", TRUTH, REFERENCE, wrong)
-    found.add_alone("utt", {TAP: (TRUTH, REFERENCE)}, {TAP: REFERENCE})
+    found.add_alone("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: REFERENCE})
     (row,) = found.rows()
     assert (row.status, row.introduced.status) == ("fail", "pass")
     assert row.introduced.ratio == pytest.approx(1.0)

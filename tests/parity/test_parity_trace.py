@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlx_model.errors import OutputError
 from parity.demo import TRACE
-from parity.layers.packing import _step, pack, unpack
+from parity.layers.packing import Pair, _step, pack
 from parity.layers.run import check
 from parity.layers.trace import Trace
 
@@ -24,24 +24,24 @@ def test_packing_keeps_the_truth_and_the_references_distance_from_it(seed: int, 
     rng = np.random.default_rng(seed)
     truth = rng.standard_normal((1, 5, 7)) * 2.0**exponent
     reference = (truth * (1.0 + 1e-7 * rng.standard_normal(truth.shape))).astype(np.float32)
-    again, single = unpack(pack(truth, reference))
+    again, single = Pair(pack(truth, reference))
     assert np.abs(again - truth).max() <= 3e-10 * np.abs(truth).max()
     assert np.abs(single.astype(np.float64) - reference).max() <= 1e-3 * np.abs(reference - truth).max()
     far = (truth * (1.0 + error)).astype(np.float32)
-    assert np.abs(unpack(pack(truth, far))[1] - far).max() <= 1e-3 * np.abs(far - truth).max() + 1e-45
+    assert np.abs(Pair(pack(truth, far))[1] - far).max() <= 1e-3 * np.abs(far - truth).max() + 1e-45
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_packing_says_nan_and_infinity(bad: float):
     truth = np.array([[1.0, bad]])
-    again, single = unpack(pack(truth, truth.astype(np.float32)))
+    again, single = Pair(pack(truth, truth.astype(np.float32)))
     np.testing.assert_array_equal(again, truth)
     np.testing.assert_array_equal(single, truth.astype(np.float32))
 
 
 def test_packing_of_nothing_and_of_zeros():
     for truth in (np.zeros((1, 0, 4)), np.zeros((1, 3, 4))):
-        again, single = unpack(pack(truth, truth.astype(np.float32)))
+        again, single = Pair(pack(truth, truth.astype(np.float32)))
         np.testing.assert_array_equal(again, truth)
         np.testing.assert_array_equal(single, truth)
 
