@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlx_model.errors import DatasetError
-from parity.cer.lists import merge_repeated, read_id_lines
+from parity.cer.lists import decoded_lines, merge_repeated, parse_json, quoted, read_id_lines, read_json_lines, shown
 
 
 def write(path: Path, content: bytes | str) -> Path:
@@ -60,3 +60,39 @@ def test_repeated_lines_are_counted_and_contradicting_ones_refused(tmp_path):
     differ = read_id_lines(write(tmp_path / "differ", "a 你好\na 再见\n"))
     with pytest.raises(DatasetError, match=r"differ:2: id 'a' says '再见', but .*differ:1 says '你好'"):
         merge_repeated(differ, [])
+
+
+def test_utf16_is_refused_with_its_own_way_out(tmp_path):
+    with pytest.raises(DatasetError, match=r"text:1: not UTF-8 \(byte 0xff\).*iconv -f UTF-16"):
+        read_id_lines(write(tmp_path / "text", "a 你好\n".encode("utf-16")))
+
+
+def test_decoded_lines_keep_blank_ones_and_what_ends_no_line(tmp_path):
+    path = write(tmp_path / "list", "\ufeffa\r\n\nb\rc\ufeff")
+    assert list(decoded_lines(path)) == [(1, "a\r"), (2, ""), (3, "b\rc\ufeff")]
+
+
+def test_json_lines(tmp_path):
+    path = write(tmp_path / "x.jsonl", '\ufeff{"a": 1}\r\n\n{"a": "\\u4f60"}\n')
+    assert list(read_json_lines(path)) == [(f"{path}:1", {"a": 1}), (f"{path}:3", {"a": "你"})]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"^here:7: not JSON \(Expecting property name.* at column 2\)"),
+        ("[" * 100_000, r"^here:7: not usable JSON \(nested too deeply\)"),
+        ("1" * 5000, r"^here:7: not usable JSON \(a number is too long\)"),
+    ],
+)
+def test_json_that_breaks_its_reader_is_an_error_with_its_line(text, message):
+    with pytest.raises(DatasetError, match=message):
+        parse_json(text, "here:7")
+
+
+def test_what_messages_quote_stays_short_and_on_one_line():
+    assert quoted("你\u202eb\n") == r"'你\u202eb\n'"
+    assert quoted("x" * 1_000_000, 3) == "'xxx'... (1000000 characters)"
+    assert quoted([1, 2], 3) == "[1,... (6 characters)"
+    assert shown(Path("a b/你好.wav")) == "a b/你好.wav"
+    assert shown("a\nb\udcff") == r"'a\nb\udcff'"
