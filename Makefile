@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := cpu,reference,hub,bpe,dev
+EXTRAS := cpu,reference,hub,bpe,cer,cluster,dev
 
 .PHONY: demo test lint clean
 

@@ -17,6 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from reports.cer_schema import (
+    Bin,
+    CerDivision,
+    CerGroup,
+    CerReport,
+    CerUtterance,
+    CompareReport,
+    CompareSide,
+    Confusion,
+    DifferingUtterance,
+    Failure,
+    PairedGroup,
+)  # fmt: skip
 from reports.parity_schema import (
     CifPathRow,
     CifPicture,
@@ -32,9 +45,10 @@ from reports.parity_schema import (
 )  # fmt: skip
 
 __all__ = [
-    "REPORTS", "BenchReport", "BenchRow", "CerReport", "CerUtterance", "CifPathRow", "CifPicture", "ConversionReport",
-    "DecisionRow", "FaultRow", "HeatMap", "Introduced", "InvarianceRow", "ParityReport", "SelftestReport", "TapRow",
-    "TensorRow", "UtteranceRow", "from_dict", "read", "to_dict", "write",
+    "REPORTS", "BenchReport", "BenchRow", "Bin", "CerDivision", "CerGroup", "CerReport", "CerUtterance", "CifPathRow",
+    "CifPicture", "CompareReport", "CompareSide", "Confusion", "ConversionReport", "DecisionRow", "DifferingUtterance",
+    "Failure", "FaultRow", "HeatMap", "Introduced", "InvarianceRow", "PairedGroup", "ParityReport", "SelftestReport",
+    "TapRow", "TensorRow", "UtteranceRow", "from_dict", "read", "to_dict", "write",
 ]  # fmt: skip
 
 R = TypeVar("R")
@@ -71,57 +85,6 @@ class ConversionReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CerUtterance:
-    """One scored utterance. `hypothesis` is None where it is missing (its reference counts as deletions).
-
-    `alignment` holds [reference character | None, hypothesis character | None] pairs.
-    """
-
-    utt_id: str
-    reference: str
-    hypothesis: str | None
-    substitutions: int
-    deletions: int
-    insertions: int
-    hits: int
-    speaker: str | None = None
-    duration_s: float | None = None
-    error: str | None = None
-    alignment: list[list[str | None]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CerReport:
-    """Character error rate of one hypothesis set. Rates are fractions (0.05 = 5 %); `ci95` is bootstrapped."""
-
-    SCHEMA: ClassVar[str] = "cer/1"
-    cer: float
-    substitutions: int
-    deletions: int
-    insertions: int
-    hits: int
-    reference_length: int
-    utterances: int
-    missing: int
-    failed: int
-    ci95: list[float]
-    ser: float
-    mean_utterance_cer: float
-    normalizer: str
-    normalizer_steps: list[str]
-    dataset: str
-    engine: str
-    model: str
-    rows: list[CerUtterance]
-    audio_s: float | None = None
-    wall_s: float | None = None
-    rtf: float | None = None
-    dataset_notes: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRow:
     """One side of one case; `ratio` = its median over the peer's median in the same run (below 1 is faster).
 
@@ -147,7 +110,7 @@ class BenchReport:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
-KINDS = (ConversionReport, ParityReport, SelftestReport, CerReport, BenchReport)
+KINDS = (ConversionReport, ParityReport, SelftestReport, CerReport, CompareReport, BenchReport)
 REPORTS: dict[str, type] = {cls.SCHEMA: cls for cls in KINDS}
 
 

@@ -1,0 +1,212 @@
+"""What a character error rate report and a paired comparison of two hold. Stdlib only; read through reports.schema.
+
+Everything is bounded, whatever the size of the test set: groups, the most frequent confusions, the worst utterances.
+All utterances stand in `utterances.jsonl` beside the report, one CerUtterance a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CerUtterance:
+    """One scored utterance. `hypothesis` is None where it is missing (its reference counts as deletions).
+
+    `alignment` holds [reference, hypothesis] pairs: a stretch that agrees is one pair, every error is one of its own,
+    None on the side that has nothing. `audio` is a data: URI of the recording where it was kept for a listener.
+    """
+
+    utt_id: str
+    reference: str
+    hypothesis: str | None
+    substitutions: int
+    deletions: int
+    insertions: int
+    hits: int
+    speaker: str | None = None
+    duration_s: float | None = None
+    error: str | None = None
+    alignment: list[list[str | None]] = field(default_factory=list)
+    audio: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CerGroup:
+    """Sums over some utterances: of a speaker, of a range of lengths, of a condition. Rates are fractions."""
+
+    name: str
+    utterances: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    hits: int
+    missing: int
+    cer: float
+    ser: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CerDivision:
+    """One way to divide the utterances: "speaker", "length", "duration", "rate" (units a second), "condition"."""
+
+    name: str
+    groups: list[CerGroup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """How often one unit was taken for another: kind "S", "D" (hypothesis None) or "I" (reference None)."""
+
+    kind: str
+    reference: str | None
+    hypothesis: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """One bar of a histogram: its label and how many utterances it holds."""
+
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One recording that could not be recognised, and why."""
+
+    utt_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CerReport:
+    """Character (or word, or mixed) error rate of one hypothesis set. Rates are fractions (0.05 = 5 %).
+
+    `ci95` is bootstrapped over utterances, `ci95_speakers` over whole speakers (None where they are not known).
+    `failures` holds the first of `failed`, `worst` the utterances with the highest rate.
+    """
+
+    SCHEMA: ClassVar[str] = "cer/1"
+    cer: float
+    substitutions: int
+    deletions: int
+    insertions: int
+    hits: int
+    reference_length: int
+    utterances: int
+    missing: int
+    failed: int
+    ci95: list[float]
+    ser: float
+    mean_utterance_cer: float
+    normalizer: str
+    normalizer_steps: list[str]
+    dataset: str
+    engine: str
+    model: str
+    unit: str = "char"
+    normalizer_version: int = 1
+    normalizer_fingerprint: str = ""
+    ci95_speakers: list[float] | None = None
+    audio_s: float | None = None
+    wall_s: float | None = None
+    rtf: float | None = None
+    data_sha256: str | None = None
+    model_sha256: str | None = None
+    divisions: list[CerDivision] = field(default_factory=list)
+    confusions: list[Confusion] = field(default_factory=list)
+    rate_bins: list[Bin] = field(default_factory=list)
+    rtf_bins: list[Bin] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    worst: list[CerUtterance] = field(default_factory=list)
+    dataset_notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareSide:
+    """One of the two runs of a comparison, in the numbers of its own report."""
+
+    run: str
+    engine: str
+    model: str
+    cer: float
+    ci95: list[float]
+    substitutions: int
+    deletions: int
+    insertions: int
+    hits: int
+    ser: float
+    missing: int
+    rtf: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferingUtterance:
+    """One utterance on which the two hypotheses differ; errors and alignments of both against the same reference.
+
+    `margin` says how narrow the decisions were, where a parity report over the same utterance was at hand.
+    """
+
+    utt_id: str
+    reference: str
+    hypothesis_a: str | None
+    hypothesis_b: str | None
+    errors_a: int
+    errors_b: int
+    alignment_a: list[list[str | None]]
+    alignment_b: list[list[str | None]]
+    speaker: str | None = None
+    duration_s: float | None = None
+    audio: str | None = None
+    margin: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedGroup:
+    """Both rates over the same group of utterances; `difference` is b - a."""
+
+    name: str
+    utterances: int
+    cer_a: float
+    cer_b: float
+    difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareReport:
+    """Two runs on the same utterances, compared pair by pair. `difference` is b - a: below 0, b is better.
+
+    `p_mapsswe` is the two-sided p of NIST's matched-pairs test. `utterances_needed` is how many utterances like these
+    would resolve the observed difference with 80 % power; None where there is no difference to resolve. `differing`
+    holds the first of `differing_total`, those with the largest difference in errors first.
+    """
+
+    SCHEMA: ClassVar[str] = "cer_compare/1"
+    difference: float
+    ci95: list[float]
+    probability_of_improvement: float
+    p_mapsswe: float
+    sentence: str
+    a: CompareSide
+    b: CompareSide
+    utterances: int
+    identical: int
+    reference_length: int
+    normalizer: str
+    unit: str
+    ci95_speakers: list[float] | None = None
+    mapsswe_z: float | None = None
+    mapsswe_segments: int = 0
+    utterances_needed: int | None = None
+    better_a: int = 0
+    better_b: int = 0
+    differing_total: int = 0
+    differing: list[DifferingUtterance] = field(default_factory=list)
+    groups: list[PairedGroup] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
