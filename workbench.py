@@ -17,16 +17,15 @@ import typer
 from rich.console import Console
 
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
+from parity.cer_commands import cer
 from parity.commands import app as parity_app
-from parity.commands import may_write
 from reports.console import (
     Json,
-    Out,
     Overwrite,
     Source,
     leave,
     progress_bar,
-    rendered,
+    rated_bar,
     show,
     show_facts,
     stage_bars,
@@ -140,55 +139,7 @@ def _converted(src: str, model: Path | None) -> Iterator[Path]:
         yield Path(folder) / "model"
 
 
-@app.command()
-def cer(
-    arguments: Annotated[list[str], typer.Argument(metavar="MODEL DATASET | score REF HYP")],
-    engine: Annotated[
-        str, typer.Option(help="mlx, or funasr (the reference itself; the first argument is then SRC).")
-    ] = "mlx",
-    normalize: Annotated[str, typer.Option(help="Text normaliser: none, aishell, funasr.")] = "aishell",
-    out: Out = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Measure the character error rate on a data set, or score two text files."""
-    if arguments[0] == "score":
-        report = _score(arguments[1:], normalize, out, overwrite)
-    else:
-        report = _evaluate(arguments, engine, normalize, out, overwrite)
-    show(report, json)
-    rendered(out)
-    leave(report.failed == 0)
-
-
-def _score(arguments: list[str], normalize: str, out: Path | None, overwrite: bool) -> Any:
-    from parity.cer.evaluate import score_files
-    from reports.schema import write
-
-    if len(arguments) != 2:
-        raise UsageError(f"cer score takes two files, REF and HYP; found {len(arguments)}")
-    may_write(out, "cer.json", overwrite)
-    report = score_files(Path(arguments[0]), Path(arguments[1]), normalize=normalize)
-    if out is not None:
-        write(report, out / "cer.json")
-    return report
-
-
-def _evaluate(arguments: list[str], engine: str, normalize: str, out: Path | None, overwrite: bool) -> Any:
-    from parity.cer import evaluate
-
-    if len(arguments) != 2:
-        raise UsageError(f"cer takes two arguments, MODEL and DATASET (or: cer score REF HYP); found {len(arguments)}")
-    with progress_bar("recognising", None) as advance:
-        return evaluate(
-            arguments[0],
-            arguments[1],
-            engine=engine,
-            normalize=normalize,
-            out=out,
-            overwrite=overwrite,
-            progress=advance,
-        )
+app.command()(cer)
 
 
 @app.command()
@@ -220,7 +171,7 @@ def demo(
 ) -> None:
     """Do the whole main job on the bundled checkpoint and speech: convert, compare, measure."""
     import convert
-    from parity.cer import evaluate
+    from parity.cer import compare, evaluate
     from parity.demo import MODEL, SPEECH
     from reports.render import render_all
 
@@ -229,14 +180,14 @@ def demo(
     model = out / "model"
     talk.print(f"1/4 convert   {MODEL} -> {model}", highlight=False)
     documents: list[Any] = [convert.convert(MODEL, model, overwrite=overwrite)]
-    with progress_bar("recognising", None) as advance:
+    with rated_bar("recognising", "CER") as progress:
         talk.print("2/4 cer       MLX on the bundled speech", highlight=False)
-        documents += [evaluate(model, SPEECH, engine="mlx", out=out / "cer-mlx", overwrite=True, progress=advance)]
+        documents += [evaluate(model, SPEECH, engine="mlx", out=out / "cer-mlx", overwrite=True, progress=progress)]
         if _reference_installed():
-            talk.print("3/4 cer       FunASR on the same speech", highlight=False)
-            documents += [
-                evaluate(MODEL, SPEECH, engine="funasr", out=out / "cer-funasr", overwrite=True, progress=advance)
-            ]
+            talk.print("3/4 cer       FunASR on the same speech, then the two compared", highlight=False)
+            funasr = out / "cer-funasr"
+            documents += [evaluate(MODEL, SPEECH, engine="funasr", out=funasr, overwrite=True, progress=progress)]
+            documents += [compare(funasr, out / "cer-mlx", out=out / "cer-compare", overwrite=True)]
         else:
             talk.print("3/4 cer       FunASR skipped: not installed (pip install 'mlx-funasr[reference]')")
     talk.print("4/4 parity    every layer, every firing, every character", highlight=False)

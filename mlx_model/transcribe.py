@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,17 +62,31 @@ def transcribe(
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
     rate = model.config.frontend.fs
     lengths = [_length_s(item, rate) for item in items]
-    results: dict[int, Transcript] = {}
     plan = batches(lengths, batch_size, batch_seconds)
     if len(plan) >= BATCHES_THAT_REPAY:
         model.prepare()
-    with ThreadPoolExecutor(max_workers=2) as pool:  # decoding runs beside the network
-        for indices, loaded in _ahead(pool, plan, lambda index: _load(items[index], model)):
-            for index, transcript in zip(indices, _decode(model, items, indices, loaded, dither, seed), strict=True):
-                results[index] = transcript
-            if progress is not None:
-                progress(float(len(indices)))
+    results: dict[int, Transcript] = {}
+    decoded = in_batches(model, ([items[index] for index in indices] for indices in plan), dither=dither, seed=seed)
+    for indices, transcripts in zip(plan, decoded, strict=True):
+        results |= zip(indices, transcripts, strict=True)
+        if progress is not None:
+            progress(float(len(indices)))
     return [results[index] for index in range(len(items))]
+
+
+def in_batches(
+    model: Model, plan: Iterable[Sequence[Audio]], *, dither: float = 0.0, seed: int = 0
+) -> Iterator[list[Transcript]]:
+    """Yield the Transcripts of one batch after the other; the next one is asked for and decoded meanwhile.
+
+    Args:
+        model: what `mlx_model.load` returned.
+        plan: batches as `transcribe` takes single recordings; may be endless.
+        dither, seed: as for `transcribe`.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:  # decoding runs beside the network
+        for items, loaded in _ahead(pool, plan, lambda item: _load(item, model)):
+            yield list(_decode(model, items, loaded, dither, seed))
 
 
 def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: float) -> list[list[int]]:
@@ -106,14 +120,17 @@ def _length_s(item: Audio, rate: int) -> float:
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, plan: list[list[int]], load: Callable[[int], np.ndarray | AudioError]
-) -> Iterator[tuple[list[int], list[np.ndarray | AudioError]]]:
+    pool: ThreadPoolExecutor, plan: Iterable[Sequence[Audio]], load: Callable[[Audio], np.ndarray | AudioError]
+) -> Iterator[tuple[Sequence[Audio], list[np.ndarray | AudioError]]]:
     """Yield each batch with its audio while the next one is being decoded."""
-    pending = [pool.submit(load, index) for index in plan[0]] if plan else []
-    for number, indices in enumerate(plan):
-        current = pending
-        pending = [pool.submit(load, index) for index in plan[number + 1]] if number + 1 < len(plan) else []
-        yield indices, [future.result() for future in current]
+    pending: list[tuple[Sequence[Audio], list[Future[np.ndarray | AudioError]]]] = []
+    for items in plan:
+        pending.append((items, [pool.submit(load, item) for item in items]))
+        if len(pending) > 1:
+            ready, futures = pending.pop(0)
+            yield ready, [future.result() for future in futures]
+    for ready, futures in pending:
+        yield ready, [future.result() for future in futures]
 
 
 def _load(item: Audio, model: Model) -> np.ndarray | AudioError:
@@ -142,17 +159,11 @@ def _checked_array(waveform: np.ndarray) -> np.ndarray:
 
 
 def _decode(
-    model: Model,
-    items: Sequence[Audio],
-    indices: list[int],
-    loaded: list[np.ndarray | AudioError],
-    dither: float,
-    seed: int,
+    model: Model, items: Sequence[Audio], loaded: list[np.ndarray | AudioError], dither: float, seed: int
 ) -> Iterator[Transcript]:
     waveforms = [entry for entry in loaded if isinstance(entry, np.ndarray)]
     ids = iter(model.recognize(waveforms, dither=dither, seed=seed) if waveforms else [])
-    for index, entry in zip(indices, loaded, strict=True):
-        item = items[index]
+    for item, entry in zip(items, loaded, strict=True):
         path = None if isinstance(item, np.ndarray) else str(item)
         if isinstance(entry, AudioError):
             yield Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(entry))

@@ -13,8 +13,7 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from parity.layers.tap import ARGS
 from parity.layers.tap import record as tapped
 from parity.layers.tapset import ALWAYS, TapSet, load_tapset
 from parity.layers.trace import Recorded, Trace
-from parity.process import PROGRESS, Progress, ask_reference
+from parity.process import MARK, Progress, ask_reference, stream_reference
 
 INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[reference]'"
 DISCRETE = ("predictor.fires", "predictor.token_num")
@@ -66,16 +65,14 @@ def record(
     return Trace.open(trace)
 
 
-def transcribe(src: str | Path, paths: Sequence[str | Path], progress: Progress | None = None) -> list[dict[str, Any]]:
-    """Return FunASR's own text of each file: `{path, text, token_ids, duration_s, error}`, in order, dither 0.
+def transcribe(src: str | Path, batches: Iterable[Sequence[str | Path]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield FunASR's own text of each batch's files: `{path, text, duration_s, error}`, in order, dither 0.
 
-    Uses AutoModel.generate on the file itself, so decoding and resampling are FunASR's too.
+    FunASR decodes them one at a time, with AutoModel.generate on the file itself, so decoding and resampling are its
+    own too. One process serves all batches; it starts with the first.
     """
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
-        out = Path(folder) / "transcripts.json"
-        request = {"task": "transcribe", "src": str(src), "audio": [str(path) for path in paths], "out": str(out)}
-        ask_reference(request, progress)
-        return json.loads(out.read_text("utf-8"))
+    request = {"task": "transcribe", "src": str(src)}
+    yield from stream_reference(request, ([str(path) for path in batch] for batch in batches))
 
 
 # ---- the child's side: everything below runs beside torch and funasr
@@ -264,7 +261,7 @@ def _record(request: dict[str, Any]) -> None:
     for utt_id, path in request["audio"]:
         row, arrays = recorder.utterance(path)
         trace.add({"utt_id": utt_id, "path": path, **row, "cif_paths": cif_paths(recorder.single, arrays)}, arrays)
-        print(f"{PROGRESS}1", flush=True)
+        _answer(1.0)
     checkpoint = Path(recorder.single.kwargs["init_param"])
     trace.finish(
         {
@@ -281,23 +278,28 @@ def _record(request: dict[str, Any]) -> None:
 
 
 def _transcribe(request: dict[str, Any]) -> None:
+    auto = load(request["src"])
+    for line in sys.stdin:
+        _answer(_transcript(auto, json.loads(line)))
+
+
+def _transcript(auto: Any, path: str) -> dict[str, Any]:
     import soundfile
 
-    auto = load(request["src"])
-    rows = []
-    for path in request["audio"]:
-        row: dict[str, Any] = {"path": path, "text": "", "token_ids": [], "duration_s": 0.0, "error": None}
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                results = auto.generate(input=path)
-            row["text"] = results[0].get("text", "") if results else ""
-            with contextlib.suppress(soundfile.LibsndfileError):
-                row["duration_s"] = soundfile.info(path).duration
-        except Exception as error:
-            row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
-        rows.append(row)
-        print(f"{PROGRESS}1", flush=True)
-    Path(request["out"]).write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
+    row: dict[str, Any] = {"path": path, "text": "", "duration_s": 0.0, "error": None}
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            results = auto.generate(input=path)
+        row["text"] = results[0].get("text", "") if results else ""
+        with contextlib.suppress(soundfile.LibsndfileError):
+            row["duration_s"] = soundfile.info(path).duration
+    except Exception as error:
+        row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return row
+
+
+def _answer(value: Any) -> None:
+    print(f"{MARK}{json.dumps(value)}", flush=True)
 
 
 def main(request_path: str) -> int:

@@ -70,29 +70,6 @@ def ratio_chart(points: Sequence[Point]) -> str:
     return svg(WIDTH, height, "Ratio of each tap to the noise floor, in network order", parts)
 
 
-def histogram(values: Sequence[float], *, title: str) -> str:
-    """Return how many utterances have which error rate: exactly zero first, then steps of 5 %, one bar above 100 %."""
-    edges = [step / 20 for step in range(21)]
-    labels = ["0", *(f"≤{100 * edge:.0f}" for edge in edges[1:]), ">100"]
-    totals = [0] * len(labels)
-    for value in values:
-        # rounding keeps 0.15 (= 3 / 20) in the bar that is labelled with it, whatever its last bit says
-        place = 0 if value <= 0 else math.ceil(round(value * 20, 9)) if value <= 1 else len(labels) - 1
-        totals[place] += 1
-    left, top, height, width = 14, 24, 190, WIDTH - 28
-    step, peak = width / len(labels), max([*totals, 1])
-    parts = [line(left, top + height, left + width, top + height, "axis")]
-    for index, (label, total) in enumerate(zip(labels, totals, strict=True)):
-        x, tall = left + step * index, height * total / peak
-        if total:
-            kind = "bar good" if index == 0 else "bar"
-            parts.append(rect(x + 3, top + height - tall, step - 6, tall, kind, f"{total:,} at {label} %"))
-            parts.append(text(x + step / 2, top + height - tall - 6, f"{total:,}", "value"))
-        parts.append(text(x + step / 2, top + height + 18, label, "tick"))
-    parts.append(text(left + width / 2, top + height + 40, "character error rate of the utterance, %", "tick"))
-    return svg(WIDTH, top + height + 52, title, parts)
-
-
 def bars(rows: Sequence[Bar]) -> str:
     """Return medians as horizontal bars grouped by case, each with its spread as a whisker."""
     sides = list(dict.fromkeys(row.side for row in rows))

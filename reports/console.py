@@ -67,6 +67,20 @@ def stage_bars(*labels: str, total: int | None = None) -> Iterator[Callable[[str
         yield lambda label, amount: bar.update(tasks[label], advance=amount)
 
 
+@contextmanager
+def rated_bar(label: str, rate: str) -> Iterator[Callable[[int, int, float], None]]:
+    """A bar with the time left and a rate so far, called with (done, in all, rate); silence in a pipe."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    known = TextColumn("{task.fields[known]}")
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), known)
+    with Progress(*columns, console=talk, disable=not talk.is_terminal, transient=True) as bar:
+        task = bar.add_task(label, total=None, known="")
+        yield lambda done, total, value: bar.update(
+            task, completed=done, total=total, known=f"{rate} so far {100 * value:.2f} %" if done else ""
+        )
+
+
 def leave(passed: bool) -> NoReturn:
     """End the command: 0 where what was checked passed, else 1."""
     raise typer.Exit(0 if passed else 1)

@@ -10,8 +10,9 @@ import difflib
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 ABSENT = "—"  # a value that does not exist, as distinct from 0
 Pair = Sequence[str | None]  # [reference, hypothesis]; None where one side has nothing
@@ -23,6 +24,16 @@ _PICTURES |= dict.fromkeys(range(0x80, 0xA0), "\ufffd")
 # Direction overrides and isolates can make one text read as another; a lone surrogate cannot be written as UTF-8.
 _PICTURES |= dict.fromkeys([0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 _PICTURES |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+# A recording that a page may play: base64 alone, so that nothing can follow it, and audio alone, so that nothing runs.
+_AUDIO = re.compile(r"data:audio/[a-z0-9][a-z0-9.+-]{0,40}(?:;codecs=[a-z0-9.]{1,20})?;base64,[A-Za-z0-9+/]+={0,2}")
+
+
+class Figure(NamedTuple):
+    """One figure of a report: a label, its value as text, and what it is out of or what it means."""
+
+    label: str
+    value: str
+    detail: str = ""
 
 
 def rate(value: float | None) -> str:
@@ -33,6 +44,28 @@ def rate(value: float | None) -> str:
 def interval(bounds: Sequence[float]) -> str:
     """Return a confidence interval of fractions: [0.04, 0.06] -> "4.00% to 6.00%"."""
     return " to ".join(rate(bound) for bound in bounds) or ABSENT
+
+
+def points(value: float | None) -> str:
+    """Return a difference of rates in percentage points, signed: 0.0123 -> "+1.23 points"; tiny ones keep a digit."""
+    return _finite(value, lambda number: f"{_signed(100 * number)} points")
+
+
+def points_interval(bounds: Sequence[float]) -> str:
+    """Return an interval of differences: [-0.01, 0.02] -> "−1.00 to +2.00 points"."""
+    if not all(map(math.isfinite, bounds)):
+        return " to ".join(map(points, bounds))
+    return f"{' to '.join(_signed(100 * bound) for bound in bounds)} points" if bounds else ABSENT
+
+
+def _signed(value: float) -> str:
+    shown = f"{value:+.2f}" if abs(value) >= 0.01 else f"{value:+.1g}" if value else "0.00"
+    return shown.replace("-", "−", 1)  # a minus as wide as the plus, and one that no line breaks after
+
+
+def chance(value: float | None) -> str:
+    """Return a p value with three significant digits; below 0.0001 that it is below."""
+    return _finite(value, lambda number: f"{number:.3g}" if number >= 1e-4 or number < 0 else "< 0.0001")
 
 
 def error(value: float | None) -> str:
@@ -77,6 +110,22 @@ def tap_difference(max_abs: float, rel_l2: float | None) -> str:
 def visible(value: object) -> str:
     """Return a text with control and direction characters replaced by marks, so that it shows what it holds."""
     return str(value).translate(_PICTURES)
+
+
+def unit(value: str) -> str:
+    """Return one scored unit so that it can be seen: a space as "␣", a lone combining mark on a dotted circle."""
+    shown = re.sub(r"\s", "␣", value) if value.isspace() else visible(value)
+    return f"◌{shown}" if value and combining(value[0]) else shown
+
+
+def combining(character: str) -> bool:
+    """Whether a character belongs to the one before it: an accent, a vowel sign, a variation selector, a joiner."""
+    return unicodedata.category(character) in ("Mn", "Me", "Mc") or character == "\u200d"
+
+
+def playable(uri: str | None) -> str | None:
+    """Return a data: URI of a recording as it is, None where it is anything else (or nothing)."""
+    return uri if uri and _AUDIO.fullmatch(uri) else None
 
 
 def language(text: str | None) -> str:
@@ -148,9 +197,32 @@ def align(reference: str, candidate: str) -> list[Pair]:
     return pairs
 
 
+def wide(character: str) -> bool:
+    """Whether a character takes the room of two letters, as an ideograph does."""
+    return unicodedata.east_asian_width(character) in "WF"
+
+
+def width(text: str) -> int:
+    """Return the room a text takes, in letters."""
+    return sum(1 + wide(character) for character in text)
+
+
 def elide(text: str, limit: int) -> str:
-    """Shorten in the middle: the part of the network and the last name both matter."""
-    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit - limit // 2) :]}"
+    """Shorten to so many letters in the middle: the part of the network and the last name both matter."""
+    if width(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{_fitting(text, half - 1)}…{_fitting(text[::-1], limit - half)[::-1]}"
+
+
+def _fitting(text: str, limit: int) -> str:
+    """Return as many of the first characters as fit."""
+    taken = 0
+    for place, character in enumerate(text):
+        taken += 1 + wide(character)
+        if taken > limit:
+            return text[:place]
+    return text
 
 
 def _finite(value: float | None, text: Any) -> str:

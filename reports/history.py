@@ -1,7 +1,8 @@
 """How a figure went from run to run: the picture above each kind of report on the index page.
 
 Pure functions: reports in, one SVG string out. A line is one subject (a model at one precision, a data set with one
-engine); its figure is the one its report is judged by. Imports svg, formatting and the schema only.
+engine); its figure is the one its report is judged by. Imports svg, formatting,
+cer_views and the schema only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from reports import formatting as fmt
-from reports.schema import CerReport, ParityReport, SelftestReport
+from reports.cer_schema import CerReport, CompareReport
+from reports.cer_views import incomplete, unit_of
+from reports.parity_schema import ParityReport, SelftestReport
 from reports.svg import WIDTH, circle, line, polyline, svg, text
 
 LEFT, RIGHT, TOP, HEIGHT = 72, 190, 16, 150
@@ -65,18 +68,28 @@ def selftest_run(report: SelftestReport, name: str, made: str) -> Run | None:
 
 
 def cer_run(report: CerReport, name: str, made: str) -> Run | None:
-    """Return the character error rate."""
+    """Return the error rate."""
     if not report.reference_length:
         return None
     subject = f"{PurePath(report.model).name} ({report.engine}) on {PurePath(report.dataset).name}"
-    reading = f"CER {fmt.rate(report.cer)}"
-    return Run(subject, made, name, report.cer, reading, not (report.missing or report.failed))
+    reading = f"{unit_of(report.unit).short} {fmt.rate(report.cer)}"
+    return Run(subject, made, name, report.cer, reading, not incomplete(report))
+
+
+def compare_run(report: CompareReport, name: str, made: str) -> Run | None:
+    """Return the difference of the two rates; whole where neither side lacks a hypothesis."""
+    if not report.reference_length:
+        return None
+    one, other = (f"{PurePath(side.model).name} ({side.engine})" for side in (report.a, report.b))
+    whole = not (report.a.missing or report.b.missing)
+    return Run(f"{other} against {one}", made, name, report.difference, fmt.points(report.difference), whole)
 
 
 FIGURES: dict[str, Figure] = {
     ParityReport.SCHEMA: Figure("Furthest tap of each run, as a share of its limit", True, parity_run),
     SelftestReport.SCHEMA: Figure("Share of seeded faults caught in each run", False, selftest_run),
-    CerReport.SCHEMA: Figure("Character error rate of each run", False, cer_run),
+    CerReport.SCHEMA: Figure("Error rate of each run", False, cer_run),
+    CompareReport.SCHEMA: Figure("Difference of the rates in each comparison, B - A", False, compare_run),
 }
 
 
@@ -121,19 +134,22 @@ def _names(subjects: Sequence[str], ends: dict[int, float]) -> list[str]:
 
 def _range(figure: Figure, runs: Sequence[Run]) -> tuple[float, float]:
     if not figure.logarithmic:
-        return 0.0, max([run.value for run in runs]) * 1.1 or 1.0
+        low, high = (1.1 * bound(0.0, *(run.value for run in runs)) for bound in (min, max))
+        return (low, high) if low < high else (0.0, 1.0)
     found = [math.log10(min(max(run.value, LEAST), MOST)) for run in runs]
     return min(math.floor(min(found)), -1), max(math.ceil(max(found)), 1)
 
 
 def _axis(figure: Figure, low: float, high: float) -> list[str]:
-    ticks = range(int(low), int(high) + 1) if figure.logarithmic else [high * part / 1.1 for part in (0.0, 0.5, 1.0)]
+    ends = [bound / 1.1 for bound in (low, high) if abs(bound) > 0.12 * (high - low)]  # a label too near 0 covers its
+    halves = [end / 2 for end in ends] if len(ends) == 1 else []
+    ticks = range(int(low), int(high) + 1) if figure.logarithmic else [0.0, *halves, *ends]
     parts = []
     for tick in ticks:
         y = TOP + HEIGHT * (high - tick) / (high - low)
         words = f"{10.0**tick:g}×" if figure.logarithmic else fmt.rate(tick)
         parts += [
-            line(LEFT, y, WIDTH - RIGHT, y, "unit" if figure.logarithmic and tick == 0 else "grid"),
+            line(LEFT, y, WIDTH - RIGHT, y, "unit" if tick == 0 and low < 0 else "grid"),
             text(LEFT - 8, y + 4, words, "tick", anchor="end"),
         ]
     return parts

@@ -1,15 +1,11 @@
-"""Report documents to HTML: one self-contained page each, an index page over many runs.
+"""Report documents to HTML files: one self-contained page each beside its JSON, an index page over many runs.
 
-A page is a pure function of its JSON: formatting and arranging only (views.py), no clock, no network, no other file.
-Imports schema, views, formatting and jinja2; nothing else of the project. Texts in a report are hostile until escaped:
-autoescape is on, and only the strings of charts.py enter unescaped.
+Finds, reads and writes files; what stands on a page is pages.py's. Imports schema, views, pages and history; nothing
+else of the project.
 """
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -18,27 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-from markupsafe import Markup
-
-from reports import formatting as fmt
 from reports import history, schema, views
 from reports.markdown import markdown
+from reports.pages import GENERATOR, index_page, page
 
 __all__ = ["find", "index", "markdown", "page", "render", "render_all", "summaries"]
 
-OURS = re.compile(rb'\s*\{\s*"schema":\s*"(parity|selftest|cer|conversion|bench)/\d+"')
-NAMES = ("parity.json", "selftest.json", "cer.json", "conversion.json", "bench.json")
-TEMPLATES = {
-    "parity/1": "parity.html.jinja",
-    "selftest/1": "selftest.html.jinja",
-    "cer/1": "cer.html.jinja",
-    "conversion/1": "conversion.html.jinja",
-    "bench/1": "bench.html.jinja",
-}
-SORTABLE = (schema.ParityReport, schema.SelftestReport)  # reports whose page sorts and filters its table
-GENERATOR = "mlx-funasr report"  # the mark by which a page of ours is known and may be written again
-FOOTER = "Written by mlx-funasr from the JSON document of the same name; nothing on this page was computed later."
+OURS = re.compile(rb'\s*\{\s*"schema":\s*"(parity|selftest|cer|cer_compare|conversion|bench)/\d+"')
+NAMES = ("parity.json", "selftest.json", "cer.json", "compare.json", "conversion.json", "bench.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +95,7 @@ def index(directories: Iterable[Path | str], out: Path | str) -> Path:
     Links are relative to `out` and lead to the page beside each JSON, whether or not it is rendered yet.
     """
     target = Path(out)
-    groups: dict[str, list[Entry]] = {kind: [] for kind in views.KINDS}
+    groups: dict[str, list[Entry]] = {kind: [] for kind in views.VIEWS}
     runs: dict[str, list[history.Run]] = {kind: [] for kind in history.FIGURES}
     for source in find([Path(directory) for directory in directories]):
         report = _read(source)
@@ -123,21 +106,17 @@ def index(directories: Iterable[Path | str], out: Path | str) -> Path:
             runs[kind].append(run)
     total = sum(len(rows) for rows in groups.values())
     filled = [
-        (views.KINDS[kind], sorted(rows, key=lambda row: row.made, reverse=True), _drawn(kind, runs.get(kind, [])))
+        (views.VIEWS[kind].kind, sorted(rows, key=lambda row: row.made, reverse=True), _drawn(kind, runs.get(kind, [])))
         for kind, rows in groups.items()
         if rows
     ]
-    template = _environment().get_template("index.html.jinja")
-    return _write(
-        target,
-        template.render(title=f"{total} reports", groups=filled, generator=GENERATOR, footer="Written by mlx-funasr."),
-    )
+    return _write(target, index_page(f"{total} reports", filled))
 
 
-def _drawn(kind: str, runs: Sequence[history.Run]) -> tuple[str, Markup] | None:
+def _drawn(kind: str, runs: Sequence[history.Run]) -> tuple[str, str] | None:
     """Return title and picture of a kind's history, or None where it has none."""
     picture = history.history_chart(history.FIGURES[kind], runs) if kind in history.FIGURES else ""
-    return (history.FIGURES[kind].title, Markup(picture)) if picture else None
+    return (history.FIGURES[kind].title, picture) if picture else None
 
 
 def find(roots: Sequence[Path]) -> list[Path]:
@@ -164,61 +143,6 @@ def _is_report(path: Path) -> bool:
         return True
     with path.open("rb") as stream:
         return OURS.match(stream.read(100)) is not None
-
-
-def page(report: Any) -> str:
-    """Return the whole HTML page of a report.
-
-    Raises:
-        ValueError: a field holds something that cannot be shown (an alignment that is not made of pairs).
-    """
-    template = _environment().get_template(TEMPLATES[type(report).SCHEMA])
-    context = views.context(report)
-    context["chart"] = Markup(context.get("chart", ""))  # the charts escape every text they are given
-    context["charts"] = {name: Markup(chart) for name, chart in context.get("charts", {}).items()}
-    context["pictures"] = [(name, Markup(chart)) for name, chart in context.get("pictures", [])]
-    return template.render(
-        script=Markup(_script()) if isinstance(report, SORTABLE) else "",
-        script_hash=_script_hash(),
-        report=report,
-        title=views.title(report),
-        headline=views.headline(report),
-        generator=GENERATOR,
-        footer=FOOTER,
-        **context,
-    )
-
-
-@functools.cache
-def _script() -> str:
-    """Return the one script of our pages, which sorts and filters a table; a page says and shows all without it."""
-    return (Path(__file__).parent / "templates" / "table.js").read_text("utf-8")
-
-
-@functools.cache
-def _script_hash() -> str:
-    """Return what lets a browser run this script and no other (Content-Security-Policy)."""
-    return base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    names = ("rate", "interval", "error", "multiple", "count", "seconds", "number", "tap_difference", "visible")
-    environment.filters.update(
-        {name: getattr(fmt, name) for name in (*names, "language", "flatten", "operation", "reading")}
-    )
-    environment.filters["operation_name"] = fmt.OPERATIONS.__getitem__
-    environment.filters["shape"] = lambda sizes: "various" if sizes is None else fmt.shape(sizes)
-    environment.filters["align_texts"] = lambda row: fmt.align(row.reference_text, row.candidate_text)
-    environment.filters["utterance_cer"] = views.utterance_cer
-    return environment
 
 
 def _read(path: Path) -> Any:

@@ -14,6 +14,7 @@ from html import escape
 from reports import formatting as fmt
 
 WIDTH = 960
+SMALL = 400  # of a picture that stands beside another one and fits a phone
 Colour = tuple[int, int, int]
 
 
@@ -54,10 +55,20 @@ def image(
     return f'<image {box} preserveAspectRatio="none" class="pixels" href="data:image/png;base64,{data}"/>'
 
 
-def svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+class Drawing(str):
+    """A whole picture: the one kind of string that a template does not escape, as all its texts are escaped."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def svg(width: float, height: float, title: str, parts: Sequence[str]) -> Drawing:
     """Return a whole picture with a title for those who cannot see it."""
     label = escape(fmt.visible(title), quote=True)
-    return f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    box = f'viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{label}"'
+    return Drawing(f"<svg {box}>{''.join(parts)}</svg>")
 
 
 def png(rows: Sequence[Sequence[int]], colours: Sequence[Colour]) -> bytes:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,13 @@ def test_the_source_is_never_the_target():
         (("transcribe", "/nowhere/model", FIRST), "no such directory"),
         (("transcribe", MODEL, FIRST), "convert it first"),
         (("cer", "score", "/nowhere/ref", "/nowhere/hyp"), "/nowhere/ref"),
-        (("cer", "score", "/nowhere/ref"), "two files"),
+        (("cer", "score", "/nowhere/ref"), "two arguments, REF and HYP"),
+        (("cer", "compare", "/nowhere/a"), "two arguments, RUN_A and RUN_B"),
+        (("cer", "compare", "/nowhere/a", "/nowhere/b"), "no cer.json"),
+        (("cer", MODEL), "MODEL and DATASET"),
+        (("cer", MODEL, SPEECH, "--normalize", "aishel"), "did you mean 'aishell'"),
+        (("cer", MODEL, SPEECH, "--unit", "letter"), "char, word, mixed"),
+        (("cer", MODEL, SPEECH, "--engine", "mlxx"), "mlx, funasr"),
         (("cer", MODEL, "/nowhere/data"), "/nowhere/data"),
         (("report", "/nowhere"), "/nowhere"),
         (("parity", "run", MODEL, "--audio", "/nowhere"), "/nowhere"),
@@ -165,7 +172,55 @@ def test_cer_json_and_its_exit_code(converted: Path, tmp_path: Path):
     assert document["ci95"][0] <= document["cer"] <= document["ci95"][1]
     assert (out / "cer.json").is_file()
     assert (out / "cer.html").is_file()
+    assert (out / "utterances.jsonl").read_text("utf-8").count("\n") == document["utterances"]
     assert run("cer", converted, SPEECH, "--out", out).returncode == 2
+    assert "finished run" in run("cer", converted, SPEECH, "--out", out).stderr
+
+
+def test_a_killed_evaluation_goes_on_with_the_same_command(converted: Path, tmp_path: Path):
+    """kill -9 once the journal holds some answers; then the texts are those of a run that was never killed."""
+    words = ("cer", converted, SPEECH, "--batch-seconds", "3", "--out")
+    child = subprocess.Popen([sys.executable, "workbench.py", *map(str, words), str(tmp_path / "killed")], cwd=ROOT)
+    journal, deadline = tmp_path / "killed/journal.jsonl", time.monotonic() + 60
+    while time.monotonic() < deadline and child.poll() is None:
+        if journal.is_file() and journal.read_bytes().count(b"\n") > 5:
+            break
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() != 0
+    before = journal.read_bytes()
+    assert 5 < before.count(b"\n") < 41
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["journal.jsonl"]
+    assert run(*words, tmp_path / "killed").returncode == 0
+    assert journal.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    assert run(*words, tmp_path / "whole").returncode == 0
+    for name in ("utterances.jsonl", "hyp.txt"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_compare_json_and_refusal(tmp_path: Path):
+    (tmp_path / "ref").write_text("a 一二三\nb 四五\n", "utf-8")
+    (tmp_path / "hyp").write_text("a 一二三\nb 四五六\n", "utf-8")
+    for name, hyp, options in (("one", "ref", ()), ("two", "hyp", ()), ("other", "hyp", ("--normalize", "funasr"))):
+        words = ("cer", "score", tmp_path / "ref", tmp_path / hyp, "--out", tmp_path / name, *options)
+        assert run(*words).returncode == 0
+    document = json.loads(run("cer", "compare", tmp_path / "one", tmp_path / "two", "--json").stdout)
+    assert document["schema"] == "cer_compare/1"
+    assert {"difference", "ci95", "probability_of_improvement", "p_mapsswe"} <= set(document)
+    assert (document["difference"], document["a"]["cer"], document["b"]["insertions"]) == (0.2, 0.0, 1)
+    done = run("cer", "compare", tmp_path / "one", tmp_path / "other")
+    assert (done.returncode, "not scored alike" in done.stderr) == (2, True)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_commands_in_lists_run_only_when_allowed(converted: Path, tmp_path: Path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/wav.scp").write_text(f"a cat {FIRST.resolve()} |\n", "utf-8")
+    (tmp_path / "set/text").write_text("a 号码是九零四二七零八八\n", "utf-8")
+    done = run("cer", converted, tmp_path / "set")
+    assert (done.returncode, "--allow-pipes" in done.stderr) == (2, True)
+    document = json.loads(run("cer", converted, tmp_path / "set", "--allow-pipes", "--json").stdout)
+    assert (document["cer"], document["hits"]) == (0.0, 11)
 
 
 def test_score_counts_a_missing_line_as_deletions(tmp_path: Path):

@@ -1,24 +1,31 @@
 """Who transcribes: the MLX model, the real FunASR, or a callable of the caller's, all behind one interface.
 
 Both engines are imported inside the functions that open them: importing this file must load neither mlx nor torch nor
-funasr. The mlx engine needs mlx_model.load, the funasr engine parity.reference (a process of its own).
+funasr. The mlx engine needs mlx_model, the funasr engine parity.reference (a process of its own).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import UsageError
+from mlx_model.errors import AudioError, UsageError
+from parity.cer.datasets import Utterance
+from parity.cer.parts import source_name
+from parity.cer.recordings import Recordings
+from reports.environment import file_sha256
 
-Progress = Callable[[float], Any]
-# Paths in; one mapping per path in the same order out, with the fields of `transcribe --json`: path, text (None where
-# there is none), duration_s, error (None or one line).
-Transcriber = Callable[[Sequence[Path]], Iterable[Mapping[str, Any]]]
+# Batches of paths in; for each batch, in order, one mapping per path with fields of `transcribe --json`: path, text
+# (None where there is none), duration_s, error (None or one line).
+Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str, Any]]]]
+# Batches of utterances in; out, in any order, the batch's number and one answer per utterance: text, duration_s, error.
+Engine = Callable[[Iterable[Sequence[Utterance]]], Iterator[tuple[int, list[dict[str, Any]]]]]
 
 ENGINES = ("mlx", "funasr")
+WITHOUT_EFFECT = (".md", ".html")  # files of a model directory that no text depends on
 
 
 def check_engine(engine: str) -> str:
@@ -30,45 +37,112 @@ def check_engine(engine: str) -> str:
     raise UsageError(f"no engine is called {engine!r}{hint} (there are: {', '.join(ENGINES)})")
 
 
-def open_engine(
-    engine: str, model: str, *, batch_seconds: float | None = None, progress: Progress | None = None
-) -> Transcriber:
-    """Return the transcriber of the engine of that name, its model loaded where it runs in this process.
+def open_recognizer(engine: str, model: str) -> Recognizer:
+    """Return the recogniser of the engine of that name, its model loaded where it runs in this process.
 
     Args:
         engine: "mlx" or "funasr".
         model: a converted directory for mlx; for funasr whatever `parity.reference` takes.
-        batch_seconds: audio per batch (mlx); None leaves the model's own default.
-        progress: called with the amount done since the last call, in recordings.
 
     Raises:
         UsageError: there is no engine of that name.
     """
-    if check_engine(engine) == "mlx":
-        return _open_mlx(model, batch_seconds, progress)
-    return _open_funasr(model, progress)
+    return {"mlx": _open_mlx, "funasr": _open_funasr}[check_engine(engine)](model)
 
 
-def _open_mlx(model: str, batch_seconds: float | None, progress: Progress | None) -> Transcriber:
+def _open_mlx(model: str) -> Recognizer:
     import mlx_model
+    from mlx_model.transcribe import in_batches
 
     loaded: Any = mlx_model.load(model)
-    options: dict[str, Any] = {} if batch_seconds is None else {"batch_seconds": batch_seconds}
+    loaded.prepare()  # repays itself after a dozen batches
 
-    def transcribe(paths: Sequence[Path]) -> list[dict[str, Any]]:
-        transcripts = loaded.transcribe(list(paths), progress=progress, **options)
-        return [
-            {"path": item.path, "text": item.text, "duration_s": item.duration_s, "error": item.error}
-            for item in transcripts
-        ]
+    def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
+        for transcripts in in_batches(loaded, batches):
+            yield [
+                {"path": item.path, "text": item.text, "duration_s": item.duration_s, "error": item.error}
+                for item in transcripts
+            ]
 
-    return transcribe
+    return recognize
 
 
-def _open_funasr(model: str, progress: Progress | None) -> Transcriber:
+def _open_funasr(model: str) -> Recognizer:
     from parity import reference
 
-    def transcribe(paths: Sequence[Path]) -> Iterable[Mapping[str, Any]]:
-        return reference.transcribe(model, list(paths), progress)
+    return lambda batches: reference.transcribe(model, batches)
 
-    return transcribe
+
+def local(recognizer: Recognizer, recordings: Recordings) -> Engine:
+    """Return the engine that runs a recogniser here, on the files that `recordings` makes of the utterances."""
+
+    def engine(batches: Iterable[Sequence[Utterance]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        waiting: list[tuple[Sequence[Utterance], list[Path | str]]] = []  # batches asked for and not yet answered
+
+        def paths() -> Iterator[list[Path]]:
+            for batch in batches:
+                waiting.append((batch, [_file(item, recordings) for item in batch]))
+                yield _paths(waiting[-1][1])
+
+        for number, answers in enumerate(recognizer(paths())):
+            batch, files = waiting.pop(0)
+            yield number, _matched(batch, files, answers)
+            for file in _paths(files):
+                recordings.release(file)
+
+    return engine
+
+
+def _file(utterance: Utterance, recordings: Recordings) -> Path | str:
+    """Return the utterance's file, or the reason why it has none."""
+    try:
+        if not utterance.path.is_file():
+            raise AudioError(f"no such file: {utterance.path}")
+        return recordings.path(utterance)
+    except AudioError as error:
+        return str(error)
+
+
+def _paths(files: Sequence[Path | str]) -> list[Path]:
+    return [file for file in files if isinstance(file, Path)]
+
+
+def _matched(
+    batch: Sequence[Utterance], files: Sequence[Path | str], answers: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return one answer per utterance, each checked to be the answer to its own path.
+
+    A result shifted by one utterance would look like recognition errors, so it is refused instead.
+    """
+    asked = [str(path) for path in _paths(files)]
+    if [str(answer["path"]) for answer in answers] != asked:
+        raise ValueError(f"the recogniser gave {len(answers)} results for {len(asked)} paths, or in another order")
+    found = iter(answers)
+    return [
+        _answer(next(found), str(file), source_name(utterance))
+        if isinstance(file, Path)
+        else {"text": None, "duration_s": None, "error": file}
+        for utterance, file in zip(batch, files, strict=True)
+    ]
+
+
+def _answer(found: Mapping[str, Any], file: str, name: str) -> dict[str, Any]:
+    """Return what is kept of a result; what a failed recording may have left as text (often "") is no hypothesis.
+
+    In an error the name of a temporary file, which differs from run to run, becomes that of its source.
+    """
+    error = found.get("error")
+    text = None if error else found.get("text")
+    return {"text": text, "duration_s": found.get("duration_s"), "error": error and error.replace(file, name)}
+
+
+def model_sha256(model: str) -> str:
+    """Return a sha256 of everything a text may depend on: the model directory's files, or a hub id as it is spelt."""
+    path = Path(model)
+    folder = path.parent if path.is_file() else path
+    if not folder.is_dir():
+        return hashlib.sha256(model.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(item for item in folder.rglob("*") if item.is_file() and item.suffix not in WITHOUT_EFFECT):
+        digest.update(f"{file.relative_to(folder)} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()

@@ -1,203 +1,236 @@
-"""A model and a test set -> a CerReport; or two text files -> the same report without a model.
+"""A model and a test set -> a CerReport, through a journal that survives being killed.
 
-Must not import mlx, torch or funasr: the engines are opened lazily by engines.py. Audio that fails does not end the
-run; it is recorded with its reason and counts as deletions.
+Must not import mlx, torch or funasr: engines.py opens them lazily. Audio that fails does not end the run; it is
+recorded with its reason and counts as deletions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
 import os
-import re
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import DatasetError, OutputError
+from mlx_model.errors import OutputError, UsageError
 from parity.cer import datasets
-from parity.cer.engines import Progress, Transcriber, open_engine
-from parity.cer.lists import read_id_lines
-from parity.cer.normalize import DEFAULT, Normalizer, find_normalizer
-from parity.cer.score import Score, score, utterance_errors
-from parity.cer.statistics import bootstrap_interval
+from parity.cer.clips import with_audio
+from parity.cer.datasets import Dataset, Utterance
+from parity.cer.engines import Engine, Recognizer, check_engine, local, model_sha256, open_recognizer
+from parity.cer.journal import NAME as JOURNAL
+from parity.cer.journal import Journal
+from parity.cer.normalize import DEFAULT, find_normalizer
+from parity.cer.recordings import Recordings
+from parity.cer.summary import HYPOTHESES, REFERENCES, ROWS, Heard, Summary, heard_from, written
+from parity.cer.units import find_unit
 from reports import schema
-from reports.environment import describe
-from reports.schema import CerReport
+from reports.schema import CerReport, CerUtterance
 
 StrPath = str | os.PathLike[str]
+# Told after every batch: utterances done, utterances in all, the error rate so far.
+Progress = Callable[[int, int, float], Any]
+
+REPORT = "cer.json"
+BATCH_SECONDS = 60.0
 
 
 def evaluate(
     model: StrPath,
-    dataset: StrPath | datasets.Dataset,
+    dataset: StrPath | Dataset,
     *,
     engine: str = "mlx",
     normalize: str = DEFAULT,
+    unit: str | None = None,
     out: StrPath | None = None,
     overwrite: bool = False,
-    batch_seconds: float | None = None,
-    transcriber: Transcriber | None = None,
+    batch_seconds: float = BATCH_SECONDS,
+    workers: int | str | None = None,
+    allow_pipes: bool = False,
+    recognizer: Recognizer | None = None,
     progress: Progress | None = None,
 ) -> CerReport:
-    """Return the character error rate of `model` on `dataset`, with every utterance's alignment.
+    """Return the error rate of `model` on `dataset`.
 
-    With `out`, also writes out/cer.json (the report) and out/hyp.txt (`id text` lines as recognised, not normalised;
-    no line where there is no hypothesis), each whole or not at all.
+    With `out`, the folder holds journal.jsonl from the first batch on, and when all is done cer.json (the report),
+    utterances.jsonl (every utterance with its alignment), ref.txt and hyp.txt (`id text` lines, not normalised; no line
+    where there is no hypothesis). A run that was killed goes on with the same call.
 
     Args:
         model: a converted directory (engine mlx) or a FunASR model directory (engine funasr).
         dataset: a path as `read_dataset` takes it, or a Dataset.
-        engine: "mlx" or "funasr"; only a label where a `transcriber` is given.
+        engine: "mlx" or "funasr"; only a label where a `recognizer` is given.
         normalize: a name in `NORMALIZERS`.
-        out, overwrite: the folder to write to; OutputError where it holds anything, unless `overwrite`.
-        batch_seconds, progress: see `open_engine`.
-        transcriber: used in place of the engine's own.
-    """
-    normalizer = find_normalizer(normalize)
-    data = dataset if isinstance(dataset, datasets.Dataset) else datasets.read_dataset(dataset)
-    folder = None if out is None else _free_folder(Path(out), overwrite)
-    if transcriber is None:
-        transcriber = open_engine(engine, os.fspath(model), batch_seconds=batch_seconds, progress=progress)
-    start = time.perf_counter()
-    results = _transcribe(transcriber, data)
-    report = _report_run(data, results, normalizer, (str(model), engine), time.perf_counter() - start)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_hypotheses(_hypotheses(results), folder)
-        schema.write(report, folder / "cer.json")
-    return report
-
-
-def score_files(ref: StrPath, hyp: StrPath, *, normalize: str = DEFAULT) -> CerReport:
-    """Return the character error rate of one file of `ID text` lines against another.
-
-    A line with an id only is an empty text; an id without a line in `hyp` is missing, and both count as deletions.
+        unit: a name in `UNITS`; the normaliser's own where left out.
+        out, overwrite: the folder to write to, see `claim`.
+        batch_seconds: audio per batch, padding included; bounds memory.
+        workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
+        allow_pipes: run the commands of a wav.scp.
+        recognizer: used in place of the engine's own.
+        progress: see `Progress`.
 
     Raises:
-        UsageError: unknown normaliser.
-        DatasetError: a file is empty, is not UTF-8, repeats an id, or shares no id with the other one.
+        UsageError: an unknown name; the folder's unfinished run is of another model, data set or option.
+        DatasetError, DependencyError: see `read_dataset`.
+        OutputError: see `claim`.
     """
-    normalizer = find_normalizer(normalize)
-    references, hypotheses = _read_texts(Path(ref)), _read_texts(Path(hyp))
-    if not references.keys() & hypotheses.keys():
-        raise DatasetError(
-            f"{ref} and {hyp} share no id (first ids: {next(iter(references))!r} and {next(iter(hypotheses))!r}); "
-            "expected the same utterances in both, as `ID text` lines"
-        )
-    scored = score(references, hypotheses, normalizer)
-    return _report(scored, normalizer, dataset=str(ref), engine="files", model=str(hyp))
+    check_engine(engine)
+    if batch_seconds <= 0:
+        raise UsageError("batch seconds must be above 0")
+    summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
+    _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
+    data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
+    source = (os.fspath(model), engine)
+    key = {
+        "engine": engine,
+        "model_sha256": model_sha256(source[0]),
+        "data_sha256": datasets.fingerprint(data),
+        "batch_seconds": batch_seconds,
+    }
+    with _folder(out, overwrite) as folder, Recordings() as recordings, Journal(folder, key) as journal:
+        if any(item.utt_id not in journal for item in data.utterances):
+            opened = _engine(source, workers, recognizer, recordings)
+            _recognize(opened, data, journal, recordings, batch_seconds, _Running(data, journal, summary, progress))
+        return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
-def _read_texts(path: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    numbers: dict[str, int] = {}
-    for line in read_id_lines(path):
-        if line.utt_id in texts:
-            first = numbers[line.utt_id]
-            raise DatasetError(f"{line.where}: id {line.utt_id!r} stands in line {first} already; expected it once")
-        texts[line.utt_id], numbers[line.utt_id] = line.rest, line.number
-    if not texts:
-        raise DatasetError(f"{path}: holds no line; expected `ID text` lines")
-    return texts
+@contextlib.contextmanager
+def _folder(out: StrPath | None, overwrite: bool) -> Iterator[Path]:
+    """The folder to write to; one that is deleted again where none was asked for."""
+    if out is not None:
+        yield claim(Path(out), overwrite)
+        return
+    with tempfile.TemporaryDirectory(prefix="mlx-funasr-cer-") as folder:
+        yield Path(folder)
 
 
-def _free_folder(folder: Path, overwrite: bool) -> Path:
+def claim(folder: Path, overwrite: bool) -> Path:
+    """Return the folder to write to: a new or empty one, one with an unfinished run, or any with `overwrite`.
+
+    Raises:
+        OutputError: it is a file, or holds a finished run or anything else, and is not to be overwritten.
+    """
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; expected a folder to write cer.json and hyp.txt to")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise OutputError(f"{folder} is a file; expected a folder to write {REPORT} to")
+    if overwrite:
+        for name in (JOURNAL, REPORT, ROWS, HYPOTHESES, REFERENCES):
+            (folder / name).unlink(missing_ok=True)
+    elif (folder / REPORT).exists():
+        raise OutputError(f"{folder} holds a finished run; choose another folder, or overwrite (--overwrite)")
+    elif folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).exists():
         raise OutputError(f"{folder} is not empty; choose another folder, or overwrite (--overwrite)")
     return folder
 
 
-def _transcribe(transcriber: Transcriber, data: datasets.Dataset) -> dict[str, Mapping[str, Any]]:
-    """Return {utt_id: result} in the set's order, each checked to be the answer to its own path.
+def _engine(
+    source: tuple[str, str], workers: int | str | None, recognizer: Recognizer | None, recordings: Recordings
+) -> Engine:
+    model, name = source
+    if workers is not None:
+        from parity.cer.distributed import open_cluster
 
-    A result shifted by one utterance would look like recognition errors, so it is refused instead.
-    """
-    paths = [item.path for item in data.utterances if item.path.is_file()]
-    answers = list(transcriber(paths)) if paths else []
-    if [str(answer["path"]) for answer in answers] != [str(path) for path in paths]:
-        raise ValueError(f"the transcriber gave {len(answers)} results for {len(paths)} paths, or in another order")
-    by_path = dict(zip(paths, answers, strict=True))
-    return {
-        item.utt_id: by_path.get(item.path, {"text": None, "error": f"no such file: {item.path}"})
-        for item in data.utterances
-    }
+        return open_cluster(name, model, workers)
+    return local(recognizer or open_recognizer(name, model), recordings)
 
 
-def _hypotheses(results: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
-    """Return {utt_id: text}; what a failed recording may have left as text (often "") is no hypothesis."""
-    return {utt_id: None if item.get("error") else item.get("text") for utt_id, item in results.items()}
+class _Running:
+    """The error rate so far, for whoever watches; nothing is scored where nobody does."""
+
+    def __init__(self, data: Dataset, journal: Journal, like: Summary, progress: Progress | None):
+        self.summary, self.progress = Summary(like.normalizer, like.unit), progress
+        self.done, self.total = len(journal), len(data.utterances)
+        known = [item for item in data.utterances if item.utt_id in journal] if progress else []
+        self._add(zip(known, journal.answers([item.utt_id for item in known]), strict=True))
+
+    def _add(self, pairs: Any) -> None:
+        for item, answer in pairs:
+            self.summary.add(_heard(item, answer))
+        if self.progress is not None:
+            self.progress(self.done, self.total, self.summary.cer)
+
+    def add(self, batch: Sequence[Utterance], answers: Sequence[dict[str, Any]]) -> None:
+        """Count a batch."""
+        self.done += len(batch)
+        self._add(zip(batch, answers, strict=True) if self.progress is not None else ())
 
 
-def _report_run(
-    data: datasets.Dataset,
-    results: Mapping[str, Mapping[str, Any]],
-    normalizer: Normalizer,
+def _recognize(
+    engine: Engine,
+    data: Dataset,
+    journal: Journal,
+    recordings: Recordings,
+    batch_seconds: float,
+    running: _Running,
+) -> None:
+    """Run the engine over what the journal lacks, in batches of similar length, and write down each as it comes."""
+    from mlx_model.transcribe import batches
+
+    left = [item for item in data.utterances if item.utt_id not in journal]
+    plan = [
+        [left[index] for index in indices]
+        for indices in batches([recordings.duration_s(item) for item in left], None, batch_seconds)
+    ]
+    last = time.perf_counter()
+    for number, answers in engine(plan):
+        now = time.perf_counter()
+        journal.append([*zip([item.utt_id for item in plan[number]], _timed(answers, now - last), strict=True)])
+        last = now
+        running.add(plan[number], answers)
+
+
+def _timed(answers: Sequence[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    """Return the answers with their share of a batch's wall time and their real-time factor, both by duration."""
+    audio_s = sum(answer["duration_s"] or 0.0 for answer in answers)
+    rtf = seconds / audio_s if audio_s else None
+    return [
+        {**answer, "rtf": rtf if answer["duration_s"] else None, "wall_s": (rtf or 0.0) * (answer["duration_s"] or 0.0)}
+        for answer in answers
+    ]
+
+
+def _heard(item: Utterance, answer: dict[str, Any] | None) -> Heard:
+    known = {"speaker": item.speaker, "condition": item.condition, "duration_s": item.duration_s}
+    return heard_from(answer, utt_id=item.utt_id, reference=item.text, **known)
+
+
+def _report(
+    data: Dataset,
+    journal: Journal,
+    summary: Summary,
+    recordings: Recordings,
+    folder: Path,
     source: tuple[str, str],
-    wall_s: float,
+    *,
+    keep: bool,
 ) -> CerReport:
-    """Return the report of a run; `source` is (model, engine)."""
-    scored = score({item.utt_id: item.text for item in data.utterances}, _hypotheses(results), normalizer)
-    speakers = {item.utt_id: item.speaker for item in data.utterances}
-    rows = tuple(
-        dataclasses.replace(
-            row,
-            speaker=speakers[row.utt_id],
-            duration_s=results[row.utt_id].get("duration_s"),
-            error=results[row.utt_id].get("error"),
-        )
-        for row in scored.rows
-    )
+    """Return the report of a finished journal; with `keep`, write it and what it was made of."""
+    wall_s = [0.0]
+
+    def rows() -> Iterator[tuple[Heard, CerUtterance]]:
+        for item, answer in zip(data.utterances, journal.answers(item.utt_id for item in data.utterances), strict=True):
+            wall_s[0] += (answer or {}).get("wall_s") or 0.0
+            heard = _heard(item, answer)
+            yield heard, summary.add(heard)
+
     model, engine = source
-    report = _report(dataclasses.replace(scored, rows=rows), normalizer, dataset=data.name, engine=engine, model=model)
-    audio_s = math.fsum(row.duration_s or 0.0 for row in rows if row.error is None)
-    rtf = wall_s / audio_s if audio_s else None
-    if engine == "funasr":
-        report.notes.append("wall_s and rtf include starting FunASR's process and loading its model")
-    return dataclasses.replace(report, audio_s=audio_s, wall_s=wall_s, rtf=rtf, dataset_notes=list(data.notes))
-
-
-def _report(scored: Score, normalizer: Normalizer, *, dataset: str, engine: str, model: str) -> CerReport:
-    rows = scored.rows
-    interval = bootstrap_interval([utterance_errors(row) for row in rows], [len(row.reference) for row in rows])
-    failed = [row for row in rows if row.error is not None]
-    notes = [*scored.notes, *([interval.note] if interval.note else [])]
-    if failed:
-        first = f"{failed[0].utt_id}: {failed[0].error}"
-        notes.append(f"{len(failed)} of {len(rows)} recordings failed and count as deletions (first: {first})")
-    return CerReport(
-        cer=scored.cer,
-        substitutions=scored.substitutions,
-        deletions=scored.deletions,
-        insertions=scored.insertions,
-        hits=scored.hits,
-        reference_length=scored.reference_length,
-        utterances=len(rows),
-        missing=scored.missing,
-        failed=len(failed),
-        ci95=[interval.low, interval.high],
-        ser=scored.ser,
-        mean_utterance_cer=scored.mean_utterance_cer,
-        normalizer=normalizer.name,
-        normalizer_steps=normalizer.step_names,
-        dataset=dataset,
-        engine=engine,
-        model=model,
-        rows=list(rows),
-        notes=notes,
-        environment=describe(
-            normalizer_version=normalizer.version, bootstrap={"resamples": interval.resamples, "seed": interval.seed}
-        ),
-    )
-
-
-def _write_hypotheses(texts: Mapping[str, str | None], folder: Path) -> None:
-    # A line break inside a text would begin a line of its own, which the reader would take for another utterance.
-    breaks = re.compile(r"[\r\n]+")
-    lines = [f"{utt_id} {breaks.sub(' ', text)}\n" for utt_id, text in texts.items() if text is not None]
-    temporary = folder / "hyp.txt.partial"
-    temporary.write_text("".join(lines), "utf-8", newline="\n")
-    os.replace(temporary, folder / "hyp.txt")
+    with written(folder, rows()):
+        audio_s = summary.audio_s
+        report = summary.report(
+            dataset=data.name,
+            engine=engine,
+            model=model,
+            audio_s=audio_s,
+            wall_s=wall_s[0],
+            rtf=wall_s[0] / audio_s if audio_s else None,
+            data_sha256=journal.key["data_sha256"],
+            model_sha256=journal.key["model_sha256"],
+            dataset_notes=list(data.notes),
+            notes=["wall_s and rtf include starting FunASR's process and loading its model"] * (engine == "funasr"),
+        )
+        if keep:
+            report = dataclasses.replace(report, worst=with_audio(report.worst, data, recordings))
+    if keep:
+        schema.write(report, folder / REPORT)
+    return report

@@ -1,19 +1,21 @@
-"""Realistic report documents for the tests of the report pages: 20 taps, 5 utterances, a small CER run, a conversion.
+"""Realistic report documents for the tests of the report pages: 20 taps, 5 utterances, a conversion, a benchmark.
 
-Numbers are made up, but of the size that real runs have. Imports reports.schema only.
+Numbers are made up, but of the size that real runs have. Error rates and their comparison: cer_samples.py.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import cer_samples
+
 from reports.schema import (
     BenchReport,
     BenchRow,
     CerReport,
-    CerUtterance,
     CifPathRow,
     CifPicture,
+    CompareReport,
     ConversionReport,
     DecisionRow,
     FaultRow,
@@ -203,55 +205,24 @@ def parity(*, failing: bool = True) -> ParityReport:
     )
 
 
-PAIRS: list[tuple[str, str, list[list[str | None]]]] = [
-    ("U004", "三四线城市过剩", [[c, {"线": "县", "剩": "胜"}.get(c, c)] for c in "三四线城市过剩"]),
-    ("U003", "但因为公共资源", [[c, None if c == "公" else c] for c in "但因为公共资源"]),
-    ("U002", "今天天气好", [*([c, c] for c in "今天天气"), [None, "很"], ["好", "好"]]),
-    ("U005", "标杆房企", [[c, None] for c in "标杆房企"]),
-    ("U006", "调整市场", [[c, None] for c in "调整市场"]),
-    *((f"U1{n:02d}", "甚至出现交易", [[c, c] for c in "甚至出现交易"]) for n in range(40)),
-]
-
-
-def _scored() -> list[CerUtterance]:
-    rows = []
-    for name, reference, alignment in PAIRS:
-        absent = name in ("U005", "U006")
-        rows.append(
-            CerUtterance(
-                utt_id=name,
-                reference=reference,
-                hypothesis=None if absent else "".join(right or "" for _, right in alignment),
-                substitutions=sum(bool(a and b and a != b) for a, b in alignment),
-                deletions=sum(b is None for _, b in alignment),
-                insertions=sum(a is None for a, _ in alignment),
-                hits=sum(a == b for a, b in alignment),
-                speaker="S0764",
-                duration_s=3.25,
-                error="cannot decode: truncated WAV header" if name == "U006" else None,
-                alignment=alignment,
-            )
-        )
-    return rows
-
-
 def cer() -> CerReport:
     """A run with hits, every kind of error, one missing and one failed utterance."""
-    rows = _scored()
-    subs, dels = sum(r.substitutions for r in rows), sum(r.deletions for r in rows)
-    ins, hits = sum(r.insertions for r in rows), sum(r.hits for r in rows)
-    length = subs + dels + hits
-    return CerReport(
-        cer=(subs + dels + ins) / length,
-        substitutions=subs, deletions=dels, insertions=ins, hits=hits, reference_length=length,
-        utterances=len(rows), missing=1, failed=1, ci95=[0.0132, 0.0871], ser=5 / len(rows),
-        mean_utterance_cer=0.0586, normalizer="aishell",
-        normalizer_steps=["NFKC", "remove white space", "remove punctuation", "lower case"],
-        dataset="AISHELL-1 test (subset)", engine="mlx", model="paraformer-large-mlx", rows=rows,
-        audio_s=146.25, wall_s=3.91, rtf=3.91 / 146.25,
-        dataset_notes=["45 of 7,176 utterances: the first of each speaker.", "Transcripts as released."],
-        notes=["The interval is a bootstrap over utterances, 10,000 draws, seed 0."], environment=ENVIRONMENT,
-    )  # fmt: skip
+    return cer_samples.cer(ENVIRONMENT)
+
+
+def words() -> CerReport:
+    """A complete run, counted in words."""
+    return cer_samples.words(ENVIRONMENT)
+
+
+def compare() -> CompareReport:
+    """Two runs that differ."""
+    return cer_samples.compare(ENVIRONMENT)
+
+
+def same() -> CompareReport:
+    """Two runs that do not."""
+    return cer_samples.same(ENVIRONMENT)
 
 
 def conversion() -> ConversionReport:
@@ -336,4 +307,7 @@ def selftest() -> SelftestReport:
     )  # fmt: skip
 
 
-ALL = {"parity": parity, "selftest": selftest, "cer": cer, "conversion": conversion, "bench": bench}
+ALL = {
+    "parity": parity, "selftest": selftest, "cer": cer, "compare": compare, "conversion": conversion,
+    "bench": bench,
+}  # fmt: skip

@@ -102,12 +102,6 @@ def _svg(text: str) -> ET.Element:
     return ET.fromstring(text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
 
 
-def test_histogram_counts_by_upper_edge() -> None:
-    svg = _svg(charts.histogram([0.0, 0.0, 0.05, 0.15, 3 / 20, 0.1501, 1.0, 1.2, math.inf], title="t"))
-    titles = [title.text for title in svg.iter(f"{SVG}title")]
-    assert titles == ["2 at 0 %", "1 at ≤5 %", "2 at ≤15 %", "1 at ≤20 %", "1 at ≤100 %", "2 at >100 %"]
-
-
 def _place(point: charts.Point) -> float:
     svg = _svg(charts.ratio_chart([point, charts.Point("z", 100.0, 1.0, False), charts.Point("a", 0.2, 1.0, True)]))
     return float(next(svg.iter(f"{SVG}circle")).get("cy", "nan"))

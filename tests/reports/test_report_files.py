@@ -76,7 +76,13 @@ def test_render_all_adds_an_index_over_many(tmp_path: Path) -> None:
     assert [page.name for page in pages] == [*(f"{name}.html" for name in sorted(samples.ALL)), "index.html"]
     index = pages[-1].read_text("utf-8")
     assert 'href="runs%20%231/parity/parity.html"' in index
-    for fact in ("decoder.decoders.15", "CER 4.49%", "220,518,212 parameters", "✕ fail"):
+    for fact in (
+        "decoder.decoders.15",
+        "CER 7.66%",
+        "of 160 hypotheses are identical",
+        "220,518,212 parameters",
+        "✕ fail",
+    ):
         assert fact in index
 
 
@@ -97,6 +103,26 @@ def test_the_index_shows_history(tmp_path: Path) -> None:
     assert re.findall(r"<title>(2026-11-\d\d)\S* run\d: CER ([\d.]+)%", page) == [
         ("2026-11-02", "10.00"), ("2026-11-05", "9.00"), ("2026-11-09", "8.00")
     ]  # fmt: skip
+
+
+def test_the_index_shows_the_history_of_a_comparison(tmp_path: Path) -> None:
+    """A difference may fall below zero: the dots go on sinking, and a line marks zero."""
+    for day, difference in ((2, 0.01), (5, 0.0), (9, -0.02)):
+        report = dated(samples.compare(), day, difference=difference)
+        schema.write(report, tmp_path / f"run{day}" / "compare.json")
+    page = render.render_all([tmp_path])[-1].read_text("utf-8")
+    assert "<h2>Paired comparison</h2>" in page
+    heights = [float(y) for y in re.findall(r'<circle class="dot \w+" cx="[\d.]+" cy="([\d.]+)"', page)]
+    zero = re.search(r'<line class="unit" x1="[\d.]+" y1="([\d.]+)"', page)
+    assert zero is not None
+    assert heights[0] < heights[1] == float(zero.group(1)) < heights[2]
+    assert re.findall(r"run\d: (\S+ points)", page) == ["+1.00 points", "0.00 points", "−2.00 points"]
+    assert ">paraformer-zh (funasr) against" not in page  # elided to the room beside the picture
+
+
+def test_a_comparison_is_found_by_its_name(tmp_path: Path) -> None:
+    schema.write(samples.compare(), tmp_path / "compare.json")
+    assert render.render(tmp_path) == tmp_path / "compare.html"
 
 
 def test_a_report_of_record_is_found_by_what_it_says(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""`mlx-funasr cer ...`: evaluate a model, score two files, compare two runs; each one call of an entry point.
+
+workbench.py mounts it. Imports no mlx, torch or funasr.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlx_model.errors import UsageError
+from reports.console import Json, Out, Overwrite, leave, rated_bar, rendered, show
+
+USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
+
+
+def cer(
+    arguments: Annotated[list[str], typer.Argument(metavar=USAGE)],
+    engine: Annotated[
+        str, typer.Option(help="mlx, or funasr (the reference itself; the first argument is then SRC).")
+    ] = "mlx",
+    normalize: Annotated[
+        str, typer.Option(help="Text normaliser: none, aishell, funasr, wenet, speechio, whisper-en.")
+    ] = "aishell",
+    unit: Annotated[str | None, typer.Option(help="char, word or mixed; the normaliser's own if left out.")] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="So many processes, or a Ray cluster: ray://HOST:PORT, auto.")
+    ] = None,
+    batch_seconds: Annotated[float, typer.Option(help="At most so much audio at once (bounds memory).")] = 60.0,
+    allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run the commands of a wav.scp.")] = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Measure the error rate on a test set, score two text files, or compare two runs.
+
+    A run with --out that was killed goes on with the same command.
+    """
+    writing = {"out": out, "overwrite": overwrite}
+    if arguments[0] == "score":
+        report: Any = _score(arguments[1:], normalize=normalize, unit=unit, **writing)
+    elif arguments[0] == "compare":
+        report = _compare(arguments[1:], **writing)
+    else:
+        options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
+        report = _evaluate(arguments, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing)
+    show(report, json)
+    rendered(out)
+    leave(not getattr(report, "failed", 0))
+
+
+def _two(arguments: list[str], command: str, names: str) -> tuple[str, str]:
+    if len(arguments) != 2:
+        raise UsageError(f"{command} takes two arguments, {names}; found {len(arguments)}")
+    return arguments[0], arguments[1]
+
+
+def _score(arguments: list[str], **options: Any) -> Any:
+    from parity.cer.files import score_files
+
+    ref, hyp = _two(arguments, "cer score", "REF and HYP")
+    return score_files(Path(ref), Path(hyp), **options)
+
+
+def _compare(arguments: list[str], **options: Any) -> Any:
+    from parity.cer.compare import compare
+
+    return compare(*_two(arguments, "cer compare", "RUN_A and RUN_B"), **options)
+
+
+def _evaluate(arguments: list[str], *, workers: str | None, **options: Any) -> Any:
+    from parity.cer.evaluate import evaluate
+
+    model, dataset = _two(arguments, "cer", "MODEL and DATASET (or: cer score REF HYP, cer compare RUN_A RUN_B)")
+    count = int(workers) if workers is not None and workers.isdigit() else workers
+    with rated_bar("recognising", "CER") as progress:
+        return evaluate(model, dataset, workers=count, progress=progress, **options)

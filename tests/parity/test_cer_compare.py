@@ -1,0 +1,107 @@
+"""Two runs compared pair by pair. Oracles: counts by hand; the statistics have their own tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlx_model.errors import DatasetError, OutputError, UsageError
+from parity.cer import compare, score_files
+from reports import schema
+
+REF = "a 打开灯\nb 关上灯\nc 三十度\nd 停一停\n"
+A = "a 打开灯\nb 关上\nc 二十度\nd 停\n"
+B = "a 打开灯\nb 关上灯\nc 二十度\nd 停一停停\n"
+
+
+def run(folder: Path, name: str, hyp: str, ref: str = REF, **options) -> Path:
+    (folder / f"{name}.ref").write_text(ref, "utf-8")
+    (folder / f"{name}.hyp").write_text(hyp, "utf-8")
+    score_files(folder / f"{name}.ref", folder / f"{name}.hyp", out=folder / name, **options)
+    return folder / name
+
+
+def test_a_comparison_by_hand(tmp_path):
+    report = compare(run(tmp_path, "a", A), run(tmp_path, "b", B), out=tmp_path / "out")
+    # a: one deletion, one substitution, two deletions; b: the substitution, one insertion
+    assert (report.a.cer, report.b.cer, report.difference) == (4 / 12, 2 / 12, pytest.approx(-2 / 12))
+    assert (report.utterances, report.identical, report.differing_total) == (4, 2, 2)
+    assert (report.better_a, report.better_b, report.reference_length) == (0, 2, 12)
+    assert report.mapsswe_segments == 3
+    assert report.ci95[0] <= report.difference <= report.ci95[1]
+    first = report.differing[0]
+    assert (first.utt_id, first.errors_a, first.errors_b) == ("b", 1, 0)
+    assert first.alignment_a == [["关上", "关上"], ["灯", None]]
+    assert "lower" in report.sentence
+    assert schema.read(tmp_path / "out" / "compare.json") == report
+
+
+def test_a_run_against_itself_shows_no_difference(tmp_path):
+    one = run(tmp_path, "a", A)
+    report = compare(one, one)
+    assert (report.difference, report.ci95, report.p_mapsswe) == (0.0, [0.0, 0.0], 1.0)
+    assert (report.identical, report.differing, report.utterances_needed) == (4, [], None)
+    assert report.sentence.startswith("No difference")
+
+
+def test_the_order_of_the_utterances_does_not_matter(tmp_path):
+    one, other = run(tmp_path, "a", A), run(tmp_path, "b", B)
+    mixed = run(tmp_path, "mixed", B, ref="".join(reversed(REF.splitlines(keepends=True))))
+    left, right = compare(one, other), compare(one, mixed)
+    assert (left.difference, left.differing, left.identical) == (right.difference, right.differing, right.identical)
+
+
+def test_many_differences_are_counted_and_the_largest_kept(tmp_path):
+    ref = "".join(f"u{number:04} 打开客厅的灯\n" for number in range(1000))
+    hyp = "".join(f"u{number:04} 打开客厅的灯{'灯' * (number % 7)}\n" for number in range(1000))
+    report = compare(run(tmp_path, "a", ref, ref=ref), run(tmp_path, "b", hyp, ref=ref))
+    assert (report.differing_total, len(report.differing)) == (857, 200)
+    assert {row.errors_b for row in report.differing} == {5, 6}
+    assert report.p_mapsswe < 1e-6
+    assert "are enough to say so" in report.sentence
+
+
+@pytest.mark.parametrize("options", [{"normalize": "funasr"}, {"unit": "word"}])
+def test_runs_that_were_scored_differently_refuse_to_be_compared(tmp_path, options):
+    with pytest.raises(UsageError, match="were not scored alike"):
+        compare(run(tmp_path, "a", A), run(tmp_path, "b", B, **options))
+
+
+def test_runs_over_other_utterances_refuse_to_be_compared(tmp_path):
+    one = run(tmp_path, "a", A)
+    fewer = run(tmp_path, "fewer", B, ref=REF.partition("\n")[2])
+    other = run(tmp_path, "other", B, ref=REF.replace("灯", "门"))
+    for pair, message in (
+        ((one, fewer), "lacks utterance 'a'"),
+        ((fewer, one), "lacks utterance 'a'"),
+        ((one, other), "different references"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            compare(*pair)
+
+
+def test_what_is_no_finished_run_is_said_so(tmp_path):
+    one = run(tmp_path, "a", A)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"no cer\.json; expected the folder of a finished run"):
+        compare(one, tmp_path / "empty")
+    damaged = run(tmp_path, "damaged", A)
+    rows = (damaged / "utterances.jsonl").read_text("utf-8").splitlines()
+    (damaged / "utterances.jsonl").write_text("\n".join([rows[0], rows[1][:-5]]), "utf-8")
+    with pytest.raises(UsageError, match=r"utterances\.jsonl:2: damaged"):
+        compare(one, damaged)
+    (damaged / "cer.json").write_text(json.dumps({"schema": "parity/1"}), "utf-8")
+    with pytest.raises(UsageError, match=r"cer\.json"):
+        compare(one, damaged)
+
+
+def test_nothing_is_overwritten_unless_asked_and_a_run_never(tmp_path):
+    one = run(tmp_path, "a", A)
+    before = (one / "cer.json").read_bytes()
+    compare(one, one, out=one)
+    with pytest.raises(OutputError, match=r"compare\.json exists"):
+        compare(one, one, out=one)
+    compare(one, one, out=one, overwrite=True)
+    assert (one / "cer.json").read_bytes() == before
