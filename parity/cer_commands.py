@@ -30,6 +30,9 @@ def cer(
     ] = None,
     batch_seconds: Annotated[float, typer.Option(help="At most so much audio at once (bounds memory).")] = 60.0,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run the commands of a wav.scp.")] = False,
+    parity: Annotated[
+        Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -42,7 +45,7 @@ def cer(
     if arguments[0] == "score":
         report: Any = _score(arguments[1:], normalize=normalize, unit=unit, **writing)
     elif arguments[0] == "compare":
-        report = _compare(arguments[1:], **writing)
+        report = _compare(arguments[1:], parity=parity, **writing)
     else:
         options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
         report = _evaluate(arguments, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing)

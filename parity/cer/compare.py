@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from mlx_model.errors import DatasetError, OutputError, UsageError
 from parity.cer.evaluate import REPORT
+from parity.cer.margins import margins
 from parity.cer.score import utterance_errors
 from parity.cer.significance import mapsswe, segment_errors, utterances_needed
 from parity.cer.statistics import PairedBootstrap, corpus_rate, paired_bootstrap
@@ -36,11 +37,18 @@ ALIKE = ("unit", "normalizer", "normalizer_version", "normalizer_fingerprint")
 
 
 def compare(
-    run_a: StrPath, run_b: StrPath, *, out: StrPath | None = None, overwrite: bool = False, seed: int = 0
+    run_a: StrPath,
+    run_b: StrPath,
+    *,
+    parity: StrPath | None = None,
+    out: StrPath | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
 ) -> CompareReport:
     """Return the paired comparison of two finished runs, folders that `evaluate` or `score_files` wrote.
 
-    With `out`, also writes out/compare.json.
+    With `out`, also writes out/compare.json. With `parity`, the folder of a parity run (or a parity.json in either
+    run's own), utterances that differ say how narrow their decisions were.
 
     Raises:
         UsageError: a folder holds no finished run, or the two were normalised or cut into units differently.
@@ -61,7 +69,8 @@ def compare(
         raise OutputError(f"{target.parent} is a file; expected a folder to write {NAME} to")
     if target is not None and target.exists() and not overwrite:
         raise OutputError(f"{target} exists; choose another --out, or add --overwrite")
-    report = _Paired(a.unit).over(folders).report((a, b), folders, seed)
+    narrow = margins([Path(parity)] if parity else folders, required=parity is not None)
+    report = _Paired(a.unit, narrow).over(folders).report((a, b), folders, seed)
     if target is not None:
         schema.write(report, target)
     return report
@@ -84,7 +93,8 @@ def _finished(run: Path) -> CerReport:
 class _Paired:
     """Both runs' utterances, pair by pair; a few numbers of each are kept, and the pairs that differ most."""
 
-    def __init__(self, unit: str):
+    def __init__(self, unit: str, margins: Mapping[str, str]):
+        self.margins = margins
         measure = find_unit(unit)
         self.count_units = len if unit == "char" else lambda text: len(measure.cut(text))
         self.errors, self.lengths = (array("i"), array("i")), array("i")
@@ -153,7 +163,7 @@ class _Paired:
             better_a=int((a < b).sum()),
             better_b=int((b < a).sum()),
             differing_total=self.differing_total,
-            differing=_heard(self.differing, reports),
+            differing=_heard(self.differing, reports, self.margins),
             groups=self._groups(a, b, lengths),
             notes=notes,
             environment=describe(bootstrap={"resamples": paired.resamples, "seed": paired.seed}),
@@ -231,10 +241,12 @@ def _differing(a: CerUtterance, b: CerUtterance) -> DifferingUtterance:
     )
 
 
-def _heard(rows: list[DifferingUtterance], reports: tuple[CerReport, CerReport]) -> list[DifferingUtterance]:
-    """Return the rows with the recordings that either run's own report carries."""
+def _heard(
+    rows: list[DifferingUtterance], reports: tuple[CerReport, CerReport], narrow: Mapping[str, str]
+) -> list[DifferingUtterance]:
+    """Return the rows with the recordings that either run's own report carries, and their margins."""
     clips = {row.utt_id: row.audio for report in reports for row in report.worst if row.audio}
-    return [dataclasses.replace(row, audio=clips.get(row.utt_id)) for row in rows]
+    return [dataclasses.replace(row, audio=clips.get(row.utt_id), margin=narrow.get(row.utt_id)) for row in rows]
 
 
 def _side(report: CerReport, run: Path) -> CompareSide:

@@ -10,6 +10,7 @@ import pytest
 from mlx_model.errors import DatasetError, OutputError, UsageError
 from parity.cer import compare, score_files
 from reports import schema
+from reports.schema import ParityReport, UtteranceRow
 
 REF = "a 打开灯\nb 关上灯\nc 三十度\nd 停一停\n"
 A = "a 打开灯\nb 关上\nc 二十度\nd 停\n"
@@ -61,6 +62,25 @@ def test_many_differences_are_counted_and_the_largest_kept(tmp_path):
     assert {row.errors_b for row in report.differing} == {5, 6}
     assert report.p_mapsswe < 1e-6
     assert "are enough to say so" in report.sentence
+
+
+def test_margins_come_from_a_parity_report_at_hand(tmp_path):
+    row = {"path": "b.wav", "duration_s": 1.0, "reference_text": "", "candidate_text": "", "reference_token_num": 3,
+           "candidate_token_num": 3, "firing_mismatches": 0, "flipped_tokens": 1}  # fmt: skip
+    rows = [UtteranceRow(utt_id="b", explanation="token 2: margin 1e-6", **row), UtteranceRow(utt_id="d", **row)]
+    parity = ParityReport(
+        verdict="pass", first_failure=None, reference="", candidate="", taps=[], cif={}, tokens={}, utterances=rows
+    )
+    schema.write(parity, tmp_path / "proof" / "parity.json")
+    one, other = run(tmp_path, "a", A), run(tmp_path, "b", B)
+    report = compare(one, other, parity=tmp_path / "proof")
+    assert {item.utt_id: item.margin for item in report.differing} == {"b": "token 2: margin 1e-6", "d": None}
+    schema.write(parity, other / "parity.json")
+    assert compare(one, other).differing == report.differing
+    with pytest.raises(UsageError, match="expected the folder of a parity run"):
+        compare(one, other, parity=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="not a parity report"):
+        compare(one, other, parity=one / "cer.json")
 
 
 @pytest.mark.parametrize("options", [{"normalize": "funasr"}, {"unit": "word"}])
