@@ -86,7 +86,8 @@ class CerReport:
     """Character (or word, or mixed) error rate of one hypothesis set. Rates are fractions (0.05 = 5 %).
 
     `ci95` is bootstrapped over utterances, `ci95_speakers` over whole speakers (None where they are not known).
-    `failures` holds the first of `failed`, `worst` the utterances with the highest rate.
+    `failures` holds the first of `failed`, `worst` the utterances with the highest rate. `dataset_path` is where the
+    data set was read from: a path or a hub id.
     """
 
     SCHEMA: ClassVar[str] = "cer/1"
@@ -116,6 +117,7 @@ class CerReport:
     rtf: float | None = None
     data_sha256: str | None = None
     model_sha256: str | None = None
+    dataset_path: str | None = None
     divisions: list[CerDivision] = field(default_factory=list)
     confusions: list[Confusion] = field(default_factory=list)
     rate_bins: list[Bin] = field(default_factory=list)

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model.errors import DatasetError, OutputError, UsageError
+from mlx_model.errors import DatasetError, MlxFunasrError, OutputError, UsageError
+from parity.cer.clips import with_audio
+from parity.cer.datasets import read_dataset
 from parity.cer.evaluate import REPORT
 from parity.cer.margins import margins
+from parity.cer.recordings import Recordings
 from parity.cer.score import utterance_errors
 from parity.cer.significance import mapsswe, segment_errors, utterances_needed
 from parity.cer.statistics import PairedBootstrap, corpus_rate, paired_bootstrap
@@ -163,7 +166,7 @@ class _Paired:
             better_a=int((a < b).sum()),
             better_b=int((b < a).sum()),
             differing_total=self.differing_total,
-            differing=_heard(self.differing, reports, self.margins),
+            differing=_heard(self.differing, reports, self.margins, notes),
             groups=self._groups(a, b, lengths),
             notes=notes,
             environment=describe(bootstrap={"resamples": paired.resamples, "seed": paired.seed}),
@@ -242,11 +245,19 @@ def _differing(a: CerUtterance, b: CerUtterance) -> DifferingUtterance:
 
 
 def _heard(
-    rows: list[DifferingUtterance], reports: tuple[CerReport, CerReport], narrow: Mapping[str, str]
+    rows: list[DifferingUtterance], reports: tuple[CerReport, CerReport], narrow: Mapping[str, str], notes: list[str]
 ) -> list[DifferingUtterance]:
-    """Return the rows with the recordings that either run's own report carries, and their margins."""
-    clips = {row.utt_id: row.audio for report in reports for row in report.worst if row.audio}
-    return [dataclasses.replace(row, audio=clips.get(row.utt_id), margin=narrow.get(row.utt_id)) for row in rows]
+    """Return the rows with their margins, and the first with their recordings where the data set is still at hand."""
+    rows = [dataclasses.replace(row, margin=narrow.get(row.utt_id)) for row in rows]
+    path = reports[0].dataset_path or reports[1].dataset_path
+    if not rows or path is None:
+        return rows
+    try:
+        with Recordings() as recordings:
+            return with_audio(rows, read_dataset(path), recordings)
+    except MlxFunasrError as error:
+        notes.append(f"without recordings: {error}")
+        return rows
 
 
 def _side(report: CerReport, run: Path) -> CompareSide:

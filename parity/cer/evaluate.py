@@ -33,6 +33,8 @@ StrPath = str | os.PathLike[str]
 # Told after every batch: utterances done, utterances in all, the error rate so far.
 Progress = Callable[[int, int, float], Any]
 
+Source = tuple[str, str, str | None]  # model, engine, where the data set was read from
+
 REPORT = "cer.json"
 BATCH_SECONDS = 60.0
 
@@ -82,7 +84,7 @@ def evaluate(
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
-    source = (os.fspath(model), engine)
+    source = (os.fspath(model), engine, None if isinstance(dataset, Dataset) else _from_anywhere(dataset))
     key = {
         "engine": engine,
         "model_sha256": model_sha256(source[0]),
@@ -124,10 +126,16 @@ def claim(folder: Path, overwrite: bool) -> Path:
     return folder
 
 
+def _from_anywhere(dataset: StrPath) -> str:
+    """Return a path that holds in any folder; a hub id as it is."""
+    text = os.fspath(dataset)
+    return os.path.abspath(text) if os.path.exists(text.partition("#")[0]) else text
+
+
 def _engine(
-    source: tuple[str, str], workers: int | str | None, recognizer: Recognizer | None, recordings: Recordings
+    source: Source, workers: int | str | None, recognizer: Recognizer | None, recordings: Recordings
 ) -> Engine:
-    model, name = source
+    model, name, _ = source
     if workers is not None:
         from parity.cer.distributed import open_cluster
 
@@ -201,7 +209,7 @@ def _report(
     summary: Summary,
     recordings: Recordings,
     folder: Path,
-    source: tuple[str, str],
+    source: Source,
     *,
     keep: bool,
 ) -> CerReport:
@@ -214,7 +222,7 @@ def _report(
             heard = _heard(item, answer)
             yield heard, summary.add(heard)
 
-    model, engine = source
+    model, engine, dataset_path = source
     with written(folder, rows()):
         audio_s = summary.audio_s
         report = summary.report(
@@ -226,6 +234,7 @@ def _report(
             rtf=wall_s[0] / audio_s if audio_s else None,
             data_sha256=journal.key["data_sha256"],
             model_sha256=journal.key["model_sha256"],
+            dataset_path=dataset_path,
             dataset_notes=list(data.notes),
             notes=["wall_s and rtf include starting FunASR's process and loading its model"] * (engine == "funasr"),
         )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from mlx_model.errors import DatasetError, OutputError, UsageError
-from parity.cer import compare, score_files
+from parity.cer import compare, evaluate, score_files
+from parity.cer.engines import Recognizer
 from reports import schema
 from reports.schema import ParityReport, UtteranceRow
 
@@ -125,3 +129,30 @@ def test_nothing_is_overwritten_unless_asked_and_a_run_never(tmp_path):
         compare(one, one, out=one)
     compare(one, one, out=one, overwrite=True)
     assert (one / "cer.json").read_bytes() == before
+
+
+def test_recordings_of_what_differs_are_kept_where_the_data_set_is_at_hand(tmp_path):
+    """A comparison can be listened to: those that differ need not be among either run's worst."""
+    data = tmp_path / "set"
+    data.mkdir()
+    for name in "ab":
+        soundfile.write(data / f"{name}.wav", np.zeros(3200, np.int16), 16000)
+    (data / "wav.scp").write_text("a a.wav\nb b.wav\n", "utf-8")
+    (data / "text").write_text("a 打开灯\nb 关上灯\n", "utf-8")
+
+    def recognizer(texts: dict[str, str]) -> Recognizer:
+        def recognize(batches):
+            for batch in batches:
+                yield [{"path": str(path), "text": texts[path.stem], "duration_s": 0.2} for path in batch]
+
+        return recognize
+
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for out, text in zip(runs, ("打开灯", "打开门"), strict=True):
+        evaluate("m", data, recognizer=recognizer({"a": text, "b": "关上灯"}), out=out)
+    report = compare(*runs)
+    assert [(row.utt_id, row.audio.partition(",")[0]) for row in report.differing] == [("a", "data:audio/ogg;base64")]
+    shutil.rmtree(data)
+    report = compare(*runs)
+    assert [row.audio for row in report.differing] == [None]
+    assert report.notes[-1].startswith(f"without recordings: {data}")
