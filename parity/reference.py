@@ -96,10 +96,15 @@ def load(src: str, dtype: str = "float32") -> Any:
     elif src.endswith((".pt", ".pth")):
         options |= {"model": str(Path(src).parent), "init_param": src}
     with contextlib.redirect_stdout(sys.stderr):
-        auto = funasr.AutoModel(**options, log_level="ERROR", frontend_conf={"dither": 0.0}, ncpu=os.cpu_count())
+        auto = funasr.AutoModel(**options, log_level="ERROR", frontend_conf={"dither": 0.0}, ncpu=_threads())
     prove(auto.model, str(auto.kwargs["init_param"]))
     auto.model.eval().to(getattr(torch, dtype))
     return auto
+
+
+def _threads() -> int:
+    """Return how many threads torch is to use: FunASR sets them itself, whatever the environment says."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def prove(model: Any, checkpoint: str) -> None:

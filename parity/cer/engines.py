@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from reports.environment import file_sha256
 # Batches of paths in; for each batch, in order, one mapping per path with fields of `transcribe --json`: path, text
 # (None where there is none), duration_s, error (None or one line).
 Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str, Any]]]]
-# Batches of utterances in; out, in any order, the batch's number and one answer per utterance: text, duration_s, error.
-Engine = Callable[[Iterable[Sequence[Utterance]]], Iterator[tuple[int, list[dict[str, Any]]]]]
+# Batches of utterances in; out, in any order, the batch's number and one answer per utterance: text, duration_s, error,
+# and rtf where the engine has timed itself.
+Engine = Callable[[Iterable[Sequence[Utterance]]], Generator[tuple[int, list[dict[str, Any]]], None, None]]
 
 ENGINES = ("mlx", "funasr")
 WITHOUT_EFFECT = (".md", ".html")  # files of a model directory that no text depends on
@@ -76,7 +77,7 @@ def _open_funasr(model: str) -> Recognizer:
 def local(recognizer: Recognizer, recordings: Recordings) -> Engine:
     """Return the engine that runs a recogniser here, on the files that `recordings` makes of the utterances."""
 
-    def engine(batches: Iterable[Sequence[Utterance]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    def engine(batches: Iterable[Sequence[Utterance]]) -> Generator[tuple[int, list[dict[str, Any]]], None, None]:
         waiting: list[tuple[Sequence[Utterance], list[Path | str]]] = []  # batches asked for and not yet answered
 
         def paths() -> Iterator[list[Path]]:

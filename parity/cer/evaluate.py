@@ -181,19 +181,23 @@ def _recognize(
         for indices in batches([recordings.duration_s(item) for item in left], None, batch_seconds)
     ]
     last = time.perf_counter()
-    for number, answers in engine(plan):
-        now = time.perf_counter()
-        journal.append([*zip([item.utt_id for item in plan[number]], _timed(answers, now - last), strict=True)])
-        last = now
-        running.add(plan[number], answers)
+    with contextlib.closing(engine(plan)) as results:  # an error here must end workers elsewhere too
+        for number, answers in results:
+            now = time.perf_counter()
+            journal.append([*zip([item.utt_id for item in plan[number]], _timed(answers, now - last), strict=True)])
+            last = now
+            running.add(plan[number], answers)
 
 
 def _timed(answers: Sequence[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
-    """Return the answers with their share of a batch's wall time and their real-time factor, both by duration."""
+    """Return the answers with their share of a batch's wall time and their real-time factor, both by duration.
+
+    A worker that shares the wall with others has timed itself: its factor is kept.
+    """
     audio_s = sum(answer["duration_s"] or 0.0 for answer in answers)
     rtf = seconds / audio_s if audio_s else None
     return [
-        {**answer, "rtf": rtf if answer["duration_s"] else None, "wall_s": (rtf or 0.0) * (answer["duration_s"] or 0.0)}
+        {"rtf": rtf if answer["duration_s"] else None, **answer, "wall_s": (rtf or 0.0) * (answer["duration_s"] or 0.0)}
         for answer in answers
     ]
 
