@@ -87,7 +87,8 @@ def overhead(model: Path, trace: Path, rounds: int) -> tuple[list[float], list[f
     compare, plain = [], []
     for _ in range(rounds + 1):
         comparing = Comparing(recorded, candidate, pictures=0)
-        compare.append(measure.timed(lambda found=comparing: [found.add(*pair) for pair in recorded.read()]))
+        reading = recorded.read()
+        compare.append(measure.timed(lambda f=comparing, r=reading: [f.add(*pair, r.ahead) for pair in r]))
         plain.append(measure.timed(lambda: [candidate.recognize(waveform) for waveform in waveforms]))
     return compare[1:], plain[1:]  # the first round reads the weights
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -56,13 +56,18 @@ class Comparing:
         """How many times the reference's own error a decision may hang on: the reference's once, the candidate's."""
         return 1.0 + 4.0 * self.precision.multiple
 
-    def add(self, utterance: TracedUtterance, arrays: Recorded) -> None:
-        """Compare one utterance: front end on the waveform, network on the reference's features, text end to end."""
+    def add(self, utterance: TracedUtterance, arrays: Recorded, ahead: Callable[[], None] = lambda: None) -> None:
+        """Compare one utterance: front end on the waveform, network on the reference's features, text end to end.
+
+        `ahead` is called when the network is through and a core is to spare.
+        """
         recorded = self.chosen(arrays)
         plain, utt_id = recorded.plain, utterance.utt_id
         self.comparison.add_frontend(utt_id, plain, self.candidate.frontend(plain["waveform"]))
         taps = self.candidate.network(plain["feats"])
         alone = self.candidate.alone(recorded.inputs, steps=self.trace.meta["steps"])
+        heard = self.candidate.recognize(plain["waveform"])
+        ahead()
         decided = self.decide(utt_id, recorded, taps)
         self.comparison.place(_order([*taps]), [name for name in recorded.alone if name in alone])
         counts = [int(side["predictor.token_num"].max()) for side in (plain, taps)]
@@ -71,7 +76,7 @@ class Comparing:
         settled = {name: pair for name, pair in recorded.alone.items() if pair.settled}
         self.comparison.add_alone(utt_id, settled, alone)
         self.comparison.add_cif(utt_id, taps)
-        text = self.end_to_end(utterance, plain, rounding=_rounding(decided, *KINDS))
+        text = self.end_to_end(utterance, heard, rounding=_rounding(decided, *KINDS))
         self.note(utterance, text, counts, decided)
         if len(self.pictures) < self.pictures_wanted:
             self.pictures.append(self.picture(utterance, recorded, taps))
@@ -115,9 +120,9 @@ class Comparing:
         name = self.candidate.model.tokenizer.tokens.__getitem__
         return [*firing, *token_differences(utt_id, truth[0], single[0], taps[LOGITS][0], self.allowance, name)]
 
-    def end_to_end(self, utterance: TracedUtterance, plain: dict[str, np.ndarray], *, rounding: bool) -> str:
+    def end_to_end(self, utterance: TracedUtterance, heard: tuple[list[int], str], *, rounding: bool) -> str:
         """Compare token ids and text from the waveform on; return the candidate's text."""
-        ids, text = self.candidate.recognize(plain["waveform"])
+        ids, text = heard
         total = self.comparison.total
         decoded = self.candidate.model.tokenizer.decode(utterance.token_ids)
         total("tokenizer").add_discrete(utterance.utt_id, [utterance.text], [decoded])  # the reference's own ids

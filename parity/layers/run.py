@@ -145,8 +145,9 @@ def compare_trace(
             f"no recording yields a token in FunASR ({len(trace.utterances)} heard): nothing to compare, give speech"
         )
     comparing = Comparing(trace, candidate)
-    for utterance, arrays in trace.read():
-        comparing.add(utterance, arrays)
+    reading = trace.read()
+    for utterance, arrays in reading:
+        comparing.add(utterance, arrays, reading.ahead)
         if progress is not None:
             progress(1.0)
     return comparing.report(invariants)

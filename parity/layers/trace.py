@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,15 +139,9 @@ class Trace:
         text = json.dumps({**document, "sha256": _digest(document)}, ensure_ascii=False, indent=1)
         (self.directory / "trace.json").write_text(text + "\n", "utf-8")
 
-    def read(self) -> Iterator[tuple[TracedUtterance, Recorded]]:
-        """Yield every utterance with its arrays; the next one's are read while the caller works on this one's."""
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            coming = pool.submit(self.arrays, self.utterances[0])
-            for number, utterance in enumerate(self.utterances):
-                arrays = coming.result()
-                if number + 1 < len(self.utterances):
-                    coming = pool.submit(self.arrays, self.utterances[number + 1])
-                yield utterance, arrays
+    def read(self) -> Reading:
+        """Return an iterator over all utterances with their arrays."""
+        return Reading(self)
 
     def size_mb(self) -> float:
         """Return how much its arrays take on disk."""
@@ -172,6 +166,32 @@ class Trace:
             return _recorded(utterance, flat)
         except (OSError, SafetensorError, KeyError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); record the trace again") from error
+
+
+class Reading(Iterator[tuple[TracedUtterance, Recorded]]):
+    """Every utterance of a trace with its arrays; `ahead` reads the next one's on a thread of its own.
+
+    Reading at full size keeps a core busy for as long as a third of the network's run, and a product on all cores waits
+    for its slowest thread: so it is the caller who says when a core is to spare.
+    """
+
+    def __init__(self, trace: Trace):
+        self._trace, self._left = trace, iter(trace.utterances)
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._coming: tuple[TracedUtterance, Future[Recorded]] | None = None
+
+    def ahead(self) -> None:
+        """Begin to read the next utterance, if there is one and it is not being read already."""
+        if self._coming is None and (utterance := next(self._left, None)) is not None:
+            self._coming = (utterance, self._pool.submit(self._trace.arrays, utterance))
+
+    def __next__(self) -> tuple[TracedUtterance, Recorded]:
+        self.ahead()
+        if self._coming is None:
+            self._pool.shutdown()
+            raise StopIteration
+        (utterance, arrays), self._coming = self._coming, None
+        return utterance, arrays.result()
 
 
 def _share(inputs: Mapping[str, Mapping[str, np.ndarray]], flat: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
