@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
+from parity.bench_command import ManyValues, bench
 from parity.cer_commands import cer
 from parity.commands import app as parity_app
 from reports.console import (
@@ -140,6 +141,7 @@ def _converted(src: str, model: Path | None) -> Iterator[Path]:
 
 
 app.command()(cer)
+app.command(cls=ManyValues)(bench)
 
 
 @app.command()

@@ -28,7 +28,13 @@ MAY_IMPORT = {
 }
 # third party -> the only files that may import it
 ONLY_IN = {
-    "torch": {"convert/checkpoint.py", "parity/reference.py", "parity/reference_checks.py"},
+    "torch": {
+        "convert/checkpoint.py",
+        "parity/bench/exports.py",
+        "parity/bench/funasr_side.py",
+        "parity/reference.py",
+        "parity/reference_checks.py",
+    },
     "funasr": {"parity/reference.py", "parity/reference_checks.py"},
     "soundfile": {
         "mlx_model/audio.py",
@@ -42,6 +48,11 @@ ONLY_IN = {
     "soxr": {"mlx_model/audio.py"},
     "rapidfuzz": {"parity/cer/score.py"},
     "ray": {"parity/cer/distributed.py"},
+    "onnx": {"parity/bench/exports.py"},
+    "onnxruntime": {"parity/bench/exports.py", "parity/bench/onnxruntime_side.py"},
+    "funasr_onnx": {"parity/bench/onnxruntime_side.py"},
+    "sherpa_onnx": {"parity/bench/sherpa_side.py"},
+    "funasr_mlx": {"parity/bench/exports.py", "parity/bench/funasr_mlx_side.py"},
 }
 
 

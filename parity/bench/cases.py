@@ -1,0 +1,95 @@
+"""The table of cases: what is timed, and how many operations each takes, counted from the configuration.
+
+Stdlib and mlx_model.config only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlx_model.config import ParaformerConfig, SANMEncoderConfig, WavFrontendConfig, nearest
+from mlx_model.errors import UsageError
+
+PRODUCT = 2048  # rows of the square product whose rate is the machine's: large enough that packing does not show
+PRODUCT_RUNS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing that is timed. `run`: which request times it: stages, files, or a process of its own."""
+
+    name: str
+    title: str
+    run: str
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(name="frontend", title="front end", run="stages"),
+        Case(name="encoder", title="encoder", run="stages"),
+        Case(name="predictor", title="predictor", run="stages"),
+        Case(name="decoder", title="decoder", run="stages"),
+        Case(name="network", title="features to logits", run="stages"),
+        Case(name="end_to_end", title="files to text", run="files"),
+        Case(name="cold_start", title="whole process, one file", run="process"),
+    )
+}
+NETWORK = ("encoder", "predictor", "decoder")  # what `network` is the sum of, where a side can tell them apart
+
+
+def choose(names: Sequence[str] | None) -> list[Case]:
+    """Return the cases of those names (None: all), in the table's order.
+
+    Raises:
+        UsageError: a name is not in the table.
+    """
+    for name in names or ():
+        if name not in CASES:
+            near = nearest(name, list(CASES))
+            raise UsageError(f"--stages {name!r}: no such stage{near}; there are {', '.join(CASES)}")
+    return [case for name, case in CASES.items() if names is None or name in names]
+
+
+def frames(config: WavFrontendConfig, samples: int) -> int:
+    """Return T, the low-frame-rate frames of that many samples."""
+    size, shift = round(config.fs * config.frame_length / 1000), round(config.fs * config.frame_shift / 1000)
+    fbank = max(1 + (samples - size) // shift, 0)
+    return -(-fbank // config.lfr_n)
+
+
+def gflop(config: ParaformerConfig, T: int, tokens: Sequence[int]) -> dict[str, float]:
+    """Return the operations of a batch in units of 1e9, by case; a multiplication and an addition count as two.
+
+    Counted are matrix products, attention and convolutions; norms, softmax, activations and the front end are not.
+    T frames in every recording, U tokens in each; D width, E hidden units, K kernel, V vocabulary, W feature width:
+
+        encoder    sum over blocks of 2T (3D Din + D D + 2 D E) + 4 T T D + 2 T D K     Din = W in the first, else D
+        predictor  2T D D' (l + r + 1) + 2T D + 2T D      D' = D in V2, 1 in V1 (depthwise); conv, weight, integration
+        decoder    sum over attention blocks of 2U (2 D E + 2 D D) + 4T D D + 4 U T D + 2 U D K
+                   + blocks without attention 2U 2 D E + 2 U D K + one last feed-forward 2U 2 D E + 2 U D V
+    """
+    encoder = len(tokens) * _encoder(config.encoder, config.frontend.output_size, T)
+    D, P = config.encoder.output_size, config.predictor
+    mixed = D if config.predictor_class == "CifPredictorV2" else 1
+    predictor = len(tokens) * (2 * T * D * mixed * (P.l_order + P.r_order + 1) + 4 * T * D)
+    decoder = sum(_decoder(config, T, U) for U in tokens)
+    found = {"encoder": encoder, "predictor": predictor, "decoder": decoder}
+    total = sum(found.values())
+    return {name: value / 1e9 for name, value in {**found, "network": total, "end_to_end": total}.items()}
+
+
+def _encoder(conf: SANMEncoderConfig, width: int, T: int) -> int:
+    D, E = conf.output_size, conf.linear_units
+    widths = [width] + [D] * (conf.num_blocks - 1)
+    rows = sum(2 * T * (3 * D * given + D * D + 2 * D * E) for given in widths)
+    return rows + conf.num_blocks * (4 * T * T * D + 2 * T * D * conf.kernel_size)
+
+
+def _decoder(config: ParaformerConfig, T: int, U: int) -> int:
+    conf, D = config.decoder, config.encoder.output_size
+    feed_forward, memory = 2 * U * 2 * D * conf.linear_units, 2 * U * D * conf.kernel_size
+    attending = feed_forward + memory + 2 * U * 2 * D * D + 4 * T * D * D + 4 * U * T * D
+    others = max(conf.num_blocks - conf.att_layer_num, 0) * (feed_forward + memory)
+    return conf.att_layer_num * attending + others + feed_forward + 2 * U * D * config.vocab_size

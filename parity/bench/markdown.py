@@ -1,0 +1,59 @@
+"""A benchmark as Markdown for a README: the machine, one line per case, one column per side, one line per side.
+
+A pure function of the report. Imports reports only.
+"""
+
+from __future__ import annotations
+
+from reports.schema import BenchReport, BenchRow, BenchSide
+
+DASH = "–"
+
+
+def markdown(report: BenchReport) -> str:
+    """Return the tables; a peer's cell holds its median and, in brackets, the first side's as a multiple of it."""
+    sides = [side for side in report.sides if any(row.side == side.name for row in report.rows)]
+    if not sides:
+        return "Nothing was measured.\n"
+    ours = sides[0].name
+    rate = f"; float32 matrix products: {report.matmul_gflops:.0f} GFLOP/s" if report.matmul_gflops else ""
+    lines = [
+        f"{report.machine}{rate}. Medians; in brackets {ours}'s time over the side's, below 1 {ours} is faster.",
+        "",
+        _line(["", *(side.name for side in sides), f"{ours}, times real time", "of the product rate"]),
+        _line(["---"] * (len(sides) + 3)),
+    ]
+    cases: dict[str, dict[str, BenchRow]] = {}
+    for row in report.rows:
+        cases.setdefault(row.case, {})[row.side] = row
+    for case, rows in cases.items():
+        own = rows.get(ours)
+        speed = DASH if own is None or own.speed is None else f"{own.speed:.1f}"
+        share = DASH if own is None or own.matmul_fraction is None else f"{own.matmul_fraction:.0%}"
+        lines.append(_line([case, *(_cell(rows.get(side.name)) for side in sides), speed, share]))
+    lines += ["", _line(["Side", "Versions", "On disk", "Peak memory, whole process", "Token ids"]), _line(["---"] * 5)]
+    lines += [_line(_facts(side, report)) for side in report.sides if side.absent is None]
+    return "\n".join([*lines, "", *(f"- {note}" for note in report.notes)]) + "\n"
+
+
+def _cell(row: BenchRow | None) -> str:
+    if row is None:
+        return DASH
+    ratio = "" if row.ratio is None else f" ({row.ratio:.2f})"
+    return (f"{row.median_s:.2f} s" if row.median_s >= 1 else f"{1e3 * row.median_s:.1f} ms") + ratio
+
+
+def _facts(side: BenchSide, report: BenchReport) -> list[str]:
+    peaks = [row.peak_rss_mb for row in report.rows if row.side == side.name and row.stage == "cold_start"]
+    different = f"{side.tokens_different} of {side.tokens_compared} differ"
+    return [
+        f"{side.name}, {side.precision}",
+        ", ".join(f"{name} {version}" for name, version in side.versions.items()),
+        DASH if side.disk_mb is None else f"{side.disk_mb:.0f} MB",
+        DASH if not peaks or peaks[0] is None else f"{peaks[0]:.0f} MB",
+        different if side.tokens_compared else DASH,
+    ]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

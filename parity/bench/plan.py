@@ -1,0 +1,143 @@
+"""What a run is asked for, checked before anything starts: model, source, peers, cases, grid.
+
+Imports neither mlx nor torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_model.config import ParaformerConfig
+from mlx_model.errors import ConfigError, UsageError
+from parity.bench import cases, peers
+from parity.bench.cases import Case
+from parity.bench.peer import Peer
+from reports.environment import file_sha256
+from reports.schema import ConversionReport, read
+
+WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
+HUB_ID = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
+SHORTEST_S, LONGEST_S = 0.1, 900.0  # what a front end and one pass of mlx_model.transcribe take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked request. `source`: what the peers load (None: unknown); `sha256`: of the checkpoint, where known."""
+
+    model: Path
+    config: ParaformerConfig
+    source: str | None
+    sha256: str | None
+    peers: list[type[Peer]]
+    cases: list[Case]
+    seconds: list[float]
+    batch: list[int]
+    rounds: int
+    threads: int
+
+    @property
+    def grid(self) -> list[tuple[float, int]]:
+        """(seconds, batch), least audio first, as a process keeps memory that it once used."""
+        points = [(seconds, batch) for seconds in self.seconds for batch in self.batch]
+        return sorted(points, key=lambda point: (point[0] * point[1], point))
+
+    @property
+    def precision(self) -> str:
+        """The conversion's precision as reports name it: float32, float16, bfloat16, or e.g. 8bit."""
+        quantization = self.config.quantization
+        return self.config.dtype if quantization is None else f"{quantization['bits']}bit"
+
+    @property
+    def dropped(self) -> list[int]:
+        """Token ids that FunASR leaves out before it prints."""
+        return [self.config.blank_id, self.config.sos, self.config.eos]
+
+    def of(self, run: str) -> list[Case]:
+        """Return the cases that requests of that kind time."""
+        return [case for case in self.cases if case.run == run]
+
+
+def make_plan(
+    model: Path,
+    *,
+    against: Sequence[str] | None,
+    source: str | None,
+    stages: Sequence[str] | None,
+    seconds: Sequence[float],
+    batch: Sequence[int],
+    rounds: int,
+    threads: int | None,
+) -> Plan:
+    """Return the plan; arguments and errors are those of `bench`."""
+    asked = {"--seconds": seconds, "--batch": batch, "--rounds": [rounds], "--threads": [threads or cores()]}
+    for option, values in asked.items():
+        if not values or min(values) <= 0:
+            raise UsageError(f"{option} {' '.join(map(str, values)) or '(nothing)'}: expected numbers above 0")
+    if outside := [value for value in seconds if not SHORTEST_S <= value <= LONGEST_S]:
+        raise UsageError(f"--seconds {outside[0]:g}: expected {SHORTEST_S:g} to {LONGEST_S:g}")
+    chosen, timed = peers.choose(against), cases.choose(stages)
+    config, conversion = read_model(model)
+    weights = [digest for name, digest in conversion.sha256.items() if name.endswith(WEIGHTS)] if conversion else []
+    sha256 = weights[0] if len(weights) == 1 else None
+    return Plan(
+        model=model,
+        config=config,
+        source=find_source(source, conversion, sha256),
+        sha256=sha256,
+        peers=chosen,
+        cases=timed,
+        seconds=sorted(set(seconds)),
+        batch=sorted(set(batch)),
+        rounds=rounds,
+        threads=threads or cores(),
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_model(model: Path) -> tuple[ParaformerConfig, ConversionReport | None]:
+    """Return a conversion's configuration and what was written down when it was made (None: nothing).
+
+    Raises:
+        ConfigError: it is not a converted directory.
+    """
+    path = model / "config.json"
+    if not path.is_file():
+        raise ConfigError(f"{model}: no config.json; MODEL is what `mlx-funasr convert SRC MODEL` wrote")
+    try:
+        settings: Any = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    recorded = model / "conversion.json"
+    return ParaformerConfig.from_dict(settings), read(recorded) if recorded.is_file() else None
+
+
+def find_source(source: str | None, conversion: ConversionReport | None, sha256: str | None) -> str | None:
+    """Return the FunASR model that the peers load: the given one, or the one recorded where it still is; else None.
+
+    Raises:
+        UsageError: the given one does not exist, or its checkpoint is another than the conversion was made from.
+    """
+    found = source or (conversion.source if conversion else None)
+    if found is None:
+        return None
+    path = Path(found)
+    if not path.exists():
+        if HUB_ID.fullmatch(found):
+            return found
+        if source is None:
+            return None
+        raise UsageError(f"--source {source}: no such file or directory, and no hub id")
+    weights = path / "model.pt" if path.is_dir() else path
+    if sha256 is not None and weights.is_file() and file_sha256(weights) != sha256:
+        raise UsageError(f"{weights} is not the checkpoint that MODEL was converted from: its sha256 is another")
+    return found

@@ -1,0 +1,167 @@
+"""From what was found to the report: one row per case and side, one entry per side, the verdict, notes, environment.
+
+Imports neither mlx nor torch.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from parity.bench.contest import Contest
+from parity.bench.findings import Findings, Measured
+from parity.bench.markdown import markdown
+from parity.bench.peer import Peer
+from parity.bench.peers import OURS
+from parity.bench.plan import Plan
+from parity.bench.sides import child_environment
+from reports.environment import PACKAGES, describe, processor_name, versions
+from reports.schema import BenchReport, BenchRow, BenchSide, write
+
+FLAGS = ("MLX_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "ORT_", "TORCH_", "DNNL_")
+
+
+def make_report(plan: Plan, contest: Contest, findings: Findings, heard: str) -> BenchReport:
+    """Return the report of one run; `heard` says what the sides were given to hear."""
+    rate = max(findings.products.values(), default=None)
+    sides = [make_side(peer, plan, contest, findings) for peer in plan.peers]
+    return BenchReport(
+        rows=[row for measured in findings.measured for row in make_rows(measured, rate)],
+        command=command(),
+        verdict=verdict(plan, sides),
+        machine=f"{processor_name()}, {plan.threads} of {os.cpu_count()} cores, {platform.system()}",
+        matmul_gflops=rate,
+        sides=sides,
+        notes=notes(plan, sides, findings, heard),
+        environment=environment(plan, contest, findings),
+    )
+
+
+def make_rows(measured: Measured, rate: float | None) -> list[BenchRow]:
+    """Return a case's rows, one per side; `rate`: GFLOP/s of the machine's matrix products."""
+    times = measured.times()
+    medians = {side: statistics.median(values) for side, values in times.items()}
+    audio_s = measured.seconds * measured.batch
+    return [
+        BenchRow(
+            case=measured.title,
+            side=side,
+            median_s=median,
+            ratio=None if side == OURS or OURS not in medians else medians[OURS] / median,
+            spread_s=sorted(times[side]),
+            peak_rss_mb=measured.peak_mb(side),
+            stage=measured.case.name,
+            seconds=measured.seconds,
+            batch=measured.batch,
+            rtf=median / audio_s,
+            speed=audio_s / median,
+            gflop=measured.gflop,
+            matmul_fraction=measured.gflop / median / rate if measured.gflop and rate else None,
+            noise=measured.rounds.busy,
+        )
+        for side, median in medians.items()
+    ]
+
+
+def make_side(peer: type[Peer], plan: Plan, contest: Contest, findings: Findings) -> BenchSide:
+    """Return what the report says of one side, present or absent."""
+    name = peer.name
+    path = Path(contest.paths.get(name, ""))
+    return BenchSide(
+        name=name,
+        what=peer.what,
+        precision=plan.precision if name == OURS else peer.precision,
+        versions=versions(peer.distributions),
+        library=contest.facts.get(name, {}).get("library", ""),
+        disk_mb=peer.disk_mb(path) if name in contest.paths and path.is_dir() else None,
+        absent=contest.absent.get(name),
+        tokens_compared=findings.compared.get(name, 0),
+        tokens_different=findings.differing.get(name, 0),
+    )
+
+
+def exact(plan: Plan, side: BenchSide) -> bool:
+    """Return whether a side's token ids must be this project's: both compute in float32, and were compared."""
+    return {side.precision, plan.precision} == {"float32"} and side.tokens_compared > 0
+
+
+def verdict(plan: Plan, sides: list[BenchSide]) -> str:
+    """Return "fail" where a float32 side's ids differ, "pass" where a peer's at least were compared, else nothing."""
+    judged = [side for side in sides if exact(plan, side)]
+    if any(side.tokens_different for side in judged):
+        return "fail"
+    return "pass" if any(side.name != OURS for side in judged) else ""
+
+
+def notes(plan: Plan, sides: list[BenchSide], findings: Findings, heard: str) -> list[str]:
+    """Return what a reader must know beside the numbers."""
+    said = [f"input: {heard}", "ratio: mlx's median over the side's; below 1, mlx is faster"]
+    for side in sides:
+        if side.absent:
+            said.append(f"{side.name} is absent: {side.absent}")
+        if side.tokens_compared and (side.tokens_different or not exact(plan, side)):
+            differ = f"{side.tokens_different} of {side.tokens_compared} token ids differ"
+            said.append(f"{side.name} ({side.precision}): {differ}")
+    largest = max(plan.seconds) * max(plan.batch)
+    said += [
+        f"{peer.name}: left out of cases with more than {peer.most_audio_s:g} s of audio, as it is slow"
+        for peer in plan.peers
+        if largest > peer.most_audio_s
+    ]
+    remarks = {peer.name: f" ({peer.remark})" if peer.remark else "" for peer in plan.peers}
+    said += [f"{name}: its whole process printed another text{remarks[name]}" for name in other_texts(findings.printed)]
+    noisy = [measured.title for measured in findings.measured if measured.rounds.noisy]
+    if noisy:
+        busy = max(measured.rounds.busy for measured in findings.measured)
+        said.append(
+            f"the machine was BUSY: in {len(noisy)} of {len(findings.measured)} cases too few rounds were quiet (other "
+            f"processes used up to {busy:.0%} of the cores); such ratios flatter MLX, as torch waits by spinning"
+        )
+    return said
+
+
+def other_texts(printed: dict[str, str]) -> list[str]:
+    """Return the sides whose whole process printed another text than this project's, spaces aside.
+
+    Those that print no text, but token ids, are left out.
+    """
+    texts = {name: line.removeprefix("text:").replace(" ", "") for name, line in printed.items() if line[:1] != "{"}
+    return [name for name, text in texts.items() if text != texts.get(OURS, text)]
+
+
+def environment(plan: Plan, contest: Contest, findings: Findings) -> dict[str, Any]:
+    """Return where and how it was measured."""
+    names = dict.fromkeys([*PACKAGES, *(name for peer in plan.peers for name in peer.distributions)])
+    measured = child_environment(plan.threads)
+    return describe(
+        versions=versions(tuple(names)),
+        mlx_device=contest.facts.get(OURS, {}).get("library"),
+        mlx_enable_tf32=measured["MLX_ENABLE_TF32"],
+        threads=plan.threads,
+        rounds=plan.rounds,
+        flags={name: value for name, value in sorted(measured.items()) if name.startswith(FLAGS)},
+        matmul_gflops=findings.products,
+        checkpoint_sha256=plan.sha256,
+        model=str(plan.model),
+        source=plan.source,
+        noise={measured.title: measured.rounds.note for measured in findings.measured},
+        load_average=os.getloadavg(),
+    )
+
+
+def command() -> str:
+    """Return the command line as it can be repeated."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def write_report(report: BenchReport, out: Path, name: str) -> None:
+    """Write the report, and its README table beside it."""
+    path = write(report, out / name)
+    temporary = path.with_suffix(".md.partial")
+    temporary.write_text(markdown(report), "utf-8")
+    os.replace(temporary, path.with_suffix(".md"))

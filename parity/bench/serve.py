@@ -1,0 +1,88 @@
+"""The child's end: `python -m parity.bench.serve NAME PATH THREADS DROPPED...` loads one peer and answers requests.
+
+Must not import mlx or torch before the peer does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from parity.bench.cases import PRODUCT, PRODUCT_RUNS
+from parity.bench.peer import Peer
+from parity.bench.peers import PEERS
+from parity.bench.sides import serve, timed
+
+
+class Answers:
+    """One peer's answers: `check` puts recordings in place, warms up and tells the results; then one run a request."""
+
+    def __init__(self, peer: Peer):
+        self.peer = peer
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to one request, with the peak memory while it was worked on."""
+        known = reset_peak()
+        answer = getattr(self, f"do_{request['do']}")(request)
+        return {**answer, "peak_mb": peak_mb() if known else None}
+
+    def do_facts(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What computes."""
+        return {"library": self.peer.library}
+
+    def do_product(self, _: dict[str, Any]) -> dict[str, Any]:
+        """GFLOP/s of the fastest square product, None where the side has none of its own."""
+        product = self.peer.product()
+        if product is None:
+            return {"gflops": None}
+        product()
+        return {"gflops": 2e-9 * PRODUCT**3 / min(timed(product) for _ in range(PRODUCT_RUNS))}
+
+    def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Token ids of one batch by `stages` and by `transcribe`, where they tell them; the runs are the warm-up."""
+        peer, ids = self.peer, {}
+        peer.put(request["files"])
+        peer.ids = []
+        peer.transcribe(request["files"])
+        ids["files"], peer.ids = peer.ids, []
+        list(peer.stages())
+        names = list(peer.stages())
+        ids["stages"] = peer.ids
+        return {"ids": {run: rows for run, rows in ids.items() if rows}, "stages": names}
+
+    def do_stages(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Seconds of every stage, one after the other."""
+        found, start = {}, time.perf_counter()
+        for stage in self.peer.stages():
+            found[stage], start = time.perf_counter() - start, time.perf_counter()
+        return {"seconds": found}
+
+    def do_files(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Seconds from files to text."""
+        return {"seconds": {"end_to_end": timed(lambda: self.peer.transcribe(request["files"]))}}
+
+
+def reset_peak() -> bool:
+    """Let the peak of this process's resident size begin at its present size; False where the system cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_mb() -> float:
+    """Return the largest resident size of this process since `reset_peak`, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
+
+
+def main(name: str, path: str, threads: str, *dropped: str) -> int:
+    """Be the side of that name."""
+    return serve(lambda: Answers(PEERS[name](path, int(threads), [int(i) for i in dropped])))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
