@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import workbench
 from parity.bench import bench, peers, rounds
 from parity.bench.cases import CASES
 from parity.demo import MODEL
 from reports import schema
-from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.reference]
 
 STAGES = set(CASES)
 
 
-def test_the_command_against_funasr(converted: Path, tmp_path: Path):
-    command = [
-        sys.executable, str(ROOT / "workbench.py"), "bench", str(converted), "--source", str(MODEL),
-        "--against", "funasr", "--seconds", "1", "--batch", "1", "2", "--rounds", "1", "--out", str(tmp_path), "--json",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+@pytest.fixture(autouse=True)
+def no_waiting_for_a_quiet_machine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rounds, "wait_for_quiet", lambda: None)
+
+
+def test_the_command_against_funasr(converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    options = f"--source {MODEL} --against funasr --seconds 3 --batch 2 --rounds 1 --out {tmp_path} --json"
+    assert workbench.app(["bench", str(converted), *options.split()], standalone_mode=False) == 0
+    document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "bench/1"
     assert document["verdict"] == "pass"
     report = schema.read(tmp_path / "bench.json")
     assert {(row.stage, row.side) for row in report.rows} == {(s, side) for s in STAGES for side in ("mlx", "funasr")}
-    assert len(report.rows) == 2 * (2 * 6 + 1)
+    assert len(report.rows) == 2 * (6 + 1)
     assert all(row.median_s > 0 and row.peak_rss_mb for row in report.rows)
     assert all((row.ratio is None) == (row.side == "mlx") for row in report.rows)
     sides = {side.name: side for side in report.sides}
@@ -48,9 +47,8 @@ def test_the_command_against_funasr(converted: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("name", [name for name in peers.PEERS if name not in ("mlx", "funasr")])
 def test_peers_that_are_installed_recognise_the_same(
-    name: str, converted: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    name: str, converted: Path, tmp_path_factory: pytest.TempPathFactory
 ):
-    monkeypatch.setattr(rounds, "wait_for_quiet", lambda: None)
     if reason := peers.missing(peers.PEERS[name]):
         pytest.skip(reason)
     kept = tmp_path_factory.getbasetemp() / "exports"  # made once for all peers
