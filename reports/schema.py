@@ -88,11 +88,12 @@ class ConversionReport:
 class BenchRow:
     """One side of one case. `ratio` = this project's median over the peer's in the same run (below 1: it is faster).
 
-    The ratio stands on the peers' rows where there are several peers (`bench`), on this project's row where there is
-    one (benchmarks/). `spread_s` holds the samples, or [low, high]. The fields after `peak_rss_mb` (of the side's
-    process so far) are those of `bench`: which stage, for how long a recording and how many at once, the median over
-    the audio's duration and its inverse, the operations of one run in 1e9 (counted from the configuration), the share
-    of the machine's rate of matrix products they amount to, and the share of the cores that other processes used.
+    The ratio stands on the peers' rows where there are several peers (`bench`), on this project's row where there
+    is one (benchmarks/). `spread_s` holds the samples, or [low, high]. The fields after `peak_rss_mb` (of the
+    side's process while the case ran) are those of `bench`: which stage, for how long a recording and how many at
+    once, the median over the audio's duration and its inverse, the operations of one run in 1e9 (counted from the
+    configuration), the share of the machine's rate of matrix products they amount to, and the share of the cores
+    that other processes used.
     """
 
     case: str

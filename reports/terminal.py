@@ -134,7 +134,7 @@ def summary(reports: list[Any], console: Console) -> None:
 
 
 def _line(report: Any) -> Text:
-    words, outcome = views.headline(report), getattr(report, "verdict", "pass")
+    words, outcome = views.headline(report), getattr(report, "verdict", "") or "pass"
     if isinstance(report, CerReport):
         words, outcome = f"{words} ({report.engine})", "fail" if cer_views.incomplete(report) else "pass"
     if isinstance(report, CompareReport):

@@ -72,7 +72,7 @@ def view(report: Any) -> View:
 def headline(report: Any) -> str:
     """Return the report's outcome in one line, the verdict first where the report has one."""
     verdict = getattr(report, "verdict", None)
-    return (f"{fmt.visible(verdict).upper()}: " if verdict is not None else "") + summary(report)
+    return (f"{fmt.visible(verdict).upper()}: " if verdict else "") + summary(report)
 
 
 def summary(report: Any) -> str:
