@@ -18,6 +18,9 @@ UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 def run(name: str, command: Sequence[str], threads: int, log: Path) -> dict[str, Any]:
     """Return {seconds: {cold_start}, peak_mb, printed: its last line} of one process.
 
+    The peak is never below this process's own, which Linux counts as the child's until its program starts: `bench`
+    itself loads no model, and is smaller than any side.
+
     Raises:
         SideError: it failed; the last line of its log is the reason.
     """
