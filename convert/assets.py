@@ -1,4 +1,4 @@
-"""config.yaml -> ParaformerConfig, and the vocabulary: tokens.json, tokens.txt, an inline list or bpe.model.
+"""config.yaml -> the family's configuration, and the vocabulary: tokens.json, tokens.txt, an inline list or bpe.model.
 
 Imports neither torch nor mlx; sentencepiece only inside the function that reads a bpe.model.
 """
@@ -14,19 +14,14 @@ from convert.architectures import Family
 from convert.espnet import is_espnet_style, translate
 from convert.sources import Source
 from convert.yaml_file import read_text
-from mlx_model.config import TRAINING_ONLY, ParaformerConfig, Section, TokenizerConfig
+from mlx_model.config import TokenizerConfig
 from mlx_model.errors import AssetError, ConfigError, DependencyError
+from mlx_model.sections import TRAINING_ONLY, ModelConfig, Parts, Section
 
 TOKENS_LIMIT = 32_000_000  # bytes; the largest released list (272,727 entries) has 3 MB
 MAX_SIZE = 1 << 20  # no width, block count or vocabulary is larger; stops a hostile config before a model is built
 TOKENIZERS = ("CharTokenizer", "SentencepiecesTokenizer")
 
-# Arguments of FunASR's Paraformer class (model_conf, or at top level, which wins): acting on training only, or fixed.
-MODEL_TRAINING_ONLY = (
-    "lsm_weight", "length_normalized_loss", "predictor_weight", "predictor_bias", "sampling_ratio",
-    "use_1st_decoder_loss", "ignore_id",
-)  # fmt: skip
-MODEL_USED = ("blank_id", "sos", "eos", "ctc_weight", "share_embedding")
 # Tokenizer options that act when text becomes tokens, which transcription never does; file names are sources.py's.
 TOKENIZER_UNUSED = (
     "split_with_space", "non_linguistic_symbols", "remove_non_linguistic_symbols", "seg_dict", "seg_dict_file",
@@ -39,7 +34,7 @@ TOP_LEVEL_TRAINING = (
 )  # fmt: skip
 
 
-def read_config(source: Source, family: Family, vocab_size: int, dtype: str) -> ParaformerConfig:
+def read_config(source: Source, family: Family, vocab_size: int | None, dtype: str) -> ModelConfig:
     """Return the model's configuration; keys that were set aside are named in `source.notes`.
 
     Raises:
@@ -48,27 +43,24 @@ def read_config(source: Source, family: Family, vocab_size: int, dtype: str) -> 
     raw = modern(source)
     components = {key: _component(raw, key, classes) for key, classes in family.components.items()}
     _check_top_level(raw, family, source.notes)
-    model = _model_arguments(raw, source.notes)
+    arguments = _model_arguments(raw, family, source.notes)
     sections = {key: dict(_section(raw, f"{key}_conf")) for key in components}
     sections["frontend"].pop("cmvn_file", None)
     sections["frontend"]["cmvn"] = source.cmvn is not None
-    parsed: dict[str, Any] = {key: ParaformerConfig.SECTIONS[key].from_dict(value) for key, value in sections.items()}
+    parsed: dict[str, Any] = {key: family.config.SECTIONS[key].from_dict(value) for key, value in sections.items()}
     _check_sizes(parsed)
     for key, value in sections.items():
         _note_training_only(f"{key}_conf", value, parsed[key], source.notes)
     dither = parsed["frontend"].dither
     if dither:
-        source.notes.append(f"frontend dither is {dither:g} in FunASR (random noise); transcription runs with 0")
-    config = ParaformerConfig(
-        vocab_size=vocab_size,
-        predictor_class=components["predictor"],
-        tokenizer=_tokenizer(raw),
-        blank_id=model.get("blank_id", 0),
-        sos=_or_last(model.get("sos", 1), vocab_size),
-        eos=_or_last(model.get("eos", 2), vocab_size),
-        dtype=dtype,
-        **parsed,
-    )
+        source.notes.append(f"frontend dither is {dither:g} in FunASR (random noise); mlx-funasr runs with 0")
+    tokenizer = _tokenizer(raw) if family.output_layer is not None else None
+    config = family.config.assemble(
+        Parts(
+            components=components, sections=parsed, arguments=arguments, vocab_size=vocab_size, tokenizer=tokenizer,
+            dtype=dtype,
+        )
+    )  # fmt: skip
     config.check()
     return config
 
@@ -98,8 +90,8 @@ def _check_top_level(raw: dict[str, Any], family: Family, notes: list[str]) -> N
     if raw.get("normalize") is not None:
         raise ConfigError(f"config.yaml: normalize = {raw['normalize']!r} is not supported (only null)")
     read = {"model", "model_conf", "tokenizer", "tokenizer_conf", *family.components}
-    read |= {f"{key}_conf" for key in family.components} | set(MODEL_USED)
-    known = read | set(TOP_LEVEL_FILES) | set(TOP_LEVEL_TRAINING) | set(MODEL_TRAINING_ONLY)
+    read |= {f"{key}_conf" for key in family.components} | family.config.ARGUMENTS.known()
+    known = read | set(TOP_LEVEL_FILES) | set(TOP_LEVEL_TRAINING) | set(TRAINING_ONLY)
     unknown = [key for key in raw if key not in known]
     for key in unknown:
         close = difflib.get_close_matches(key, sorted(read), n=1, cutoff=0.85)
@@ -112,32 +104,13 @@ def _check_top_level(raw: dict[str, Any], family: Family, notes: list[str]) -> N
         notes.append(f"config.yaml: ignored, not read by {family.funasr_class}: {', '.join(sorted(unknown))}")
 
 
-def _model_arguments(raw: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Return the used arguments of the model class; FunASR lets a top-level key win over model_conf."""
-    section = dict(_section(raw, "model_conf"))
-    for key in section:
-        if key not in MODEL_USED and key not in MODEL_TRAINING_ONLY:
-            close = difflib.get_close_matches(key, [*MODEL_USED, *MODEL_TRAINING_ONLY], n=1, cutoff=0.6)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"model_conf: unknown key {key!r}{hint}")
-    values = {**section, **{key: raw[key] for key in MODEL_USED if key in raw}}
-    if values.get("share_embedding"):
-        raise ConfigError("model_conf: share_embedding = True is not supported (only False)")
-    weight = values.get("ctc_weight", 0.5)
-    if not isinstance(weight, (int, float)) or weight >= 1.0:
-        raise ConfigError(f"model_conf: ctc_weight = {weight!r} is not supported (below 1: with 1 there is no decoder)")
-    for key in ("blank_id", "sos", "eos"):
-        value = values.get(key, 0)
-        if isinstance(value, bool) or not (isinstance(value, int) or (value is None and key != "blank_id")):
-            raise ConfigError(f"model_conf: {key} = {value!r} must be of type int")
-    dropped = [key for key in section if key in MODEL_TRAINING_ONLY]
-    if dropped:
-        notes.append(f"model_conf: ignored, act on training only: {', '.join(dropped)}")
-    return values
-
-
-def _or_last(value: int | None, vocab_size: int) -> int:
-    return vocab_size - 1 if value is None else value
+def _model_arguments(raw: dict[str, Any], family: Family, notes: list[str]) -> Section:
+    """Return the arguments of the model class; FunASR lets a top-level key win over model_conf."""
+    arguments = family.config.ARGUMENTS
+    section = _section(raw, "model_conf")
+    parsed = arguments.from_dict({**section, **{key: raw[key] for key in raw if key in arguments.known()}})
+    _note_training_only("model_conf", section, parsed, notes)
+    return parsed
 
 
 def _check_sizes(parsed: dict[str, Section]) -> None:

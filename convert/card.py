@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from convert.architectures import Family
 from convert.sources import Source, stays_inside
 
 LICENCE_FILE = re.compile(
@@ -38,9 +39,11 @@ def copy_attribution(source: Source, out: Path) -> list[str]:
     return copied
 
 
-def model_card(source: Source, *, family: str, parameters: int, precision: str, copied: list[str], version: str) -> str:
+def model_card(
+    source: Source, *, family: Family, parameters: int, precision: str, copied: list[str], version: str
+) -> str:
     """Return README.md in mlx-community's manner: front matter, origin, use, licence."""
-    front = _front_matter(source, precision)
+    front = _front_matter(source, family, precision)
     header = yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip()
     licences = [name for name in copied if name != SOURCE_README]
     return "\n".join(
@@ -49,12 +52,11 @@ def model_card(source: Source, *, family: str, parameters: int, precision: str, 
             f"# {source.name}\n",
             f"This model was converted to MLX format from {_origin(source)} with "
             f"[mlx-funasr](https://pypi.org/project/mlx-funasr/) {version}. "
-            f"It is a FunASR `{family}` with {parameters:,} parameters, stored in {precision}. "
+            f"It is a FunASR `{family.funasr_class}` with {parameters:,} parameters, stored in {precision}. "
             + (f"The original model card is [{SOURCE_README}]({SOURCE_README})." if SOURCE_README in copied else ""),
             "\n## Use\n",
-            "```bash\npip install mlx-funasr\nmlx-funasr transcribe . speech.wav\n```\n",
-            '```python\nimport mlx_model\n\nmodel = mlx_model.load(".")\n'
-            'print(model.transcribe("speech.wav")[0].text)\n```\n',
+            f"```bash\npip install mlx-funasr\nmlx-funasr {family.usage.command} . speech.wav\n```\n",
+            f'```python\nimport mlx_model\n\nmodel = mlx_model.load(".")\nprint({family.usage.python})\n```\n',
             "## Provenance\n",
             "`conversion.json` holds the sha256 of every source file, the options, and the fate of every tensor. "
             "The weights were read back and compared bit for bit with the source.\n",
@@ -65,15 +67,15 @@ def model_card(source: Source, *, family: str, parameters: int, precision: str, 
     )
 
 
-def _front_matter(source: Source, precision: str) -> dict[str, Any]:
+def _front_matter(source: Source, family: Family, precision: str) -> dict[str, Any]:
     original = _source_front_matter(source)
-    front: dict[str, Any] = {"library_name": "mlx", "pipeline_tag": "automatic-speech-recognition"}
+    front: dict[str, Any] = {"library_name": "mlx", "pipeline_tag": family.task}
     front["license"] = "unknown"
     if _is_funasr_release(source):
         front |= {"license": "other", "license_name": "funasr-model-license", "license_link": FUNASR_LICENCE}
     front |= {key: original[key] for key in ("license", "license_name", "license_link", "language") if key in original}
     front["base_model"] = source.name
-    front["tags"] = ["mlx", "funasr", "speech-recognition", precision]
+    front["tags"] = ["mlx", "funasr", family.usage.tag, precision]
     return front
 
 

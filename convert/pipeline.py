@@ -113,12 +113,13 @@ def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_s
 
 def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, quantization: dict[str, Any] | None) -> None:
     """Write everything beside the weights; config.json last, because nothing loads without it."""
-    _write_json(stage / "tokens.json", plan.tokens)
+    if plan.tokens is not None:
+        _write_json(stage / "tokens.json", plan.tokens)
     _write_index(stage)
     copied = copy_attribution(plan.source, stage)
     precision = f"{quantization['bits']}-bit" if quantization else plan.config.dtype
     card = model_card(
-        plan.source, family=plan.family.funasr_class, parameters=result.converted_parameters, precision=precision,
+        plan.source, family=plan.family, parameters=result.converted_parameters, precision=precision,
         copied=copied, version=project_version() or "(development)",
     )  # fmt: skip
     (stage / "README.md").write_text(card, "utf-8")

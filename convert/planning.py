@@ -23,9 +23,8 @@ from convert.identify import check_tensors, family_of_config
 from convert.safetensors_file import TensorInfo
 from convert.sources import Source
 from convert.weight_map import Assignment, Shape
-from mlx_model.config import ParaformerConfig
 from mlx_model.errors import AssetError, CheckpointError, ConfigError
-from mlx_model.tokenizer import Tokenizer
+from mlx_model.sections import ModelConfig
 from reports.environment import describe, file_sha256
 from reports.schema import ConversionReport, TensorRow
 
@@ -36,8 +35,8 @@ class Plan:
 
     source: Source
     family: Family
-    config: ParaformerConfig
-    tokens: list[str]
+    config: ModelConfig
+    tokens: list[str] | None
     checkpoint: Checkpoint
     assignments: list[Assignment]
     cmvn: dict[str, np.ndarray]
@@ -57,17 +56,18 @@ class Plan:
 def make_plan(source: Source, dtype: str) -> Plan:
     """Return the plan for `source`, or raise what is wrong with it."""
     family = family_of_config(modern(source))
-    tokens = read_tokens(source)
-    config = read_config(source, family, len(tokens), dtype)
-    # What load would refuse is refused here, before a directory is made that does not load.
-    Tokenizer(tokens, config.tokenizer, blank_id=config.blank_id, sos=config.sos, eos=config.eos)
+    tokens = read_tokens(source) if family.output_layer is not None else None
+    config = read_config(source, family, None if tokens is None else len(tokens), dtype)
     checkpoint = open_checkpoint(source.weights)
     source.notes.extend(checkpoint.notes)
     check_tensors(family, checkpoint.infos)
     shapes = {name: info.shape for name, info in checkpoint.infos.items()}
-    _check_vocabulary(source, family, tokens, shapes)
+    if family.output_layer is not None:
+        _check_vocabulary(source, family.output_layer, tokens or [], shapes)
     _check_blocks(config, len(shapes))
     model = importlib.import_module(family.mlx_module).Model(config)
+    if tokens is not None:
+        model.set_tokens(tokens)  # what load would refuse is refused before a directory is made that does not load
     target = parameter_shapes(model)
     cmvn = _cmvn_tensors(source, family, config, target)
     assignments = family.weights.plan(shapes, target)
@@ -87,20 +87,19 @@ def parameter_shapes(model: Any) -> dict[str, Shape]:
     return {name: tuple(array.shape) for name, array in leaves}
 
 
-def _check_vocabulary(source: Source, family: Family, tokens: list[str], shapes: dict[str, Shape]) -> None:
-    shape = shapes[family.output_layer]
+def _check_vocabulary(source: Source, output_layer: str, tokens: list[str], shapes: dict[str, Shape]) -> None:
+    shape = shapes[output_layer]
     rows = shape[0] if shape else 1
     if rows != len(tokens):
         where = source.tokens or source.bpe_model or source.config
         raise AssetError(
-            f"{where} has {len(tokens)} tokens, but the output layer {family.output_layer!r} has {rows} rows; "
+            f"{where} has {len(tokens)} tokens, but the output layer {output_layer!r} has {rows} rows; "
             "FunASR would leave the layer random. Use the vocabulary the model was trained with"
         )
 
 
-def _check_blocks(config: ParaformerConfig, tensors: int) -> None:
-    for where, blocks in (("encoder_conf", config.encoder.num_blocks), ("decoder_conf", config.decoder.num_blocks),
-                          ("decoder_conf", config.decoder.att_layer_num)):  # fmt: skip
+def _check_blocks(config: ModelConfig, tensors: int) -> None:
+    for where, blocks in config.blocks().items():
         if blocks > tensors:
             raise ConfigError(f"{where}: {blocks} blocks, but the checkpoint has only {tensors} tensors")
 
@@ -124,9 +123,7 @@ def _note_rounding(checkpoint: Checkpoint, assignments: Sequence[Assignment], dt
         notes.append(f"{' and '.join(widened)} weights are widened to {dtype}, exactly")
 
 
-def _cmvn_tensors(
-    source: Source, family: Family, config: ParaformerConfig, target: dict[str, Shape]
-) -> dict[str, np.ndarray]:
+def _cmvn_tensors(source: Source, family: Family, config: Any, target: dict[str, Shape]) -> dict[str, np.ndarray]:
     """Return the CMVN tensors and take their names off `target`: they are filled from am.mvn, not the checkpoint."""
     if source.cmvn is None:
         return {}

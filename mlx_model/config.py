@@ -1,114 +1,15 @@
-"""The model's configuration: one frozen dataclass per config.yaml section, keys spelt as FunASR spells them.
+"""The families' configurations: one frozen dataclass per config.yaml section, keys spelt as FunASR spells them.
 
-A key is honoured (a field), accepted and dropped with a reason (TRAINING_ONLY), accepted only with the one value that
-means "off" (`fixed`), or refused with the nearest known name. Must not import mlx: `inspect` reads it without a device.
+sections.py says how keys are honoured or refused. Must not import mlx: `inspect` reads it without a device.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from mlx_model.errors import ConfigError
-
-# Keys that act on training only, or that FunASR itself stores and never reads.
-TRAINING_ONLY: dict[str, str] = {
-    "dropout_rate": "dropout acts in training only",
-    "dropout": "dropout acts in training only",
-    "positional_dropout_rate": "dropout acts in training only",
-    "attention_dropout_rate": "dropout acts in training only",
-    "self_attention_dropout_rate": "dropout acts in training only",
-    "src_attention_dropout_rate": "dropout acts in training only",
-    "padding_idx": "used by input_layer embed only",
-    "pos_enc_class": "input_layer pe fixes the sinusoidal encoder; FunASR does not read the name",
-    "positionwise_conv_kernel_size": "used by positionwise_layer_type conv1d only",
-    "tf2torch_tensor_name_prefix_torch": "names of an old TensorFlow import",
-    "tf2torch_tensor_name_prefix_tf": "names of an old TensorFlow import",
-    "lora_rank": "acts only where lora_list is set",
-    "lora_alpha": "acts only where lora_list is set",
-    "lora_dropout": "acts only where lora_list is set",
-    "chunk_multiply_factor": "streaming training only",
-    "filter_length_min": "stored by FunASR's WavFrontend, never read",
-    "filter_length_max": "stored by FunASR's WavFrontend, never read",
-}
-
-
-def nearest(key: str, known: list[str]) -> str:
-    """Return `; did you mean 'x'?` for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """Base of the sections: `from_dict` refuses unknown keys, `to_dict` gives plain JSON types back."""
-
-    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {}  # keys accepted only with these values
-    WHERE: ClassVar[str] = "config"
-
-    @classmethod
-    def from_dict(cls, section: dict[str, Any] | None, where: str | None = None) -> Self:
-        """Return the section; `where` names it in errors.
-
-        Raises:
-            ConfigError: an unknown key, a value of the wrong type, or an option that is not supported.
-        """
-        where = where or cls.WHERE
-        if section is not None and not isinstance(section, dict):
-            raise ConfigError(f"{where}: expected key: value pairs, found {type(section).__name__}")
-        fields = {item.name: item for item in dataclasses.fields(cls)}
-        values = {}
-        for key, value in (section or {}).items():
-            if key in fields:
-                values[key] = value
-            elif key in cls.FIXED:
-                _check_fixed(where, key, value, cls.FIXED[key])
-            elif key not in TRAINING_ONLY:
-                raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, [*fields, *cls.FIXED])}")
-        missing = [
-            name
-            for name, item in fields.items()
-            if name not in values
-            and item.default is dataclasses.MISSING
-            and item.default_factory is dataclasses.MISSING
-        ]
-        if missing:
-            raise ConfigError(f"{where}: missing key {missing[0]!r}")
-        for key, value in values.items():
-            values[key] = _coerce(where, key, value, fields[key].type)
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types; `from_dict` restores the section."""
-        return dataclasses.asdict(self)
-
-
-def _check_fixed(where: str, key: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(
-            f"{where}: {key} = {value!r} is not supported (only {' or '.join(repr(item) for item in allowed)}); "
-            "this checkpoint uses a variant of the architecture that mlx-funasr does not implement"
-        )
-
-
-def _coerce(where: str, key: str, value: Any, annotation: Any) -> Any:
-    """YAML says 1 where a float is meant, and nothing else is converted silently."""
-    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-    name = str(annotation).removesuffix(" | None")
-    if value is None and str(annotation).endswith("| None"):
-        return None
-    if name not in kinds:
-        return value
-    if not isinstance(value, kinds[name]) or (isinstance(value, bool) and name != "bool"):
-        raise ConfigError(f"{where}: {key} = {value!r} must be of type {name}")
-    if isinstance(value, int) and name == "int" and key not in _MAY_BE_ZERO and value < 1:
-        raise ConfigError(f"{where}: {key} = {value} must be at least 1")
-    return float(value) if isinstance(value, int) and name == "float" else value
-
-
-_MAY_BE_ZERO = {"sanm_shfit", "l_order", "r_order", "sos", "eos", "blank_id", "ignore_id"}
+from mlx_model.sections import ModelConfig, Parts, Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +40,7 @@ class SANMEncoderConfig(Section):
     """`encoder_conf` of SANMEncoder, defaults as in funasr/models/sanm/encoder.py."""
 
     WHERE: ClassVar[str] = "encoder_conf"
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("sanm_shfit",)
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {
         "input_layer": ("pe",),
         "normalize_before": (True,),
@@ -162,6 +64,7 @@ class ParaformerSANMDecoderConfig(Section):
     """`decoder_conf` of ParaformerSANMDecoder, defaults as in funasr/models/paraformer/decoder.py."""
 
     WHERE: ClassVar[str] = "decoder_conf"
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("sanm_shfit",)
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {
         "input_layer": ("embed",),
         "wo_input_layer": (False, True),
@@ -183,6 +86,7 @@ class CifPredictorConfig(Section):
     """`predictor_conf` of CifPredictor (V1) and CifPredictorV2. V2 reads no threshold: it fires at integers."""
 
     WHERE: ClassVar[str] = "predictor_conf"
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("l_order", "r_order")
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"threshold": (1, 1.0)}
     idim: int
     l_order: int
@@ -204,26 +108,21 @@ class TokenizerConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParaformerConfig:
-    """Everything `mlx_model.load` needs, as stored in config.json.
+class ParaformerArguments(Section):
+    """Arguments of FunASR's class Paraformer (`model_conf`, or at top level, which wins)."""
 
-    `predictor_class` is "CifPredictor" or "CifPredictorV2". `quantization` is None or {"bits", "group_size"} in
-    mlx-lm's manner; `dtype` is that of the network's weights (CMVN stays float32).
-    """
-
-    model_type: str = "paraformer"
-    vocab_size: int
-    frontend: WavFrontendConfig
-    encoder: SANMEncoderConfig
-    decoder: ParaformerSANMDecoderConfig
-    predictor_class: str
-    predictor: CifPredictorConfig
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    WHERE: ClassVar[str] = "model_conf"
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("blank_id", "sos", "eos")
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"share_embedding": (False,)}
     blank_id: int = 0
-    sos: int = 1
-    eos: int = 2
-    dtype: str = "float32"
-    quantization: dict[str, Any] | None = None
+    sos: int | None = 1  # None: the last token
+    eos: int | None = 2
+    ctc_weight: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParaformerConfig(ModelConfig):
+    """Everything `mlx_model.load` needs of a Paraformer. `predictor_class` is "CifPredictor" or "CifPredictorV2"."""
 
     SECTIONS: ClassVar[dict[str, type[Section]]] = {
         "frontend": WavFrontendConfig,
@@ -232,32 +131,45 @@ class ParaformerConfig:
         "predictor": CifPredictorConfig,
         "tokenizer": TokenizerConfig,
     }
+    ARGUMENTS: ClassVar[type[Section]] = ParaformerArguments
     PREDICTORS: ClassVar[tuple[str, ...]] = ("CifPredictor", "CifPredictorV2")
+    model_type: str = "paraformer"
+    vocab_size: int
+    frontend: WavFrontendConfig
+    encoder: SANMEncoderConfig
+    decoder: ParaformerSANMDecoderConfig
+    predictor_class: str
+    predictor: CifPredictorConfig
+    tokenizer: TokenizerConfig
+    blank_id: int = 0
+    sos: int = 1
+    eos: int = 2
 
     @classmethod
-    def from_dict(cls, config: dict[str, Any]) -> ParaformerConfig:
-        """Return the configuration stored in config.json.
+    def assemble(cls, parts: Parts) -> Self:
+        """Return the configuration; see the base class."""
+        given, last = parts.arguments, (parts.vocab_size or 1) - 1
+        if given.ctc_weight >= 1.0:
+            raise ConfigError(
+                f"model_conf: ctc_weight = {given.ctc_weight!r} is not supported (below 1: with 1 there is no decoder)"
+            )
+        return cls(
+            vocab_size=last + 1,
+            predictor_class=parts.components["predictor"],
+            tokenizer=parts.tokenizer or TokenizerConfig(),
+            blank_id=given.blank_id,
+            sos=last if given.sos is None else given.sos,
+            eos=last if given.eos is None else given.eos,
+            dtype=parts.dtype,
+            **parts.sections,
+        )
 
-        Raises:
-            ConfigError: unknown or missing keys, or parts that do not fit together (see `check`).
-        """
-        known = [item.name for item in dataclasses.fields(cls)]
-        for key in config:
-            if key not in known:
-                raise ConfigError(f"config.json: unknown key {key!r}{nearest(key, known)}")
-        for key in ("vocab_size", "predictor_class", *cls.SECTIONS):
-            if key not in config:
-                raise ConfigError(f"config.json: missing key {key!r}")
-        values = dict(config)
-        for key, section in cls.SECTIONS.items():
-            values[key] = section.from_dict(config[key], f"config.json: {key}")
-        result = cls(**values)
-        result.check()
-        return result
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types; `from_dict` restores the configuration."""
-        return dataclasses.asdict(self)
+    def blocks(self) -> dict[str, int]:
+        """Return the blocks asked for; see the base class."""
+        return {
+            "encoder_conf": self.encoder.num_blocks,
+            "decoder_conf": max(self.decoder.num_blocks, self.decoder.att_layer_num),
+        }
 
     def check(self) -> None:
         """Raise ConfigError where the parts do not fit together."""

@@ -13,22 +13,22 @@ from typing import Any
 from mlx_model.blas import mx, nn, tree_flatten
 from mlx_model.config import ParaformerConfig
 from mlx_model.errors import CheckpointError, ConfigError
-from mlx_model.paraformer import Model
-from mlx_model.tokenizer import Tokenizer
+from mlx_model.sections import ModelConfig
 
-# model_type -> the configuration it is read with; the model class is `Model` in the module of the same name.
-FAMILIES: dict[str, type[ParaformerConfig]] = {"paraformer": ParaformerConfig}
+# model_type -> the configuration it is read with; the model class is `Model` in the module of the same name. One that
+# writes text has `set_tokens`.
+FAMILIES: dict[str, type[ModelConfig]] = {"paraformer": ParaformerConfig}
 
 
-def load(path: str | Path) -> Model:
-    """Return the model of a converted directory, weights checked name by name and shape by shape, in eval mode.
+def load(path: str | Path) -> Any:
+    """Return the `Model` of a converted directory, weights checked name by name and shape by shape, in eval mode.
 
     Arrays are read lazily: nothing but the header is in memory before the first use.
 
     Raises:
         ConfigError: no config.json, or one this version cannot read.
         CheckpointError: weights missing, surplus, misshapen or truncated.
-        AssetError: tokens.json missing or malformed.
+        AssetError: tokens.json missing or malformed, where the family has a vocabulary.
     """
     directory = Path(path)
     settings = read_config(directory)
@@ -36,14 +36,13 @@ def load(path: str | Path) -> Model:
     if family not in FAMILIES:
         raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
     config = FAMILIES[family].from_dict(settings)
-    model: Model = importlib.import_module(f"mlx_model.{family}").Model(config)
+    model = importlib.import_module(f"mlx_model.{family}").Model(config)
     if config.quantization is not None:
         _quantize(model, config.quantization)
     _fill(model, read_weights(directory), directory)
     model.eval()
-    model.tokenizer = Tokenizer.from_file(
-        directory / "tokens.json", config.tokenizer, blank_id=config.blank_id, sos=config.sos, eos=config.eos
-    )
+    if hasattr(model, "set_tokens"):
+        model.set_tokens(directory / "tokens.json")
     return model
 
 
@@ -97,7 +96,7 @@ def read_weights(directory: Path) -> dict[str, mx.array]:
     return weights
 
 
-def _quantize(model: Model, settings: dict[str, Any]) -> None:
+def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
     """Turn the listed layers into their quantised form, so that packed weights fit."""
     modules = set(settings["modules"])
     nn.quantize(
@@ -108,7 +107,7 @@ def _quantize(model: Model, settings: dict[str, Any]) -> None:
     )
 
 
-def _fill(model: Model, weights: dict[str, mx.array], directory: Path) -> None:
+def _fill(model: nn.Module, weights: dict[str, mx.array], directory: Path) -> None:
     """Set every parameter exactly once; MLX's own strict check speaks of a bare ValueError."""
     expected = dict(tree_flatten(model.parameters()))
     for kind, names in (("missing", expected.keys() - weights.keys()), ("surplus", weights.keys() - expected.keys())):

@@ -6,6 +6,7 @@ Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam sea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,9 +21,9 @@ from mlx_model.encoder import SANMEncoder
 from mlx_model.frontend import WavFrontend
 from mlx_model.layers import Linear, length_mask
 from mlx_model.predictor import PREDICTORS
+from mlx_model.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from mlx_model.tokenizer import Tokenizer
     from mlx_model.transcribe import Transcript
 
 
@@ -52,6 +53,19 @@ class Model(nn.Module):
         self.encoder = SANMEncoder(config.frontend.output_size, config.encoder)
         self.predictor = PREDICTORS[config.predictor_class](config.predictor)
         self.decoder = ParaformerSANMDecoder(config.vocab_size, config.encoder.output_size, config.decoder)
+
+    def set_tokens(self, tokens: list[str] | Path) -> None:
+        """Set the tokenizer from the vocabulary, or from the tokens.json that holds it.
+
+        Raises:
+            AssetError: not a vocabulary that fits this model.
+        """
+        config = self.config
+        special = {"blank_id": config.blank_id, "sos": config.sos, "eos": config.eos}
+        if isinstance(tokens, Path):
+            self.tokenizer = Tokenizer.from_file(tokens, config.tokenizer, **special)
+        else:
+            self.tokenizer = Tokenizer(tokens, config.tokenizer, **special)
 
     def prepare(self) -> None:
         """Lay the weights out for many calls on a CPU: costs about a second at full size, repaid after some ten calls.

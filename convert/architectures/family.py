@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convert.weight_map import WeightMap
+from mlx_model.sections import ModelConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The command that uses a converted model, what to print in Python, and the tag people search for."""
+
+    command: str
+    python: str
+    tag: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,10 +23,13 @@ class Family:
 
     Attributes:
         mlx_module: module whose `Model(config)` gives the target names and shapes.
+        config: the class of its configuration.
+        task: what a model hub calls that kind of model.
+        usage: how it is used, for the model card.
         evidence: patterns of which each must match a tensor.
         foreign: pattern -> FunASR class; a match means that the checkpoint is one of that class.
         components: config section -> {FunASR class: its ESPnet-style name}; anything else is unsupported.
-        output_layer: the tensor whose rows are the vocabulary.
+        output_layer: the tensor whose rows are the vocabulary; None where the family has none (no tokens.json).
         cmvn: target names of shift and scale, which come from am.mvn.
         protected: module patterns that are never quantised.
     """
@@ -24,10 +37,13 @@ class Family:
     name: str
     funasr_class: str
     mlx_module: str
+    config: type[ModelConfig]
+    task: str
+    usage: Usage
     evidence: tuple[str, ...]
     foreign: dict[str, str]
     components: dict[str, dict[str, str]]
-    output_layer: str
+    output_layer: str | None
     cmvn: tuple[str, str]
     weights: WeightMap
     protected: tuple[str, ...]

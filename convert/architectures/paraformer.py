@@ -3,13 +3,17 @@
 The target names are FunASR's, letter for letter; the target shapes come from mlx_model/paraformer.py::Model.
 """
 
-from convert.architectures.family import Family
+from convert.architectures.family import Family, Usage
 from convert.weight_map import Rule, WeightMap
+from mlx_model.config import ParaformerConfig
 
 TABLE = Family(
     name="paraformer",
     funasr_class="Paraformer",
     mlx_module="mlx_model.paraformer",
+    config=ParaformerConfig,
+    task="automatic-speech-recognition",
+    usage=Usage(command="transcribe", python='model.transcribe("speech.wav")[0].text', tag="speech-recognition"),
     # What every Paraformer has and what no other class has in this combination.
     evidence=(
         "encoder.encoders0.*.self_attn.linear_q_k_v.weight",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlx_model.config import ParaformerConfig, SANMEncoderConfig, WavFrontendConfig, nearest
+from mlx_model.config import ParaformerConfig, SANMEncoderConfig, WavFrontendConfig
 from mlx_model.errors import UsageError
+from mlx_model.sections import nearest
 
 PRODUCT = 2048  # rows of the square product whose rate is the machine's: large enough that packing does not show
 PRODUCT_RUNS = 5
