@@ -89,7 +89,7 @@ def overhead(model: Path, trace: Path, rounds: int) -> tuple[list[float], list[f
         comparing = Comparing(recorded, candidate, pictures=0)
         reading = recorded.read()
         compare.append(measure.timed(lambda f=comparing, r=reading: [f.add(*pair, r.ahead) for pair in r]))
-        plain.append(measure.timed(lambda: [candidate.recognize(waveform) for waveform in waveforms]))
+        plain.append(measure.timed(lambda: [candidate.model.recognize([waveform]) for waveform in waveforms]))
     return compare[1:], plain[1:]  # the first round reads the weights
 
 

@@ -164,9 +164,9 @@ class Recorder:
         self.single, self.double = load(src), load(src, "float64")
         names = [name for name, _ in self.single.model.named_modules()]
         self.tapset = tapset.restricted(taps, names) if taps else tapset
-        self.isolated = [(module, tap) for module, tap in self.tapset.modules(names) if tap.isolate]
+        self.isolated = self.tapset.isolated(names, names)
         self.probes = self.tapset.probes(names, args=True)
-        self.inner = self.tapset.inner_probes(names, steps=steps)
+        self.inner = self.tapset.inner_probes(names, self.isolated, steps=steps)
         self.probes = list(dict.fromkeys([*self.probes, *ALWAYS]))
         self.collecting = tapset
 

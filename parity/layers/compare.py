@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from parity.layers.cif import integrate
-from parity.layers.packing import Pair
+from parity.layers.packing import Pair, frame_errors
 from parity.layers.tapset import DISCRETE, Precision, TapSet, TapSpec
 from parity.layers.trace import Recorded
 from reports.schema import Introduced, TapRow
@@ -25,23 +25,6 @@ def rel_l2(truth: np.ndarray, value: np.ndarray) -> float:
     difference = np.linalg.norm(value.astype(np.float64) - truth.astype(np.float64))
     size = np.linalg.norm(truth.astype(np.float64))
     return float(difference / size) if size else (0.0 if difference == 0.0 else float("inf"))
-
-
-def frame_errors(truth: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Return |value - truth| of every frame over the root mean square frame of the truth; (1, T, D) or (1, T) -> (T,).
-
-    Their root mean square is rel_l2.
-    """
-    difference = np.subtract(value, truth, dtype=np.float64)
-    return _over_frames(difference, float(np.abs(difference).max(initial=0.0)), float(np.linalg.norm(truth)))
-
-
-def _over_frames(difference: np.ndarray, largest: float, size: float) -> np.ndarray:
-    """Return `frame_errors` of a difference already taken; `largest` is its largest magnitude, `size` is |truth|."""
-    # Over the largest first: float32's squares would vanish below 1e-23, and a difference with them.
-    rows = (difference * (1.0 / largest if largest else 1.0)).reshape(difference.shape[1], -1)
-    length = np.sqrt(np.einsum("td,td->t", rows, rows), dtype=np.float64) * (largest or 1.0)
-    return length * np.sqrt(len(rows)) / size if size else np.where(length == 0.0, 0.0, np.inf)
 
 
 def incomparable(reference: np.ndarray, value: np.ndarray) -> str | None:
@@ -67,10 +50,10 @@ def worst_element(utt_id: str, truth: np.ndarray, reference: np.ndarray, value: 
 
 def _element(utt_id: str, pair: Pair, value: np.ndarray, place: int) -> dict[str, Any]:
     """Return one element's index and its three values; `place` counts along the flat array."""
-    index = np.unravel_index(place, value.shape)
-    one = Pair({name: part if part.size == 1 else part[index][None] for name, part in pair.parts.items()})
-    sides = {"truth": one.truth()[0], "reference": one.reference()[0], "candidate": value[index]}
-    return {"utt_id": utt_id, "index": [int(i) for i in index]} | {side: float(at) for side, at in sides.items()}
+    index = tuple(int(i) for i in np.unravel_index(place, value.shape))
+    truth, reference = pair.at(index)
+    values = {"truth": truth, "reference": reference, "candidate": float(value[index])}
+    return {"utt_id": utt_id, "index": list(index)} | values
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,9 +78,7 @@ class Distances:
         if not np.isfinite(largest + size):
             self.failures.append(f"{utt_id}: {NOT_FINITE}")
             return
-        floor = pair.floor()
-        errors = _over_frames(difference, largest, size)
-        floors = _over_frames(floor, float(np.abs(floor).max()), size)
+        errors, floors = frame_errors(difference, size, largest), pair.floors()
         distance, own = (float(np.sqrt(np.mean(each**2))) for each in (errors, floors))  # rel_l2 of both
         self.pairs.append((distance, max(own, least)))
         frame = int((errors / np.maximum(floors, self.pairs[-1][1])).argmax())

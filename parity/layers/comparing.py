@@ -59,14 +59,14 @@ class Comparing:
     def add(self, utterance: TracedUtterance, arrays: Recorded, ahead: Callable[[], None] = lambda: None) -> None:
         """Compare one utterance: front end on the waveform, network on the reference's features, text end to end.
 
-        `ahead` is called when the network is through and a core is to spare.
+        `ahead` is called when the products on all cores are through: one of those waits for its slowest thread.
         """
         recorded = self.chosen(arrays)
         plain, utt_id = recorded.plain, utterance.utt_id
-        self.comparison.add_frontend(utt_id, plain, self.candidate.frontend(plain["waveform"]))
-        taps = self.candidate.network(plain["feats"])
-        alone = self.candidate.alone(recorded.inputs, steps=self.trace.meta["steps"])
-        heard = self.candidate.recognize(plain["waveform"])
+        front = self.candidate.frontend(plain["waveform"])
+        self.comparison.add_frontend(utt_id, plain, front)
+        steps = self.trace.meta["steps"]
+        taps, heard, alone = self.candidate.at_once(plain["feats"], front["feats"], recorded.inputs, steps=steps)
         ahead()
         decided = self.decide(utt_id, recorded, taps)
         self.comparison.place(_order([*taps]), [name for name in recorded.alone if name in alone])
@@ -120,11 +120,10 @@ class Comparing:
         name = self.candidate.model.tokenizer.tokens.__getitem__
         return [*firing, *token_differences(utt_id, truth[0], single[0], taps[LOGITS][0], self.allowance, name)]
 
-    def end_to_end(self, utterance: TracedUtterance, heard: tuple[list[int], str], *, rounding: bool) -> str:
+    def end_to_end(self, utterance: TracedUtterance, ids: list[int], *, rounding: bool) -> str:
         """Compare token ids and text from the waveform on; return the candidate's text."""
-        ids, text = heard
-        total = self.comparison.total
-        decoded = self.candidate.model.tokenizer.decode(utterance.token_ids)
+        total, decode = self.comparison.total, self.candidate.model.tokenizer.decode
+        text, decoded = decode(ids), decode(utterance.token_ids)
         total("tokenizer").add_discrete(utterance.utt_id, [utterance.text], [decoded])  # the reference's own ids
         excused = rounding or self.precision.multiple > 1.0  # below float32 the decisions table says what flips and why
         total("end_to_end.token_ids").add_discrete(utterance.utt_id, utterance.token_ids, ids, explained=excused)

@@ -18,19 +18,24 @@ Imports neither torch nor MLX: arrays are turned into numpy by what they can do.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 
 Activations = dict[str, Any]
+Around = Callable[..., Any]  # (the module's own call, what it is called with) -> what to return in its place
 INPUT, ARGS = "input", "args"
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """Return an independent numpy copy of a torch tensor or an MLX array (bfloat16 becomes float32)."""
+    """Return a torch tensor as an independent numpy copy, an MLX array as numpy (bfloat16 becomes float32).
+
+    MLX arrays never change, so where numpy can see their memory (on a CPU) nothing is copied.
+    """
     if hasattr(value, "detach"):  # torch
         value = value.detach().cpu()
         return np.array((value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy())
@@ -38,7 +43,7 @@ def to_numpy(value: Any) -> np.ndarray:
         import mlx.core as mx
 
         value = value.astype(mx.float32)
-    return np.array(value)
+    return np.asarray(value)
 
 
 def is_array(value: Any) -> bool:
@@ -66,7 +71,7 @@ def outputs_of(value: Any) -> list[Any]:
 
 
 @contextmanager
-def record(model: Any, probes: Sequence[str]) -> Iterator[Activations]:
+def record(model: Any, probes: Sequence[str], around: Mapping[str, Around] | None = None) -> Iterator[Activations]:
     """Yield a dict that fills with {probe of one module: its arrays} as the model runs; a second call overwrites.
 
     Keys are `<module>` or `<module>@<what>`, values lists of numpy arrays once the block is left. `@args` gives
@@ -75,17 +80,19 @@ def record(model: Any, probes: Sequence[str]) -> Iterator[Activations]:
     Args:
         model: a torch or MLX module (anything with `named_modules()`).
         probes: see above; patterns are shell-style, `*` does not cross a dot.
+        around: {name of a probed module: what to call in its place}, with the module's own call, which is recorded.
 
     Raises:
         LookupError: a probe names no module of this model, or a function its modules do not have.
     """
     seen: Activations = {}
+    around = around or {}
     modules = dict(model.named_modules())
     tapped: list[tuple[Any, type]] = []
     try:
         for name, wanted in _wanted(modules, probes).items():
             tapped.append((modules[name], type(modules[name])))
-            modules[name].__class__ = _recording(type(modules[name]), name, wanted, seen)
+            modules[name].__class__ = _recording(type(modules[name]), name, wanted, seen, around.get(name))
         yield seen
     finally:
         for module, cls in reversed(tapped):
@@ -109,13 +116,14 @@ def _wanted(modules: dict[str, Any], probes: Sequence[str]) -> dict[str, dict[st
     return wanted
 
 
+@functools.cache
 def matches(name: str, pattern: str) -> bool:
     """Return whether a dotted name fits a pattern segment by segment (`*` is one segment or part of one)."""
     parts, wanted = name.split("."), pattern.split(".")
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _recording(cls: type, name: str, wanted: dict[str, None], seen: Activations) -> type:
+def _recording(cls: type, name: str, wanted: dict[str, None], seen: Activations, around: Around | None) -> type:
     """Return a subclass of a module's class that records calls and what its functions return."""
     functions = [what for what in wanted if what not in ("", INPUT, ARGS)]
 
@@ -132,7 +140,11 @@ def _recording(cls: type, name: str, wanted: dict[str, None], seen: Activations)
             seen[name] = outputs_of(output)
         return output
 
-    return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
+    def replaced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        assert around is not None
+        return around(functools.partial(call, self), *args, **kwargs)
+
+    return type(cls.__name__, (cls,), {"__call__": replaced if around else call, "__module__": cls.__module__})
 
 
 @contextmanager

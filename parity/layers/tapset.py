@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,14 +116,18 @@ class TapSet:
                 wanted.append(f"{module}@{ARGS}")
         return wanted
 
-    def inner_probes(self, names: Iterable[str], *, steps: bool = True) -> list[str]:
+    def isolated(self, names: Iterable[str], inputs: Container[str]) -> list[tuple[str, TapSpec]]:
+        """Return (module, row) of every module to be run alone that there are inputs for, in network order."""
+        return [(module, tap) for module, tap in self.modules(names) if tap.isolate and module in inputs]
+
+    def inner_probes(
+        self, names: Container[str], isolated: Iterable[tuple[str, TapSpec]], *, steps: bool = True
+    ) -> list[str]:
         """Return what to record when isolated modules are run alone; steps of modules a layer lacks are left out."""
-        known = set(names)
         wanted = []
-        for module, tap in self.modules(known):
-            if tap.isolate:
-                inner = [step.probe(module) for step in tap.steps if f"{module}.{step.name}" in known] if steps else []
-                wanted += [*inner, module]
+        for module, tap in isolated:
+            inner = [step.probe(module) for step in tap.steps if f"{module}.{step.name}" in names] if steps else []
+            wanted += [*inner, module]
         return wanted
 
     def collect(self, seen: Activations) -> dict[str, np.ndarray]:

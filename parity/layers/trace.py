@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
-from mlx_model.errors import OutputError
+from convert.safetensors_file import SafetensorsReader
+from mlx_model.errors import CheckpointError, OutputError
 from parity.layers.packing import Pair, pack
 from reports.environment import file_sha256
 
-SCHEMA = "trace/2"
+SCHEMA = "trace/3"
 META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure", "reference_batch"}
 
 
@@ -149,8 +149,7 @@ class Trace:
 
     def waveform(self, utterance: TracedUtterance) -> np.ndarray:
         """Return the audio of one utterance, (S,) float32; its file is taken to have been checked by `arrays`."""
-        with safe_open(str(self.directory / utterance.file), framework="numpy") as file:
-            return file.get_tensor("plain/waveform")
+        return SafetensorsReader(self.directory / utterance.file).read("plain/waveform")
 
     def arrays(self, utterance: TracedUtterance) -> Recorded:
         """Return the arrays of one utterance.
@@ -160,11 +159,13 @@ class Trace:
         """
         path = self.directory / utterance.file
         try:
-            if file_sha256(path) != utterance.sha256:
+            whole = np.empty(path.stat().st_size, dtype=np.uint8)
+            with path.open("rb") as stream:  # once: what is hashed is what is compared, and nothing is copied
+                stream.readinto(whole.data)
+            if hashlib.sha256(whole.data).hexdigest() != utterance.sha256:
                 raise OutputError(f"{path}: its sha256 is not the recorded one (damaged or exchanged); record it again")
-            flat = load_file(str(path))
-            return _recorded(utterance, flat)
-        except (OSError, SafetensorError, KeyError) as error:
+            return _recorded(utterance, SafetensorsReader(path).views(whole))
+        except (OSError, CheckpointError, KeyError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); record the trace again") from error
 
 

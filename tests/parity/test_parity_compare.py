@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from parity.layers.compare import Comparison, frame_errors, rel_l2
-from parity.layers.packing import Pair, pack
+from parity.layers.compare import Comparison, rel_l2
+from parity.layers.packing import Pair, frame_errors, pack
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Recorded
 
@@ -153,7 +153,7 @@ def test_an_ill_conditioned_frame_is_not_an_alarm():
 
 
 def test_frame_errors_average_to_rel_l2():
-    errors = frame_errors(TRUTH, REFERENCE)
+    errors = frame_errors(REFERENCE - TRUTH, float(np.linalg.norm(TRUTH)))
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(rel_l2(TRUTH, REFERENCE), rel=1e-12)
 
 

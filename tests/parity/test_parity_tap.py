@@ -36,6 +36,16 @@ def test_records_every_match_and_leaves_no_trace():
     assert later == {}  # nothing stays hooked
 
 
+def test_a_module_may_be_called_by_another_and_its_own_call_is_recorded():
+    model, x = Pair(), mx.ones((2, 3))
+    plain = np.array(model.blocks[1](model.blocks[0](x)))
+    with record(model, ["blocks.*"], {"blocks.1": lambda call, x: call(mx.concatenate([x, x]))[:2]}) as seen:
+        output = model(x)
+    assert seen["blocks.0"][0].shape == (2, 3)
+    assert seen["blocks.1"][0].shape == (4, 3)
+    np.testing.assert_array_equal(np.array(output[2]), plain)
+
+
 def test_tuples_keep_their_arrays_in_order():
     model = Pair()
     with record(model, [""]) as seen:

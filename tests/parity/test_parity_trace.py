@@ -31,6 +31,16 @@ def test_packing_keeps_the_truth_and_the_references_distance_from_it(seed: int, 
     assert np.abs(Pair(pack(truth, far))[1] - far).max() <= 1e-3 * np.abs(far - truth).max() + 1e-45
 
 
+def test_the_references_errors_are_stored_and_those_of_its_exact_values():
+    """Oracle: the two arrays as they are. float16 keeps a distance to 1e-3 only; its length per frame is exact."""
+    rng = np.random.default_rng(3)
+    truth = rng.standard_normal((1, 6, 9))
+    reference = (truth + 1e-6 * rng.standard_normal(truth.shape)).astype(np.float32)
+    exact = np.sqrt(((reference - truth) ** 2).sum((0, 2)) / (truth**2).sum() * 6)
+    for pair in (Pair(pack(truth, reference)), Pair.of(truth, reference)):
+        np.testing.assert_allclose(pair.floors(), exact, rtol=1e-12)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_packing_says_nan_and_infinity(bad: float):
     truth = np.array([[1.0, bad]])
