@@ -15,6 +15,7 @@ KEPT = (
     "model_conf", "encoder_conf", "decoder_conf", "predictor_conf", "frontend_conf", "normalize", "normalize_conf",
     "specaug", "specaug_conf", "ctc_conf", "input_size", "token_list", "bpemodel", "cmvn_file", "init_param",
 )  # fmt: skip
+RENAMED = {"vad_post_conf": "model_conf"}  # the decision's options stood in a section of their own
 # Parts that a Paraformer of today does not have; an old file may name them only as null.
 MUST_BE_NULL = ("preencoder", "postencoder")
 
@@ -34,7 +35,7 @@ def translate(raw: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     for key in MUST_BE_NULL:
         if raw.get(key) is not None:
             raise ConfigError(f"config.yaml: {key} = {raw[key]!r} is not supported (only null)")
-    modern: dict[str, Any] = {key: raw[key] for key in KEPT if key in raw}
+    modern: dict[str, Any] = {RENAMED.get(key, key): raw[key] for key in (*KEPT, *RENAMED) if key in raw}
     modern["model"] = ESPNET_MODELS.get(str(raw.get("model")), raw.get("model"))
     family = next((item for item in FAMILIES if item.funasr_class == modern["model"]), None)
     for section, classes in (family.components if family is not None else {}).items():
@@ -46,7 +47,7 @@ def translate(raw: dict[str, Any], notes: list[str]) -> dict[str, Any]:
         raise ConfigError(f"config.yaml: token_type = {kind!r} is not supported (only {' or '.join(tokenizers)})")
     modern["tokenizer"] = tokenizers[kind]
     modern["tokenizer_conf"] = {"split_with_space": bool(raw.get("split_with_space", False))}
-    left = sorted(set(raw) - set(KEPT) - set(MUST_BE_NULL) - {"model", "token_type", "split_with_space"}
+    left = sorted(set(raw) - set(KEPT) - set(RENAMED) - set(MUST_BE_NULL) - {"model", "token_type", "split_with_space"}
                   - set(family.components if family is not None else ()))  # fmt: skip
     notes.append(
         f"config.yaml is in the old ESPnet style: translated; {len(left)} keys of its command line were ignored "

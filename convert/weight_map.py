@@ -45,7 +45,9 @@ COPY = Op(name="copy", axes=None, why="same layout in torch and MLX")
 # torch keeps Conv1d kernels as (out, in/groups, taps), MLX as (out, taps, in/groups). Depthwise (D, 1, K) -> (D, K, 1)
 # and dense (O, I, K) -> (O, K, I) are one and the same permutation, so a kernel with I == K cannot be mistaken.
 CONV1D = Op(name="conv1d", axes=(0, 2, 1), why="torch Conv1d (out, in/groups, taps) -> MLX (out, taps, in/groups)")
-OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D)}
+# The FSMN's kernels are Conv2d's (D, 1, K, 1), one column wide: (D, K, 1, 1) here.
+CONV2D = Op(name="conv2d", axes=(0, 2, 3, 1), why="torch Conv2d (out, in/groups, H, W) -> MLX (out, H, W, in/groups)")
+OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -55,13 +55,48 @@ def load_audio(source: Source, sample_rate: int = 16000) -> Float32[np.ndarray, 
         raise AudioError(f"{name}: empty audio, the file holds a header and no samples")
     _check_finite(name, waveform, rate)
     waveform = _resample(waveform, rate, sample_rate)
-    needed = round(MIN_DURATION_S * sample_rate)
-    if len(waveform) < needed:
-        raise AudioError(
-            f"{name}: too short, {len(waveform)} samples ({1000 * len(waveform) / sample_rate:.1f} ms) at "
-            f"{sample_rate} Hz; one frame needs {needed} (25 ms)"
-        )
+    _check_length(name, len(waveform), sample_rate)
     return waveform
+
+
+def blocks(source: Source, sample_rate: int = 16000) -> Iterator[Float32[np.ndarray, " S"]]:
+    """Yield the waveform of `load_audio` piece by piece, a minute or so each.
+
+    Only one piece is in memory where libsndfile reads the file and it has the rate asked for; what has to be resampled
+    or is FFmpeg's to read is decoded as a whole first.
+
+    Raises:
+        AudioError: as `load_audio`, some of it only when the pieces before were yielded.
+    """
+    name, opened = _opened(source)
+    if _libsndfile_rate(opened) != sample_rate:
+        waveform = load_audio(source, sample_rate)
+        yield from (waveform[at : at + BLOCK] for at in range(0, len(waveform), BLOCK))
+        return
+    count = 0
+    try:
+        for block, _ in _libsndfile_blocks(opened):
+            _check_finite(name, block, sample_rate, count)
+            count += len(block)
+            yield block
+    except _RefusedError as refused:
+        raise AudioError(f"{name}: not readable after {count / sample_rate:.2f} s ({refused})") from None
+    _check_length(name, count, sample_rate)
+
+
+def resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray, bool], np.ndarray]:
+    """Return function(samples, whether they are the last) -> samples at `sample_rate`, for a stream cut anyhow.
+
+    Raises:
+        AudioError: a rate that no recording has.
+    """
+    if rate == sample_rate:
+        return lambda samples, _: samples
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"absurd sample rate {rate} Hz, expected {MIN_RATE} to {MAX_RATE}")
+    import soxr
+
+    return soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ").resample_chunk
 
 
 def duration_s(path: Source) -> float:
@@ -164,17 +199,33 @@ class _Stream(io.BytesIO):
             return self.tell()
 
 
-def _read_libsndfile(source: str | bytes) -> tuple[np.ndarray, int]:
+def _libsndfile_blocks(source: str | bytes) -> Iterator[tuple[np.ndarray, int]]:
+    """(mono samples, rate) piece by piece; at least one, which may be empty."""
     import soundfile
 
-    blocks = []
     try:
         with soundfile.SoundFile(_libsndfile_source(source)) as file:
+            yield np.empty(0, np.float32), file.samplerate
             while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
-                blocks.append(_mono(block))
-            return _joined(blocks), file.samplerate
+                yield _mono(block), file.samplerate
     except soundfile.LibsndfileError as error:
         raise _RefusedError(_one_line(error.error_string)) from None
+
+
+def _read_libsndfile(source: str | bytes) -> tuple[np.ndarray, int]:
+    pieces = list(_libsndfile_blocks(source))
+    return _joined([block for block, _ in pieces]), pieces[0][1]
+
+
+def _libsndfile_rate(source: str | bytes) -> int:
+    """The rate of a file that libsndfile reads and knows the length of, else 0."""
+    import soundfile
+
+    try:
+        _libsndfile_duration_s(source)
+        return soundfile.info(_libsndfile_source(source)).samplerate
+    except _RefusedError:
+        return 0
 
 
 def _libsndfile_duration_s(source: str | bytes) -> float:
@@ -281,12 +332,23 @@ def _joined(blocks: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
 
 
-def _check_finite(name: str, waveform: np.ndarray, rate: int) -> None:
+def _check_finite(name: str, waveform: np.ndarray, rate: int, before: int = 0) -> None:
+    """Refuse NaN and infinities; `before` samples of the file came in earlier pieces."""
     bad = np.flatnonzero(~np.isfinite(waveform))
     if len(bad):
+        first = before + int(bad[0])
         raise AudioError(
             f"{name}: {len(bad)} of {len(waveform)} samples are NaN or infinite, "
-            f"the first at sample {bad[0]} ({bad[0] / rate:.3f} s)"
+            f"the first at sample {first} ({first / rate:.3f} s)"
+        )
+
+
+def _check_length(name: str, samples: int, sample_rate: int) -> None:
+    needed = round(MIN_DURATION_S * sample_rate)
+    if samples < needed:
+        raise AudioError(
+            f"{name}: too short, {samples} samples ({1000 * samples / sample_rate:.1f} ms) at {sample_rate} Hz; "
+            f"one frame needs {needed} (25 ms)"
         )
 
 

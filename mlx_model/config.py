@@ -5,7 +5,7 @@ sections.py says how keys are honoured or refused. Must not import mlx: `inspect
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from mlx_model.errors import ConfigError
@@ -192,3 +192,124 @@ class ParaformerConfig(ModelConfig):
                 )
         if self.frontend.output_size % 2:
             raise ConfigError(f"frontend_conf: feature width {self.frontend.output_size} must be even (sin/cos halves)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WavFrontendOnlineConfig(WavFrontendConfig):
+    """`frontend_conf` of WavFrontendOnline, for one score every fbank frame."""
+
+    def check(self) -> None:
+        """Raise ConfigError for stackings that FunASR's streaming front end does not do, or does not do so."""
+        if self.lfr_n != 1 or self.lfr_m % 2 == 0 or self.lfr_m < 3:
+            raise ConfigError(
+                f"frontend_conf: lfr_m = {self.lfr_m}, lfr_n = {self.lfr_n} is not supported for a stream (an odd "
+                "lfr_m of at least 3, and lfr_n 1)"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FSMNConfig(Section):
+    """`encoder_conf` of FSMN; FunASR has no defaults here."""
+
+    WHERE: ClassVar[str] = "encoder_conf"
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("rorder", "rstride")
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"use_softmax": (True,)}
+    input_dim: int
+    input_affine_dim: int
+    fsmn_layers: int
+    linear_dim: int
+    proj_dim: int
+    lorder: int  # taps into the past, the frame itself included
+    rorder: int  # taps into the future
+    lstride: int  # frames between the taps
+    rstride: int
+    output_affine_dim: int
+    output_dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VADXOptions(Section):
+    """`model_conf` of FsmnVADStreaming, defaults as in funasr/models/fsmn_vad_streaming/model.py::VADXOptions.
+
+    Times are in milliseconds, levels in dB of a frame's energy at full scale 1.0. vad_decision.py says what each does.
+    """
+
+    WHERE: ClassVar[str] = "model_conf"
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
+        "detect_mode", "max_end_silence_time", "max_start_silence_time", "do_extend", "lookback_time_start_point",
+        "lookahead_time_end_point", "sil_to_speech_time_thres", "speech_to_sil_time_thres", "max_single_segment_time",
+    )  # fmt: skip
+    sample_rate: int = 16000
+    detect_mode: int = 1  # 0: one utterance, then nothing more; 1: any number of them
+    max_end_silence_time: int = 800
+    max_start_silence_time: int = 3000
+    window_size_ms: int = 200
+    sil_to_speech_time_thres: int = 150
+    speech_to_sil_time_thres: int = 150
+    speech_2_noise_ratio: float = 1.0
+    do_extend: int = 1
+    lookback_time_start_point: int = 200
+    lookahead_time_end_point: int = 100
+    max_single_segment_time: int = 60000
+    snr_thres: float = -100.0
+    noise_frame_num_used_for_snr: int = 100
+    decibel_thres: float = -100.0
+    speech_noise_thres: float = 0.6
+    fe_prior_thres: float = 1e-4
+    silence_pdf_num: int = 1
+    sil_pdf_ids: list[int] = field(default_factory=lambda: [0])
+    frame_in_ms: int = 10
+    frame_length_ms: int = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsmnVADStreamingConfig(ModelConfig):
+    """Everything `mlx_model.load` needs of an FSMN-VAD."""
+
+    SECTIONS: ClassVar[dict[str, type[Section]]] = {
+        "frontend": WavFrontendOnlineConfig,
+        "encoder": FSMNConfig,
+        "vad_opts": VADXOptions,
+    }
+    ARGUMENTS: ClassVar[type[Section]] = VADXOptions
+    model_type: str = "fsmn_vad_streaming"
+    frontend: WavFrontendOnlineConfig
+    encoder: FSMNConfig
+    vad_opts: VADXOptions
+
+    @classmethod
+    def assemble(cls, parts: Parts) -> Self:
+        """Return the configuration; see the base class."""
+        return cls(vad_opts=parts.arguments, dtype=parts.dtype, **parts.sections)
+
+    def blocks(self) -> dict[str, int]:
+        """Return the blocks asked for; see the base class."""
+        return {"encoder_conf": self.encoder.fsmn_layers}
+
+    def check(self) -> None:
+        """Raise ConfigError where the parts do not fit together."""
+        self.frontend.check()
+        frontend, encoder, opts = self.frontend, self.encoder, self.vad_opts
+        if encoder.input_dim != frontend.output_size:
+            raise ConfigError(
+                f"encoder_conf: input_dim = {encoder.input_dim} but the front end's features are "
+                f"{frontend.output_size} wide (n_mels * lfr_m)"
+            )
+        if encoder.rorder and not encoder.rstride:
+            raise ConfigError("encoder_conf: rstride = 0 with rorder > 0; taps into the future need a distance")
+        for key, ours, theirs in (
+            ("sample_rate", opts.sample_rate, frontend.fs),
+            ("frame_in_ms", opts.frame_in_ms, frontend.frame_shift),
+            ("frame_length_ms", opts.frame_length_ms, frontend.frame_length),
+        ):
+            if ours != theirs:
+                raise ConfigError(f"model_conf: {key} = {ours} but the front end has {theirs:g}")
+        ids = opts.sil_pdf_ids
+        if not ids or not all(isinstance(i, int) and 0 <= i < encoder.output_dim for i in ids):
+            raise ConfigError(f"model_conf: sil_pdf_ids = {ids} must name pdfs below output_dim {encoder.output_dim}")
+        if len(ids) != opts.silence_pdf_num:
+            raise ConfigError(f"model_conf: silence_pdf_num = {opts.silence_pdf_num}, but sil_pdf_ids = {ids}")
+        if opts.window_size_ms < opts.frame_in_ms:
+            raise ConfigError(f"model_conf: window_size_ms = {opts.window_size_ms} is shorter than one frame")
+        if opts.detect_mode not in (0, 1):
+            raise ConfigError(f"model_conf: detect_mode = {opts.detect_mode} (0: one utterance, 1: many)")

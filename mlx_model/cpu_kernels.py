@@ -134,14 +134,14 @@ def depthwise_taps(weight: Float[mx.array, "D K 1"]) -> list[mx.array]:
     return list(mx.contiguous(weight[:, :, 0].T))
 
 
-def depthwise_conv1d(x: Float[mx.array, "B Tp D"], taps: list[mx.array]) -> Float[mx.array, "B T D"]:
-    """Return the depthwise convolution of padded frames (Tp = T + K - 1).
+def depthwise_conv1d(x: Float[mx.array, "B Tp D"], taps: list[mx.array], dilation: int = 1) -> Float[mx.array, "B T D"]:
+    """Return the depthwise convolution of padded frames (Tp = T + (K - 1) * dilation).
 
     Shifted views of the frames times the taps, a few of them in one fused loop: MLX's grouped conv1d takes several
     times as long on the CPU.
     """
-    steps = x.shape[1] - len(taps) + 1
-    shifted = [x[:, k : k + steps] for k in range(len(taps))]  # each (B, T, D), views
+    steps = x.shape[1] - (len(taps) - 1) * dilation
+    shifted = [x[:, k * dilation : k * dilation + steps] for k in range(len(taps))]  # each (B, T, D), views
     start, add = _products, _add_taps
     if x.dtype == mx.float32 and _can_compile():
         start, add = _compiled(start), _compiled(add)

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.blas import mx, nn, tree_flatten
-from mlx_model.config import ParaformerConfig
+from mlx_model.config import FsmnVADStreamingConfig, ParaformerConfig
 from mlx_model.errors import CheckpointError, ConfigError
 from mlx_model.sections import ModelConfig
 
 # model_type -> the configuration it is read with; the model class is `Model` in the module of the same name. One that
 # writes text has `set_tokens`.
-FAMILIES: dict[str, type[ModelConfig]] = {"paraformer": ParaformerConfig}
+FAMILIES: dict[str, type[ModelConfig]] = {
+    "paraformer": ParaformerConfig,
+    "fsmn_vad_streaming": FsmnVADStreamingConfig,
+}
 
 
 def load(path: str | Path) -> Any:

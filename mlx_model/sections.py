@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from mlx_model.errors import ConfigError
 
-# Keys that act on training only, or that FunASR itself stores and never reads.
+# Keys that act on training only, or that FunASR itself takes and makes no use of.
 TRAINING_ONLY: dict[str, str] = {
     "dropout_rate": "dropout acts in training only",
     "dropout": "dropout acts in training only",
@@ -37,6 +37,14 @@ TRAINING_ONLY: dict[str, str] = {
     "sampling_ratio": "of the training sampler",
     "use_1st_decoder_loss": "a training loss",
     "ignore_id": "masks targets of the training loss",
+    "snr_mode": "stored by FunASR's VADXOptions, never read",
+    "do_start_point_detection": "FunASR does the same either way",
+    "do_end_point_detection": "FunASR does the same either way",
+    "nn_eval_block_size": "overwritten by FunASR with every chunk",
+    "dcd_block_size": "stored by FunASR's VADXOptions, never read",
+    "speech_noise_thresh_low": "stored by FunASR's VADXOptions, never read",
+    "speech_noise_thresh_high": "stored by FunASR's VADXOptions, never read",
+    "output_frame_probs": "collected inside FunASR, never returned",
     "filter_length_min": "stored by FunASR's WavFrontend, never read",
     "filter_length_max": "stored by FunASR's WavFrontend, never read",
 }

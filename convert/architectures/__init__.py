@@ -4,9 +4,10 @@ A new family is one more file beside this one and one more entry in FAMILIES (st
 """
 
 from convert.architectures.family import Family
+from convert.architectures.fsmn_vad_streaming import TABLE as FSMN_VAD_STREAMING
 from convert.architectures.paraformer import TABLE as PARAFORMER
 
-FAMILIES: tuple[Family, ...] = (PARAFORMER,)
+FAMILIES: tuple[Family, ...] = (PARAFORMER, FSMN_VAD_STREAMING)
 
 # FunASR classes (and their names in ESPnet-style files) that are known but not converted.
 UNSUPPORTED: dict[str, str] = {
@@ -17,7 +18,6 @@ UNSUPPORTED: dict[str, str] = {
     "EParaformer": "enhanced Paraformer",
     "Paraformer_v2_community": "Paraformer v2",
     "SenseVoiceSmall": "SenseVoice",
-    "FsmnVADStreaming": "voice activity detection",
     "FsmnKWS": "keyword spotting",
     "FsmnKWSConvert": "keyword spotting",
     "FsmnKWSMT": "keyword spotting",
@@ -57,6 +57,7 @@ ESPNET_MODELS: dict[str, str] = {
     "uniasr": "UniASR",
     "mfcca": "Conformer",
     "e2e_vad": "FsmnVADStreaming",
+    "e2evad": "FsmnVADStreaming",
     "asr": "Conformer",
     "bat": "BAT",
     "rnnt": "Transducer",

@@ -95,7 +95,7 @@ def test_an_unsupported_or_misspelt_option_is_named(model_dir, change, reason):
 
 
 @pytest.mark.parametrize("name", ["SeacoParaformer", "ParaformerStreaming", "BiCifParaformer", "ContextualParaformer",
-                                  "SenseVoiceSmall", "FsmnVADStreaming", "CTTransformer", "CAMPPlus"])  # fmt: skip
+                                  "SenseVoiceSmall", "FsmnKWS", "CTTransformer", "CAMPPlus"])  # fmt: skip
 def test_known_classes_are_refused_by_name(name):
     assert name in UNSUPPORTED
     with pytest.raises(ConfigError, match=f"model {name} .* is not supported"):

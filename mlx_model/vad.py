@@ -1,0 +1,184 @@
+"""Where speech is in many recordings, or in a stream of samples from a pipe, and how that is written down."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlx_model.audio import blocks, resampler
+from mlx_model.errors import AudioError, UsageError
+
+if TYPE_CHECKING:
+    from mlx_model.fsmn_vad_streaming import Model, Times, VadOptions
+
+Audio = str | Path | np.ndarray
+PIPE_BYTES = 1 << 16  # at most so much is taken from a pipe at once; what has arrived is taken at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """What came of one recording: [[start_ms, end_ms], ...]. `error` is None, or one line (what was found stays)."""
+
+    path: str | None
+    segments: Times = field(default_factory=list)
+    duration_s: float = 0.0
+    error: str | None = None
+
+
+def detect(
+    model: Model,
+    audio: Audio | Sequence[Audio],
+    *,
+    options: VadOptions | None = None,
+    chunk_ms: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> list[Detection]:
+    """Return one Detection per recording, in input order; unusable ones carry their reason in `error`.
+
+    Memory does not grow with a recording's length, see `audio.blocks`.
+
+    Args:
+        model: what `mlx_model.load` returned.
+        audio: a path, a mono waveform at the model's rate in [-1, 1], or a sequence of these.
+        options: see `VadOptions`.
+        chunk_ms: decide in pieces of this length, as a stream would; None: as FunASR does with a whole recording.
+        progress: called with the number of recordings done since the last call.
+    """
+    items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
+    results = []
+    for item in items:
+        results.append(_detect_one(model, item, options, chunk_ms))
+        if progress is not None:
+            progress(1.0)
+    return results
+
+
+def _detect_one(model: Model, item: Audio, options: VadOptions | None, chunk_ms: int | None) -> Detection:
+    path, rate = None if isinstance(item, np.ndarray) else str(item), model.config.frontend.fs
+    segments: Times = []
+    samples, error = 0, None
+    try:
+        for found, count in detected(model, _pieces(item, rate), options, chunk_ms):
+            segments += found
+            samples = count
+    except AudioError as refused:
+        error = str(refused)
+    return Detection(path=path, segments=segments, duration_s=samples / rate, error=error)
+
+
+def _pieces(item: Audio, rate: int) -> Iterator[np.ndarray]:
+    if isinstance(item, np.ndarray):
+        yield item
+    else:
+        yield from blocks(item, rate)
+
+
+def detected(
+    model: Model, pieces: Iterator[np.ndarray], options: VadOptions | None = None, chunk_ms: int | None = None
+) -> Iterator[tuple[Times, int]]:
+    """Yield (whole segments that became known, samples so far) for every piece, and for the end.
+
+    Raises:
+        AudioError: whatever the pieces raise, and NaN.
+    """
+    from mlx_model.fsmn_vad_streaming import RECORDING_CHUNK_MS
+
+    stream = model.stream(chunk_ms=chunk_ms or RECORDING_CHUNK_MS, live=False, options=options)
+    count = 0
+    for piece in pieces:
+        count += len(piece)
+        yield stream.feed(piece), count
+    yield stream.feed(np.empty(0, np.float32), is_final=True), count
+
+
+def pcm(descriptor: int, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield samples as they arrive at a pipe: raw 16-bit little-endian mono PCM of `rate` Hz, until it is closed.
+
+    Half a sample at the end (an abrupt end) is dropped.
+
+    Raises:
+        AudioError: a rate that no recording has, or a WAV header where raw samples are expected.
+    """
+    resample = resampler(rate, sample_rate)
+    rest = os.read(descriptor, PIPE_BYTES)
+    if rest.startswith(b"RIFF"):
+        raise AudioError(
+            "standard input carries a WAV header; send raw 16-bit PCM (ffmpeg -f s16le) or name the file"
+        )
+    is_open = bool(rest)
+    while is_open:
+        whole = len(rest) // 2 * 2
+        yield resample(np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32768, False)
+        more = os.read(descriptor, PIPE_BYTES)
+        rest, is_open = rest[whole:] + more, bool(more)
+    yield resample(np.empty(0, np.float32), True)
+
+
+def to_document(results: Sequence[Detection]) -> dict[str, Any]:
+    """Return the `--json` document: schema and results in input order."""
+    rows = [
+        {"path": item.path, "segments": item.segments, "duration_s": item.duration_s, "error": item.error}
+        for item in results
+    ]
+    return {"schema": "vad/1", "results": rows}
+
+
+TSV_HEADER = "path\tstart_ms\tend_ms"
+
+
+def tsv_rows(path: str | None, segments: Times) -> str:
+    """Return one line per segment, without a line break at the end."""
+    return "\n".join(f"{path}\t{start}\t{end}" for start, end in segments)
+
+
+def _as_tsv(results: Sequence[Detection]) -> str:
+    rows = [tsv_rows(item.path, item.segments) for item in results if item.segments]
+    return "\n".join([TSV_HEADER, *rows])
+
+
+def _as_textgrid(results: Sequence[Detection]) -> str:
+    """Return Praat's TextGrid of one recording: one tier, intervals without a gap, marked "speech" or empty."""
+    (item,) = results
+    edges, total = [0.0], max([item.duration_s, *(end / 1000 for _, end in item.segments)])
+    intervals = []
+    for start, end in ((start / 1000, end / 1000) for start, end in item.segments):
+        if start > edges[-1]:
+            intervals.append((edges[-1], start, ""))
+        intervals.append((start, end, "speech"))
+        edges.append(end)
+    if total > edges[-1] or not intervals:
+        intervals.append((edges[-1], total, ""))
+    span = f"xmin = 0\nxmax = {total:.10g}\n"
+    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n{span}tiers? <exists>\nsize = 1\nitem []:\n'
+    tier = f'    item [1]:\n        class = "IntervalTier"\n        name = "speech"\n{_indented(span)}'
+    parts = [
+        f"        intervals [{number}]:\n            xmin = {low:.10g}\n            xmax = {high:.10g}\n"
+        f'            text = "{text}"'
+        for number, (low, high, text) in enumerate(intervals, 1)
+    ]
+    return head + tier + f"        intervals: size = {len(intervals)}\n" + "\n".join(parts)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"        {line}\n" for line in text.splitlines())
+
+
+FORMATS: dict[str, Callable[[Sequence[Detection]], str]] = {
+    "tsv": _as_tsv,
+    "json": lambda results: json.dumps(to_document(results), ensure_ascii=False, indent=1),
+    "textgrid": _as_textgrid,
+}
+
+
+def check_format(name: str, recordings: int) -> None:
+    """Raise UsageError for an unknown format, or for several recordings in one TextGrid."""
+    if name not in FORMATS:
+        raise UsageError(f"unknown format {name!r}; use {', '.join(FORMATS)}")
+    if name == "textgrid" and recordings != 1:
+        raise UsageError(f"a TextGrid holds one recording, not {recordings}; run once for each")
