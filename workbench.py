@@ -90,7 +90,7 @@ def convert_command(
         src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
     )
     show(report, json)
-    talk.print(f"Wrote {out}. Try: mlx-funasr transcribe {out} AUDIO", highlight=False)
+    talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)
 
 
 @app.command()
@@ -107,20 +107,58 @@ def transcribe(
 ) -> None:
     """Transcribe recordings; results come in the order given."""
     from mlx_model import transcribe as engine
-    from mlx_model.loading import load
+    from mlx_model.loading import load_recognizer
 
     format = "json" if json else format
     engine.check_format(format)
-    network = load(model)
+    network = load_recognizer(model)
     _runtime(verbose)
     with progress_bar("transcribing", len(audio)) as advance:
         results = network.transcribe(
             audio, batch_size=batch_size, batch_seconds=batch_seconds, dither=dither, seed=seed, progress=advance
         )
     print(engine.FORMATS[format](results))
+    _complain("not transcribed", results)
+
+
+@app.command()
+def vad(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted FSMN-VAD.")],
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Recordings, or - for PCM from a pipe.")],
+    format: Annotated[str, typer.Option(help="tsv, json or textgrid.")] = "tsv",
+    stream: Annotated[bool, typer.Option("--stream", help="Decide chunk by chunk; print segments at once.")] = False,
+    chunk_ms: Annotated[int, typer.Option(help="Length of a chunk, for --stream and -.")] = 200,
+    rate: Annotated[int, typer.Option(help="Sample rate of the pipe: raw 16-bit little-endian mono PCM.")] = 16000,
+    max_end_silence_ms: Annotated[int | None, typer.Option(help="Silence that ends a segment.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="speech_noise_thres, 0 to 1.")] = None,
+    dynamic_silence: Annotated[bool, typer.Option(help="FunASR 1.4's default: long speech ends sooner.")] = False,
+    json: Json = False,
+) -> None:
+    """Find where speech is: segments of recordings, or of a stream as they end."""
+    from mlx_model import vad as engine
+    from mlx_model.fsmn_vad_streaming import VadOptions
+    from mlx_model.loading import load_detector
+
+    format = "json" if json else format
+    engine.check_format(format, len(audio))
+    options = VadOptions(
+        max_end_silence_time=max_end_silence_ms, speech_noise_thres=threshold, dynamic_silence=dynamic_silence
+    )
+    network = load_detector(model)
+    chunk = chunk_ms if stream or "-" in audio else None
+    live = (lambda line: print(line, flush=True)) if chunk is not None and format == "tsv" else None
+    with progress_bar("listening", len(audio)) as advance:
+        results = engine.detect(network, audio, options=options, chunk_ms=chunk, rate=rate, live=live, progress=advance)
+    if live is None:
+        print(engine.FORMATS[format](results))
+    _complain("not heard", results)
+
+
+def _complain(verdict: str, results: list[Any]) -> None:
+    """Say what could not be used, and leave with 2 where there was nothing else, with 1 where there was."""
     failed = [result for result in results if result.error]
     for result in failed:
-        talk.print(f"not transcribed: {result.error}", style="red", highlight=False, soft_wrap=True)
+        talk.print(f"{verdict}: {result.error}", style="red", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reports.schema import ConversionReport
 
-__all__ = ["convert", "inspect"]
+__all__ = ["command", "convert", "inspect"]
+
+
+def command(family: str) -> str:
+    """Return the command that uses a converted model of this family (as `ConversionReport.family` names it)."""
+    from convert.architectures import FAMILIES
+
+    return next(item.usage.command for item in FAMILIES if item.name == family)
 
 
 def convert(

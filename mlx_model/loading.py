@@ -8,15 +8,17 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from mlx_model import fsmn_vad_streaming, paraformer
 from mlx_model.blas import mx, nn, tree_flatten
 from mlx_model.config import FsmnVADStreamingConfig, ParaformerConfig
-from mlx_model.errors import CheckpointError, ConfigError
+from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.sections import ModelConfig
 
 # model_type -> the configuration it is read with; the model class is `Model` in the module of the same name. One that
 # writes text has `set_tokens`.
+M = TypeVar("M")
 FAMILIES: dict[str, type[ModelConfig]] = {
     "paraformer": ParaformerConfig,
     "fsmn_vad_streaming": FsmnVADStreamingConfig,
@@ -46,6 +48,31 @@ def load(path: str | Path) -> Any:
     model.eval()
     if hasattr(model, "set_tokens"):
         model.set_tokens(directory / "tokens.json")
+    return model
+
+
+def load_recognizer(path: str | Path) -> paraformer.Model:
+    """Return the model of a directory that turns speech into text; see `load`.
+
+    Raises:
+        UsageError: the model is of another kind.
+    """
+    return _of_kind(path, paraformer.Model, "turns speech into text", "mlx-funasr vad")
+
+
+def load_detector(path: str | Path) -> fsmn_vad_streaming.Model:
+    """Return the model of a directory that finds speech; see `load`.
+
+    Raises:
+        UsageError: the model is of another kind.
+    """
+    return _of_kind(path, fsmn_vad_streaming.Model, "finds speech (an FSMN-VAD)", "mlx-funasr transcribe")
+
+
+def _of_kind(path: str | Path, kind: type[M], purpose: str, elsewhere: str) -> M:
+    model = load(path)
+    if not isinstance(model, kind):
+        raise UsageError(f"{path} is a {model.config.model_type}, expected a model that {purpose}; try {elsewhere}")
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ def detect(
     *,
     options: VadOptions | None = None,
     chunk_ms: int | None = None,
+    rate: int = 16000,
+    live: Callable[[str], None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Detection]:
     """Return one Detection per recording, in input order; unusable ones carry their reason in `error`.
@@ -45,36 +48,55 @@ def detect(
 
     Args:
         model: what `mlx_model.load` returned.
-        audio: a path, a mono waveform at the model's rate in [-1, 1], or a sequence of these.
+        audio: a path, "-" for standard input (see `pcm`), a mono waveform at the model's rate in [-1, 1], or several.
         options: see `VadOptions`.
         chunk_ms: decide in pieces of this length, as a stream would; None: as FunASR does with a whole recording.
+        rate: of what comes through the pipe, Hz.
+        live: called with the table's header and with every segment's row as soon as it is known.
         progress: called with the number of recordings done since the last call.
+
+    Raises:
+        UsageError: a chunk below 1 ms, or options this model cannot follow.
     """
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
+    model.stream(chunk_ms=1 if chunk_ms is None else chunk_ms, options=options)  # what it refuses, it refuses now
     results = []
+    if live is not None:
+        live(TSV_HEADER)
     for item in items:
-        results.append(_detect_one(model, item, options, chunk_ms))
+        results.append(_detect_one(model, item, rate, live, options, chunk_ms))
         if progress is not None:
             progress(1.0)
     return results
 
 
-def _detect_one(model: Model, item: Audio, options: VadOptions | None, chunk_ms: int | None) -> Detection:
+def _detect_one(
+    model: Model,
+    item: Audio,
+    pipe_rate: int,
+    live: Callable[[str], None] | None,
+    options: VadOptions | None,
+    chunk_ms: int | None,
+) -> Detection:
     path, rate = None if isinstance(item, np.ndarray) else str(item), model.config.frontend.fs
     segments: Times = []
     samples, error = 0, None
     try:
-        for found, count in detected(model, _pieces(item, rate), options, chunk_ms):
+        for found, count in detected(model, _pieces(item, rate, pipe_rate), options, chunk_ms):
             segments += found
+            if found and live is not None:
+                live(tsv_rows(path, found))
             samples = count
     except AudioError as refused:
         error = str(refused)
     return Detection(path=path, segments=segments, duration_s=samples / rate, error=error)
 
 
-def _pieces(item: Audio, rate: int) -> Iterator[np.ndarray]:
+def _pieces(item: Audio, rate: int, pipe_rate: int) -> Iterator[np.ndarray]:
     if isinstance(item, np.ndarray):
         yield item
+    elif str(item) == "-":
+        yield from pcm(sys.stdin.fileno(), pipe_rate, rate)
     else:
         yield from blocks(item, rate)
 
@@ -89,7 +111,7 @@ def detected(
     """
     from mlx_model.fsmn_vad_streaming import RECORDING_CHUNK_MS
 
-    stream = model.stream(chunk_ms=chunk_ms or RECORDING_CHUNK_MS, live=False, options=options)
+    stream = model.stream(chunk_ms=RECORDING_CHUNK_MS if chunk_ms is None else chunk_ms, live=False, options=options)
     count = 0
     for piece in pieces:
         count += len(piece)
@@ -108,9 +130,7 @@ def pcm(descriptor: int, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
     resample = resampler(rate, sample_rate)
     rest = os.read(descriptor, PIPE_BYTES)
     if rest.startswith(b"RIFF"):
-        raise AudioError(
-            "standard input carries a WAV header; send raw 16-bit PCM (ffmpeg -f s16le) or name the file"
-        )
+        raise AudioError("standard input carries a WAV header; send raw 16-bit PCM (ffmpeg -f s16le) or name the file")
     is_open = bool(rest)
     while is_open:
         whole = len(rest) // 2 * 2
