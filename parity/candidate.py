@@ -40,9 +40,10 @@ class Beside:
         self.given = all(ours == given for ours, given in shapes)
         if not self.given:
             return call(*args)
-        last = [None if given is None else mx.array(given).astype(self.dtype) for _, given in pairs]
-        joined = (None if arg is None else mx.concatenate([arg, new]) for arg, new in zip(args, last, strict=True))
-        return call(*joined)[:-1]
+        return call(*(arg if given is None else self._joined(arg, given) for arg, given in pairs))[:-1]
+
+    def _joined(self, arg: mx.array, given: np.ndarray) -> mx.array:
+        return mx.concatenate([arg, mx.array(given).astype(self.dtype)])
 
 
 class Candidate:
