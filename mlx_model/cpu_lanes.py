@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -70,9 +71,26 @@ def exactly(count: int) -> Iterator[None]:
         _forced.pop()
 
 
-@functools.cache
+class _Streams(threading.local):
+    """The streams of one Python thread: MLX gives a stream to the thread that made it."""
+
+    def __init__(self) -> None:
+        self.lanes = [mx.default_stream(mx.cpu)]
+        self.aside = mx.new_stream(mx.cpu)
+
+
+_own = _Streams()
+
+
 def _streams(count: int) -> list[Any]:
-    return [mx.default_stream(mx.cpu), *(mx.new_stream(mx.cpu) for _ in range(count - 1))]
+    while len(_own.lanes) < count:
+        _own.lanes.append(mx.new_stream(mx.cpu))
+    return _own.lanes[:count]
+
+
+def aside() -> Any:
+    """Return the stream for work to be done beside the lanes' (the next batch's features); a GPU has one for all."""
+    return mx.default_stream(mx.default_device()) if on_gpu() else _own.aside
 
 
 def each(function: Callable[..., Any], *blocks: Sequence[Any]) -> list[Any]:

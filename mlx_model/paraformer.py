@@ -108,13 +108,17 @@ class Model(nn.Module):
 
         sos, eos and blank are dropped, as FunASR does before it prints.
         """
+        return self.token_ids(self(*self.features(waveforms, dither=dither, seed=seed)))
+
+    def features(
+        self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0
+    ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
+        """Return features and lengths of a batch of waveforms, to be called with; see `WavFrontend`."""
         samples = [len(waveform) for waveform in waveforms]
         padded = np.zeros((len(waveforms), max(samples)), dtype=np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        feats, lengths = self.frontend(mx.array(padded), mx.array(samples), dither=dither, seed=seed)
-        output = self(feats, lengths)
-        return self.token_ids(output)
+        return self.frontend(mx.array(padded), mx.array(samples), dither=dither, seed=seed)
 
     def token_ids(self, output: ParaformerOutput) -> list[list[int]]:
         """Return the best token of every position, per utterance, without blank, sos and eos."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from mlx_model import cpu_lanes
 from mlx_model.audio import duration_s, load_audio
+from mlx_model.batching import batches
+from mlx_model.blas import mx
 from mlx_model.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     from mlx_model.paraformer import Model
 
+T = TypeVar("T")
 Audio = str | Path | np.ndarray
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCHES_THAT_REPAY = 12  # at full size on 2 cores prepare() takes 1 s, and saves about 0.1 s a batch afterwards
@@ -77,36 +82,21 @@ def transcribe(
 def in_batches(
     model: Model, plan: Iterable[Sequence[Audio]], *, dither: float = 0.0, seed: int = 0
 ) -> Iterator[list[Transcript]]:
-    """Yield the Transcripts of one batch after the other; the next one is asked for and decoded meanwhile.
+    """Yield the Transcripts of one batch after the other.
+
+    Beside the network the next batch's features are computed, and the audio of the one after it is decoded.
 
     Args:
         model: what `mlx_model.load` returned.
         plan: batches as `transcribe` takes single recordings; may be endless.
         dither, seed: as for `transcribe`.
     """
-    with ThreadPoolExecutor(max_workers=2) as pool:  # decoding runs beside the network
-        for items, loaded in _ahead(pool, plan, lambda item: _load(item, model)):
-            yield list(_decode(model, items, loaded, dither, seed))
-
-
-def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: float) -> list[list[int]]:
-    """Return indices grouped so that (longest x count) stays within `batch_seconds`, shortest first.
-
-    A recording longer than `batch_seconds` stands alone.
-    """
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        group = groups[-1] if groups else None
-        fits = (
-            group is not None
-            and (len(group) + 1) * lengths[index] <= batch_seconds
-            and (batch_size is None or len(group) < batch_size)
-        )
-        if fits and group is not None:
-            group.append(index)
-        else:
-            groups.append([index])
-    return groups
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        decoding = _one_ahead((items, [pool.submit(_load, item, model) for item in items]) for items in plan)
+        loaded = ((items, [future.result() for future in futures]) for items, futures in decoding)
+        ready = _one_ahead((*batch, _start_features(model, batch[1], dither, seed)) for batch in loaded)
+        for items, audio, features in ready:
+            yield list(_decode(model, items, audio, features))
 
 
 def _length_s(item: Audio, rate: int) -> float:
@@ -119,18 +109,27 @@ def _length_s(item: Audio, rate: int) -> float:
         return 0.0
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, plan: Iterable[Sequence[Audio]], load: Callable[[Audio], np.ndarray | AudioError]
-) -> Iterator[tuple[Sequence[Audio], list[np.ndarray | AudioError]]]:
-    """Yield each batch with its audio while the next one is being decoded."""
-    pending: list[tuple[Sequence[Audio], list[Future[np.ndarray | AudioError]]]] = []
-    for items in plan:
-        pending.append((items, [pool.submit(load, item) for item in items]))
-        if len(pending) > 1:
-            ready, futures = pending.pop(0)
-            yield ready, [future.result() for future in futures]
-    for ready, futures in pending:
-        yield ready, [future.result() for future in futures]
+def _one_ahead(started: Iterable[T]) -> Iterator[T]:
+    """Yield items, each only after the next one was taken from `started`, which starts them."""
+    waiting: deque[T] = deque()
+    for item in started:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _start_features(
+    model: Model, loaded: Sequence[np.ndarray | AudioError], dither: float, seed: int
+) -> tuple[mx.array, mx.array] | None:
+    """Return features and lengths of what could be loaded, being computed, or None where there is nothing."""
+    waveforms = [entry for entry in loaded if isinstance(entry, np.ndarray)]
+    if not waveforms:
+        return None
+    with mx.stream(cpu_lanes.aside()):
+        features = model.features(waveforms, dither=dither, seed=seed)
+    mx.async_eval(*features)
+    return features
 
 
 def _load(item: Audio, model: Model) -> np.ndarray | AudioError:
@@ -159,10 +158,12 @@ def _checked_array(waveform: np.ndarray) -> np.ndarray:
 
 
 def _decode(
-    model: Model, items: Sequence[Audio], loaded: list[np.ndarray | AudioError], dither: float, seed: int
+    model: Model,
+    items: Sequence[Audio],
+    loaded: Sequence[np.ndarray | AudioError],
+    features: tuple[mx.array, mx.array] | None,
 ) -> Iterator[Transcript]:
-    waveforms = [entry for entry in loaded if isinstance(entry, np.ndarray)]
-    ids = iter(model.recognize(waveforms, dither=dither, seed=seed) if waveforms else [])
+    ids = iter(model.token_ids(model(*features)) if features else [])
     for item, entry in zip(items, loaded, strict=True):
         path = None if isinstance(item, np.ndarray) else str(item)
         if isinstance(entry, AudioError):

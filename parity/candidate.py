@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -34,15 +35,15 @@ class Beside:
 
     def __call__(self, call: Callable[..., mx.array], *args: mx.array | None) -> mx.array:
         """Return the module's output for the batch it was called with; `call` is its own."""
-        given = [None if name == "-" else self.inputs[name].shape[1:] for name in self.arguments]
-        self.given = [None if arg is None else arg.shape[1:] for arg in args] == given
+        pairs = list(itertools.zip_longest(args, map(self.inputs.get, self.arguments)))
+        shapes = [[None if side is None else side.shape[1:] for side in pair] for pair in pairs]
+        self.given = all(ours == given for ours, given in shapes)
         if not self.given:
             return call(*args)
-        joined = (
-            None if arg is None else mx.concatenate([arg, mx.array(self.inputs[name]).astype(self.dtype)])
-            for arg, name in zip(args, self.arguments, strict=True)
-        )  # fmt: skip
-        return call(*joined)[:-1]
+        return call(*(arg if given is None else self._joined(arg, given) for arg, given in pairs))[:-1]
+
+    def _joined(self, arg: mx.array, given: np.ndarray) -> mx.array:
+        return mx.concatenate([arg, mx.array(given).astype(self.dtype)])
 
 
 class Candidate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 
 import mlx_model
 from mlx_model import blas
+from mlx_model import transcribe as transcribing
+from mlx_model.batching import batches
 from mlx_model.blas import mx
 from mlx_model.config import ParaformerConfig
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.paraformer import Model
-from mlx_model.transcribe import BATCHES_THAT_REPAY, FORMATS, batches, check_format, to_document
+from mlx_model.transcribe import BATCHES_THAT_REPAY, FORMATS, check_format, to_document
 from tests.conftest import speech_like
 
 CONFIG = ParaformerConfig.from_dict(
@@ -76,6 +79,42 @@ def test_input_order_is_kept_and_batching_is_invisible(model: Model):
     assert len({result.text for result in alone}) > 1
     for options in ({}, {"batch_size": 1}, {"batch_size": 3}, {"batch_seconds": 4.0}):
         assert model.transcribe(waveforms, **options) == alone
+
+
+def test_another_thread_gives_the_same(model: Model):
+    """MLX gives a stream to the thread that made it; a server calls a model from whichever thread is free."""
+    waveforms = [speech_like(seconds, seed) for seed, seconds in enumerate((3.0, 2.5))]
+    here = model.transcribe(waveforms, batch_size=1)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        assert pool.submit(model.transcribe, waveforms, batch_size=1).result() == here
+
+
+def test_the_next_batch_is_made_ready_beside_the_network(model: Model, monkeypatch: pytest.MonkeyPatch):
+    """Batch n + 2 is asked for and batch n + 1 has its features begun before batch n goes through the network."""
+    happened: list[tuple[str, float]] = []
+    start, decode = transcribing._start_features, transcribing._decode
+
+    def plan():
+        for number in range(4):
+            happened.append(("asked", 1.0 + number))
+            yield [speech_like(1.0 + number)]
+
+    def started(model, loaded, *noise):
+        happened.append(("features", len(loaded[0]) / 16000))
+        return start(model, loaded, *noise)
+
+    def decoded(model, items, loaded, features):
+        happened.append(("network", len(loaded[0]) / 16000))
+        return decode(model, items, loaded, features)
+
+    monkeypatch.setattr(transcribing, "_start_features", started)
+    monkeypatch.setattr(transcribing, "_decode", decoded)
+    durations = [batch[0].duration_s for batch in transcribing.in_batches(model, plan())]
+    assert durations == [1.0, 2.0, 3.0, 4.0]
+    place = {event: number for number, event in enumerate(happened)}
+    for second in (1.0, 2.0, 3.0):
+        assert place["features", second + 1] < place["network", second]
+        assert place["asked", min(second + 2, 4.0)] < place["network", second]
 
 
 def test_many_batches_lay_the_weights_out_and_change_nothing(directory: Path):

@@ -30,11 +30,17 @@ def separately(candidate: Candidate, feats: np.ndarray, own: np.ndarray, inputs)
 
 
 @pytest.mark.parametrize("frames", [0, 1], ids=["same length", "one frame more"])
-def test_one_run_gives_what_three_give(candidate: Candidate, recorded: Recorded, frames: int):
+def test_one_run_gives_what_three_give(
+    candidate: Candidate, recorded: Recorded, frames: int, monkeypatch: pytest.MonkeyPatch
+):
     """Only the order of summation differs, with the number of rows; where lengths differ, nothing is padded."""
     feats = recorded.plain["feats"]
+    separate: list[str] = []
+    run = candidate.alone
+    monkeypatch.setattr(candidate, "alone", lambda inputs, **how: (separate.extend(inputs), run(inputs, **how))[1])
     own = np.concatenate([feats[:, :frames], feats], axis=1) + np.float32(1e-4)
     taps, heard, alone = candidate.at_once(feats, own, recorded.inputs, steps=True)
+    assert separate == (list(recorded.inputs) if frames else ["predictor"])
     wanted, ids, isolated = separately(candidate, feats, own, recorded.inputs)
     assert heard == ids.tolist()
     assert taps.keys() == wanted.keys()
