@@ -40,7 +40,7 @@ class Beside:
         self.given = all(ours == given for ours, given in shapes)
         if not self.given:
             return call(*args)
-        return call(*(arg if given is None else self._joined(arg, given) for arg, given in pairs))[:-1]
+        return call(*(arg if arg is None or given is None else self._joined(arg, given) for arg, given in pairs))[:-1]
 
     def _joined(self, arg: mx.array, given: np.ndarray) -> mx.array:
         return mx.concatenate([arg, mx.array(given).astype(self.dtype)])
