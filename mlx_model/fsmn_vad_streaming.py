@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from mlx_model import blas, cpu_lanes
 from mlx_model.blas import mx, nn
 from mlx_model.config import FsmnVADStreamingConfig
+from mlx_model.cpu_kernels import on_gpu
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.frontend_online import FrontendCache, WavFrontendOnline
 from mlx_model.fsmn import FSMN, Cache
@@ -28,6 +30,7 @@ RECORDING_CHUNK_MS = 60_000  # FunASR's chunk_size for whole recordings
 SILENCE_SCHEDULE = (
     (10_000, 2000), (20_000, 1000), (30_000, 800), (40_000, 600), (50_000, 400), (60_000, 200), (float("inf"), 100),
 )  # fmt: skip
+SHORT_PIECE = 32_000  # samples
 DYNAMIC_THRESHOLD = 0.5  # speech_noise_thres while dynamic_silence is on, whatever the model says
 
 Times = list[list[int]]  # [[start_ms, end_ms], ...]
@@ -170,6 +173,7 @@ class Stream:
     def _piece(self, samples: np.ndarray, is_final: bool) -> Times:
         if self.options.dynamic_silence:
             self._adapt()
+        _set_threads(len(samples))
         feats, covered = self.model.frontend(samples, self.frontend_cache, is_final=is_final)
         if feats.shape[1] == 0:
             return []
@@ -218,6 +222,12 @@ class Stream:
         start = -1 if self.reported_start else start
         self.reported_start = not segment.closed
         return [start, end if segment.closed else -1]
+
+
+def _set_threads(samples: int) -> None:
+    """Let the BLAS use one thread for a short piece, whose products are over before a second one has woken up."""
+    if not on_gpu() and 1 < cpu_lanes.cores() <= cpu_lanes.MOST_CORES:  # as in cpu_lanes.use_lanes, which undoes it
+        blas.use_threads(1 if samples < SHORT_PIECE else cpu_lanes.cores())
 
 
 def _checked(samples: np.ndarray) -> np.ndarray:
