@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from mlx_model.errors import UsageError
 from parity.families.family import Family
+from parity.families.fsmn_vad_streaming import TABLE as FSMN_VAD_STREAMING
 from parity.families.paraformer import TABLE as PARAFORMER
 
-FAMILIES: tuple[Family, ...] = (PARAFORMER,)
+FAMILIES: tuple[Family, ...] = (PARAFORMER, FSMN_VAD_STREAMING)
 
 
 def by_name(name: str | None) -> Family:
