@@ -22,6 +22,7 @@ from parity.cer_commands import cer
 from parity.commands import app as parity_app
 from reports.console import (
     Json,
+    MoreAudio,
     Overwrite,
     Source,
     leave,
@@ -176,6 +177,42 @@ def _converted(src: str, model: Path | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
         convert.convert(src, Path(folder) / "model")
         yield Path(folder) / "model"
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An unquantised conversion.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
+    more: MoreAudio = None,
+    budget: Annotated[str, typer.Option(help="tokens=N changed tokens, or cer=+X points of CER.")] = "tokens=0",
+    audio: Annotated[list[Path] | None, typer.Option(help="Recordings, or folders of them: --audio PATH...")] = None,
+    data: Annotated[str | None, typer.Option(help="Or a test set with transcripts, as `cer` takes it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)] = None,
+    bits: Annotated[list[int] | None, typer.Option(help="Bits that may be used; repeatable [4, 6, 8].")] = None,
+    group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Quantise layer by layer, each to the bits that a budget on real speech allows."""
+    from convert.requantize import check, requantize, write_document
+    from parity.precision import Budget, search, show
+
+    wanted, levels = Budget.parse(budget), sorted(set(bits or (4, 6, 8)))
+    check(model, out, levels, group_size, overwrite=overwrite)
+    heard: dict[str, Any] = {"audio": [*(audio or []), *(more or [])], "data": data, "limit": limit}
+    with progress_bar("measuring layers", 1) as advance:
+        searched = search(model, wanted, **heard, levels=levels, group_size=group_size, progress=advance)
+    modules = searched.found.modules
+    requantize(model, out, modules, group_size=group_size, about=searched.about, overwrite=overwrite)
+    measured = searched.judge(out)  # the budget again, with the layers packed
+    passed = measured[wanted.kind] <= wanted.limit
+    document = {**searched.document, "measured": measured, "verdict": "pass" if passed else "fail"}
+    write_document(out, document)
+    if not json:
+        show(document, Console())
+        talk.print(f"Wrote {out}, with recipe.json. {searched.about}", highlight=False)
+    show_facts(document.pop("schema"), json, **document)
+    leave(passed)
 
 
 app.command()(cer)
