@@ -100,7 +100,10 @@ def transcribe(
     audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings of any common format.")],
     batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
     batch_seconds: Annotated[float, typer.Option(help="At most so much audio at once (bounds memory).")] = 60.0,
-    format: Annotated[str, typer.Option(help="text, json, tsv (srt, vtt once there are timestamps).")] = "text",
+    format: Annotated[str, typer.Option(help="text, json, tsv; with --vad also srt, vtt.")] = "text",
+    vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
+    merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
+    dynamic_silence: Annotated[bool, typer.Option(help="FunASR 1.4's default for the VAD.")] = True,
     dither: Annotated[float, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR's default is 1.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the dither.")] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
@@ -108,16 +111,25 @@ def transcribe(
 ) -> None:
     """Transcribe recordings; results come in the order given."""
     from mlx_model import transcribe as engine
-    from mlx_model.loading import load_recognizer
+    from mlx_model.loading import load_detector, load_recognizer
 
     format = "json" if json else format
-    engine.check_format(format)
+    engine.check_format(format, len(audio) if vad is not None else 0)
     network = load_recognizer(model)
+    options: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds, "dither": dither, "seed": seed}
     _runtime(verbose)
-    with progress_bar("transcribing", len(audio)) as advance:
-        results = network.transcribe(
-            audio, batch_size=batch_size, batch_seconds=batch_seconds, dither=dither, seed=seed, progress=advance
-        )
+    if vad is None:
+        with progress_bar("transcribing", len(audio)) as advance:
+            results = network.transcribe(audio, **options, progress=advance)
+    else:
+        from mlx_model.fsmn_vad_streaming import VadOptions
+        from mlx_model.long_audio import total_s, transcribe_long
+
+        detector, chosen = load_detector(vad), VadOptions(dynamic_silence=dynamic_silence)
+        with progress_bar("transcribing", total_s(audio)) as advance:
+            results = transcribe_long(
+                network, detector, audio, options=chosen, merge_s=merge_seconds, **options, progress=advance
+            )
     print(engine.FORMATS[format](results))
     _complain("not transcribed", results)
 
