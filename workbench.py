@@ -22,6 +22,7 @@ from parity.cer_commands import cer
 from parity.commands import app as parity_app
 from reports.console import (
     Json,
+    MoreAudio,
     Overwrite,
     Source,
     leave,
@@ -99,7 +100,10 @@ def transcribe(
     audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings of any common format.")],
     batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
     batch_seconds: Annotated[float, typer.Option(help="At most so much audio at once (bounds memory).")] = 60.0,
-    format: Annotated[str, typer.Option(help="text, json, tsv (srt, vtt once there are timestamps).")] = "text",
+    format: Annotated[str, typer.Option(help="text, json, tsv; with --vad also srt, vtt.")] = "text",
+    vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
+    merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
+    dynamic_silence: Annotated[bool, typer.Option(help="FunASR 1.4's default for the VAD.")] = True,
     dither: Annotated[float, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR's default is 1.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the dither.")] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
@@ -107,16 +111,25 @@ def transcribe(
 ) -> None:
     """Transcribe recordings; results come in the order given."""
     from mlx_model import transcribe as engine
-    from mlx_model.loading import load_recognizer
+    from mlx_model.loading import load_detector, load_recognizer
 
     format = "json" if json else format
-    engine.check_format(format)
+    engine.check_format(format, len(audio) if vad is not None else 0)
     network = load_recognizer(model)
+    options: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds, "dither": dither, "seed": seed}
     _runtime(verbose)
-    with progress_bar("transcribing", len(audio)) as advance:
-        results = network.transcribe(
-            audio, batch_size=batch_size, batch_seconds=batch_seconds, dither=dither, seed=seed, progress=advance
-        )
+    if vad is None:
+        with progress_bar("transcribing", len(audio)) as advance:
+            results = network.transcribe(audio, **options, progress=advance)
+    else:
+        from mlx_model.fsmn_vad_streaming import VadOptions
+        from mlx_model.long_audio import total_s, transcribe_long
+
+        detector, chosen = load_detector(vad), VadOptions(dynamic_silence=dynamic_silence)
+        with progress_bar("transcribing", total_s(audio)) as advance:
+            results = transcribe_long(
+                network, detector, audio, options=chosen, merge_s=merge_seconds, **options, progress=advance
+            )
     print(engine.FORMATS[format](results))
     _complain("not transcribed", results)
 
@@ -176,6 +189,42 @@ def _converted(src: str, model: Path | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
         convert.convert(src, Path(folder) / "model")
         yield Path(folder) / "model"
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An unquantised conversion.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
+    more: MoreAudio = None,
+    budget: Annotated[str, typer.Option(help="tokens=N changed tokens, or cer=+X points of CER.")] = "tokens=0",
+    audio: Annotated[list[Path] | None, typer.Option(help="Recordings, or folders of them: --audio PATH...")] = None,
+    data: Annotated[str | None, typer.Option(help="Or a test set with transcripts, as `cer` takes it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)] = None,
+    bits: Annotated[list[int] | None, typer.Option(help="Bits that may be used; repeatable [4, 6, 8].")] = None,
+    group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Quantise layer by layer, each to the bits that a budget on real speech allows."""
+    from convert.requantize import check, requantize, write_document
+    from parity.precision import Budget, search, show
+
+    wanted, levels = Budget.parse(budget), sorted(set(bits or (4, 6, 8)))
+    check(model, out, levels, group_size, overwrite=overwrite)
+    heard: dict[str, Any] = {"audio": [*(audio or []), *(more or [])], "data": data, "limit": limit}
+    with progress_bar("measuring layers", 1) as advance:
+        searched = search(model, wanted, **heard, levels=levels, group_size=group_size, progress=advance)
+    modules = searched.found.modules
+    requantize(model, out, modules, group_size=group_size, about=searched.about, overwrite=overwrite)
+    measured = searched.judge(out)  # the budget again, with the layers packed
+    passed = measured[wanted.kind] <= wanted.limit
+    document = {**searched.document, "measured": measured, "verdict": "pass" if passed else "fail"}
+    write_document(out, document)
+    if not json:
+        show(document, Console())
+        talk.print(f"Wrote {out}, with recipe.json. {searched.about}", highlight=False)
+    show_facts(document.pop("schema"), json, **document)
+    leave(passed)
 
 
 app.command()(cer)

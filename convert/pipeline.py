@@ -94,15 +94,23 @@ def shard_names(count: int) -> list[str]:
     return [f"model-{index:05}-of-{count:05}.safetensors" for index in range(1, count + 1)]
 
 
+def name_parts(files: Sequence[Path]) -> None:
+    """Give a model's files the names they are loaded by, with Hugging Face's index where there are several."""
+    for path, name in zip(files, shard_names(len(files)), strict=True):
+        path.rename(path.with_name(name))
+    _write_index(files[0].parent)
+
+
 def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_size: int) -> dict[str, Any]:
     modules, kept = quantize.choose_modules(plan.model, plan.family, group_size)
     if not modules:
         raise UsageError(f"no linear layer's width is divisible by the group size {group_size}; nothing to quantise")
-    made = quantize.quantize_files(files, stage, modules, bits=bits, group_size=group_size, limit=SHARD_BYTES)
+    made = quantize.quantize_files(
+        files, stage, dict.fromkeys(modules, bits), group_size=group_size, limit=SHARD_BYTES
+    )
     for path in files:
         path.unlink()
-    for path, name in zip(made, shard_names(len(made)), strict=True):
-        path.rename(stage / name)
+    name_parts(made)
     plan.source.notes.append(f"quantised {len(modules)} linear layers to {bits} bits, groups of {group_size}")
     reasons = sorted(set(kept.values()))
     for reason in reasons:

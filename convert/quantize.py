@@ -6,7 +6,7 @@ beside them as `weight` (packed uint32), `scales` and `biases`; everything else 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,35 +57,34 @@ def choose_modules(model: Any, family: Family, group_size: int) -> tuple[list[st
 
 
 def quantize_files(
-    source: Sequence[Path], out: Path, modules: Sequence[str], *, bits: int, group_size: int, limit: int
+    source: Sequence[Path], out: Path, modules: Mapping[str, int], *, group_size: int, limit: int
 ) -> list[Path]:
     """Write the quantised tensors into the directory `out` and return its files, verified.
 
     Args:
         source: the verified full-precision files.
         out: an empty directory.
-        modules: names whose `weight` is quantised.
-        bits: 8, 6 or 4.
+        modules: {name of a module whose `weight` is quantised: 8, 6 or 4 bits}.
         group_size: weights that share one scale and bias.
         limit: largest file, in bytes.
     """
     written = Written(source)
-    wanted = {f"{name}.weight" for name in modules}
-    infos = [info for name in sorted(written.names) for info in _infos(written, name, name in wanted, bits, group_size)]
+    wanted = {f"{name}.weight": bits for name, bits in modules.items()}
+    infos = [info for name in sorted(written.names) for info in _infos(written, name, wanted.get(name), group_size)]
     files = []
     for index, group in enumerate(shards(infos, limit)):
         path = out / f"quantized-{index}.safetensors"
         with SafetensorsWriter(path, group, {"format": "mlx"}) as writer:
             for info in writer.order:
-                writer.write(info.name, _tensor(written, info.name, wanted, bits, group_size))
+                writer.write(info.name, _tensor(written, info.name, wanted, group_size))
         files.append(path)
-    _verify(Written(files), written, wanted, bits, group_size)
+    _verify(Written(files), written, wanted, group_size)
     return files
 
 
-def _infos(written: Written, name: str, quantised: bool, bits: int, group_size: int) -> list[TensorInfo]:
+def _infos(written: Written, name: str, bits: int | None, group_size: int) -> list[TensorInfo]:
     shape, dtype = written.shape(name), written.dtype(name)
-    if not quantised:
+    if bits is None:
         return [TensorInfo(name=name, shape=shape, dtype=dtype)]
     stem, rows, width = name.removesuffix(".weight"), shape[0], shape[1]
     return [
@@ -95,13 +94,13 @@ def _infos(written: Written, name: str, quantised: bool, bits: int, group_size: 
     ]
 
 
-def _tensor(written: Written, name: str, wanted: set[str], bits: int, group_size: int) -> np.ndarray:
+def _tensor(written: Written, name: str, wanted: Mapping[str, int], group_size: int) -> np.ndarray:
     """Return one tensor to store; a quantised weight's three parts are each computed anew, to hold only one."""
     stem, _, part = name.rpartition(".")
     weight = f"{stem}.weight"
     if weight not in wanted or part not in ("weight", "scales", "biases"):
         return written.read(name)
-    parts = _quantize(written, weight, bits, group_size)
+    parts = _quantize(written, weight, wanted[weight], group_size)
     return _to_numpy(parts[("weight", "scales", "biases").index(part)])
 
 
@@ -127,17 +126,17 @@ def _to_numpy(array: mx.array) -> np.ndarray:
     return np.array(array)
 
 
-def _verify(quantised: Written, original: Written, wanted: set[str], bits: int, group_size: int) -> None:
+def _verify(quantised: Written, original: Written, wanted: Mapping[str, int], group_size: int) -> None:
     """Every untouched tensor bit for bit; every quantised weight within one step of what it replaces."""
     from mlx_model.blas import mx
 
-    for name in original.names - wanted:
+    for name in original.names - wanted.keys():
         if (
             quantised.dtype(name) != original.dtype(name)
             or quantised.read(name).tobytes() != original.read(name).tobytes()
         ):
             raise OutputError(f"verification failed: {name!r} reads back differently after quantisation")
-    for name in wanted:
+    for name, bits in wanted.items():
         stem = name.removesuffix(".weight")
         packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))
         restored = mx.dequantize(packed, scales, biases, group_size=group_size, bits=bits).astype(mx.float32)

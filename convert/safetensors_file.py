@@ -105,14 +105,6 @@ class SafetensorsReader:
             raise CheckpointError(f"{self.path}: tensor {name!r} ends early; the file changed while it was read")
         return data.reshape(info.shape)
 
-    def views(self, whole: np.ndarray) -> dict[str, np.ndarray]:
-        """Return every tensor as a view of `whole`, the file's bytes as uint8, in its storage type."""
-        found = {}
-        for name, (begin, end) in self._offsets.items():
-            data = whole[self._start + begin : self._start + end]
-            found[name] = data.view(PRECISIONS[self.infos[name].dtype].storage).reshape(self.infos[name].shape)
-        return found
-
 
 class SafetensorsWriter:
     """Writes one file: the header first, then every tensor of `infos` in `order`, each through `write`."""

@@ -57,7 +57,7 @@ class Taps(nn.Module):
         self.weight = mx.zeros((dims, order, 1, 1))
         self.stride = stride
         self.reach = (order - 1) * stride
-        self._taps: tuple[mx.array | None, list[mx.array], mx.array | None] = (None, [], None)  # the weight, laid out
+        self._taps: tuple[mx.array | None, list[mx.array], mx.array] = (None, [], self.weight)  # made of the weight
 
     def __call__(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
         """Return the convolution of padded frames, T = Tp - (K - 1) * stride."""
@@ -69,10 +69,9 @@ class Taps(nn.Module):
         if padded.shape[1] > SHORT:
             return depthwise_conv1d(padded, self._taps[1], self.stride)
         B, Tp, D = padded.shape
-        views = (B, Tp - self.reach, weight.shape[1], D)  # every frame beside those its taps reach
-        return (mx.as_strided(mx.contiguous(padded), views, (Tp * D, D, self.stride * D, 1)) * self._taps[2]).sum(
-            axis=2
-        )
+        beside = (B, Tp - self.reach, weight.shape[1], D)  # every frame beside those its taps reach: (B, T, K, D)
+        frames = mx.as_strided(mx.contiguous(padded), beside, (Tp * D, D, self.stride * D, 1))
+        return (frames * self._taps[2]).sum(axis=2)
 
 
 class FSMNBlock(nn.Module):

@@ -128,12 +128,13 @@ def read_weights(directory: Path) -> dict[str, mx.array]:
 
 def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
     """Turn the listed layers into their quantised form, so that packed weights fit."""
-    modules = set(settings["modules"])
+    modules, group_size = settings["modules"], settings["group_size"]
+    bits_of = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
     nn.quantize(
         model,
-        group_size=settings["group_size"],
-        bits=settings["bits"],
-        class_predicate=lambda name, module: name in modules,
+        class_predicate=lambda name, module: (
+            {"group_size": group_size, "bits": bits_of[name]} if name in bits_of else False
+        ),
     )
 
 

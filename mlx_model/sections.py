@@ -148,7 +148,8 @@ class Parts:
 class ModelConfig:
     """Base of the families' configurations, as stored in config.json.
 
-    `quantization` is None or {"bits", "group_size", "modules"} in mlx-lm's manner; `dtype` is that of the network's
+    `quantization` is None or {"bits", "group_size", "modules"} in mlx-lm's manner, `modules` a list, or {name: bits}
+    where a recipe gives them different ones (`bits` is then the lowest); `dtype` is that of the network's
     weights (CMVN stays float32). A family names the sections of its config.json (`SECTIONS`) and its arguments in
     config.yaml (`ARGUMENTS`).
     """

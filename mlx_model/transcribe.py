@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mlx_model import cpu_lanes
+from mlx_model import cpu_lanes, subtitles
 from mlx_model.audio import duration_s, load_audio
 from mlx_model.batching import batches
 from mlx_model.blas import mx
@@ -27,15 +27,30 @@ MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a
 BATCHES_THAT_REPAY = 12  # at full size on 2 cores prepare() takes 1 s, and saves about 0.1 s a batch afterwards
 
 
+@dataclass(frozen=True, slots=True)
+class TextSegment:
+    """A stretch of a recording and what was said in it; `error` is None, or one line (text is then empty)."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    token_ids: list[int]
+    error: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """What came of one recording. `path` is None for a waveform; `error` is None, or one line (text is then empty)."""
+    """What came of one recording. `path` is None for a waveform; `error` is None, or one line (text is then empty).
+
+    `segments` are there where speech was looked for first (long_audio.py), else None.
+    """
 
     path: str | None
     text: str
     token_ids: list[int]
     duration_s: float
     error: str | None = None
+    segments: list[TextSegment] | None = None
 
 
 def transcribe(
@@ -142,7 +157,7 @@ def _load(item: Audio, model: Model) -> np.ndarray | AudioError:
         if len(waveform) > MAX_DURATION_S * rate:
             raise AudioError(
                 f"{item if not isinstance(item, np.ndarray) else 'waveform'}: {len(waveform) / rate:.0f} s is too long "
-                f"for one pass (at most {MAX_DURATION_S:.0f} s); cut it at pauses first"
+                f"for one pass (at most {MAX_DURATION_S:.0f} s); find its pauses with --vad VAD_MODEL"
             )
     except AudioError as error:
         return error
@@ -192,13 +207,18 @@ FORMATS: dict[str, Callable[[Sequence[Transcript]], str]] = {
     "text": lambda results: "\n".join(result.text for result in results),
     "json": lambda results: json.dumps(to_document(results), ensure_ascii=False, indent=1),
     "tsv": _as_tsv,
+    "srt": subtitles.srt,
+    "vtt": subtitles.vtt,
 }
 NEED_TIMES = ("srt", "vtt")
 
 
-def check_format(name: str) -> None:
-    """Raise UsageError for an unknown format, or one that needs times this model cannot give."""
-    if name in NEED_TIMES:
-        raise UsageError(f"{name} needs timestamps, which this model does not give yet; use {', '.join(FORMATS)}")
+def check_format(name: str, timed_recordings: int = 0) -> None:
+    """Raise UsageError for an unknown format, or for subtitles of anything but one recording with segments."""
     if name not in FORMATS:
-        raise UsageError(f"unknown format {name!r}; use {', '.join([*FORMATS, *NEED_TIMES])}")
+        raise UsageError(f"unknown format {name!r}; use {', '.join(FORMATS)}")
+    if name in NEED_TIMES and not timed_recordings:
+        others = ", ".join(other for other in FORMATS if other not in NEED_TIMES)
+        raise UsageError(f"{name} needs times: add --vad VAD_MODEL, or use {others}")
+    if name in NEED_TIMES and timed_recordings > 1:
+        raise UsageError(f"{name} is for one recording, not {timed_recordings}; run once for each")

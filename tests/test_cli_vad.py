@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 import convert
+from parity.demo import MODEL, SPEECH
 from tests.conftest import ROOT, speech_like
 from tests.mlx_model.vad_models import write_vad
 
@@ -58,6 +59,21 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path):
         assert (done.returncode, done.stdout.count(b"\n") <= 1) == (2, True), words  # the table's header at most
         assert says in done.stderr.decode()
         assert len(done.stderr.decode().strip().splitlines()) == 1
+
+
+def test_transcribe_with_vad_gives_times_and_subtitles(folder: Path, tmp_path: Path):
+    pytest.importorskip("torch", reason="opening model.pt needs torch")
+    convert.convert(MODEL, tmp_path / "asr")
+    speech = sorted(SPEECH.rglob("*.wav"))[0]
+    done = run("transcribe", tmp_path / "asr", speech, "--vad", folder / "model", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["results"]
+    assert row["text"] == " ".join(part["text"] for part in row["segments"]) != ""
+    assert all(part["start_ms"] < part["end_ms"] for part in row["segments"])
+    done = run("transcribe", tmp_path / "asr", speech, "--vad", folder / "model", "--format", "srt")
+    assert done.stdout.decode().startswith("1\n00:00:0")
+    refused = run("transcribe", tmp_path / "asr", speech, "--vad", tmp_path / "asr")
+    assert (refused.returncode, b"finds speech" in refused.stderr) == (2, True)
 
 
 def test_each_command_refuses_the_other_s_model(folder: Path):

@@ -52,6 +52,11 @@ class Score:
         return self.hits + self.substitutions + self.deletions
 
 
+def edits(reference: Sequence[Any], hypothesis: Sequence[Any]) -> int:
+    """Return the fewest substitutions, deletions and insertions that turn one sequence into the other."""
+    return Levenshtein.distance(reference, hypothesis)
+
+
 def score_utterance(
     utt_id: str,
     reference: str,

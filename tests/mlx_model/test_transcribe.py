@@ -167,13 +167,13 @@ def test_formats(model: Model, tmp_path: Path):
     results = model.transcribe([path, tmp_path / "absent.wav"])
     document = json.loads(FORMATS["json"](results))
     assert document == to_document(results)
-    assert set(document["results"][0]) == {"path", "text", "token_ids", "duration_s", "error"}
+    assert set(document["results"][0]) == {"path", "text", "token_ids", "duration_s", "error", "segments"}
     assert FORMATS["text"](results) == f"{results[0].text}\n"
     lines = FORMATS["tsv"](results).split("\n")
     assert lines[0] == "path\tduration_s\ttext\terror"
     assert lines[1].split("\t")[:3] == [str(path), "1.000", results[0].text]
     for name in ("srt", "vtt"):
-        with pytest.raises(UsageError, match="timestamps"):
+        with pytest.raises(UsageError, match="needs times"):
             check_format(name)
     with pytest.raises(UsageError, match="docx"):
         check_format("docx")

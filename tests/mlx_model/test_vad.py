@@ -111,19 +111,19 @@ ODD = [0, 1, 3, 3, 1604, 1605]  # no samples, one, an odd number: where the call
 
 @pytest.mark.reference
 def test_random_networks_decide_as_in_funasr(tmp_path: Path):
-    """Networks of four shapes, front end and decision, whole and in chunks; and 100 decisions on given scores."""
-    arrays = {f"speech{seed}": speech_like(4.0, seed=seed) for seed in range(2)}
+    """Networks of four shapes, front end and decision, whole and in chunks; and 60 decisions on given scores."""
+    arrays = {f"speech{seed}": speech_like(3.0, seed=seed) for seed in range(2)}
     arrays |= {"short": speech_like(1.0)[:399], "frame": speech_like(1.0)[:400], "zeros": np.zeros(8000, np.float32)}
-    made = [made_case(seed, arrays) for seed in range(100)]
+    made = [made_case(seed, arrays) for seed in range(60)]
     cases: dict[str, list[dict[str, Any]]] = {}
     for variant in VARIANTS:
         # FunASR's cache of a single tap (`stacked`) would keep the whole past: it fails with the second chunk.
-        many = ((60, 960), (100, 333), (200, 5000), (1000, 7777), (100, [*ODD, 64000]))
+        many = ((60, 960), (100, [*ODD, 48000]), (200, 5000), (1000, 7777))
         chunks = () if variant == "stacked" else many
         cases[variant] = [{"audio": name, "options": options} for options in (FIXED, DYNAMIC)
                           for name in ("speech0", "speech1", "short", "frame", "zeros")]  # fmt: skip
         cases[variant] += [{"audio": name, "chunk_ms": chunk, "feed": feed, "options": options}
-                           for name in ("speech0", "speech1", "zeros") for chunk, feed in chunks
+                           for name in ("speech1", "zeros") for chunk, feed in chunks
                            for options in (FIXED, DYNAMIC)]  # fmt: skip
     sources = {name: write_vad(tmp_path / name, name, tensors="model.pt") for name in VARIANTS}
     answers = ask({sources[name]: cases[name] + (made if name == "plain" else []) for name in VARIANTS}, arrays)
@@ -201,13 +201,13 @@ def test_a_stream_of_another_rate_or_no_length_is_refused(model: Model):
 
 
 def test_a_stream_keeps_nothing_of_the_past(model: Model):
-    """What a stream holds after a minute is what it holds after ten seconds."""
+    """What a stream holds after 25 seconds is what it holds after five."""
     stream, sizes = model.stream(chunk_ms=100), []
-    for second in range(60):
+    for second in range(25):
         stream.feed(speech_like(1.0, seed=second % 7))
         held = [stream.rest, stream.frontend_cache.waveform, *stream.encoder_cache.values()]
         sizes.append((sum(array.size for array in held), len(stream.decision.segments) <= 1))
-    assert len(set(sizes[10:])) == 1
+    assert len(set(sizes[5:])) == 1
 
 
 @pytest.mark.shared
@@ -225,7 +225,7 @@ def test_the_twelve_published_segments(real: Model):
 @pytest.mark.reference
 def test_the_real_network_on_speech_silence_and_noise_as_in_funasr(real: Model):
     rng = np.random.default_rng(3)
-    files = sorted((SHARED / "data/aishell_s0150").rglob("*.wav"))[::125]
+    files = sorted((SHARED / "data/aishell_s0150").rglob("*.wav"))[::166]
     speech = [load_audio(path) for path in files]
     gaps = [np.zeros(24000, np.float32), (0.002 * rng.standard_normal(16000)).astype(np.float32)]
     joined = np.concatenate([part for number, wave in enumerate(speech) for part in (wave, gaps[number % 2])])

@@ -1,0 +1,202 @@
+"""Speech in, recipe out: what `mlx-funasr quantize` measures before and after the model is written again.
+
+CER is counted with the normaliser `none`: what changes between two precisions is what matters, not the rate itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from mlx_model.audio import load_audio
+from mlx_model.errors import AudioError, UsageError
+from mlx_model.loading import load_recognizer
+from mlx_model.tokenizer import Tokenizer
+from parity.precision.recipe import Budget, Found, find
+from parity.precision.trial import Trial
+
+SCHEMA = "recipe/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech:
+    """Waveforms (S,) float32, and what was said in them where that is known. `skipped`: why some were left out."""
+
+    waveforms: list[np.ndarray]
+    texts: list[str] | None
+    skipped: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """A recipe and what it was found on. `document` is the JSON; `judge` measures a written model the same way."""
+
+    found: Found
+    document: dict[str, Any]
+    about: str
+    judge: Callable[[Path], dict[str, float]]
+
+
+def listen(audio: Sequence[Path], data: str | None, limit: int | None, rate: int) -> Speech:
+    """Return the speech of recordings, or of a test set with its transcripts.
+
+    Raises:
+        UsageError: neither or both are given, or nothing of it can be used.
+    """
+    if bool(audio) == (data is not None):
+        raise UsageError("give either recordings (--audio PATH...) or a test set with transcripts (--data DATASET)")
+    if data is None:
+        from parity.layers.run import find_audio
+
+        return _heard([(str(path), path, None) for _, path in find_audio(audio, limit)], rate)
+    from parity.cer.datasets import read_dataset
+    from parity.cer.recordings import Recordings
+
+    with Recordings() as recordings:
+        rows = []
+        for item in read_dataset(data).utterances[:limit]:
+            try:
+                rows.append((item.utt_id, recordings.path(item), item.text))
+            except AudioError as error:
+                rows.append((item.utt_id, error, None))
+        return _heard(rows, rate)
+
+
+def _heard(rows: Sequence[tuple[str, Path | AudioError, str | None]], rate: int) -> Speech:
+    waveforms, texts, skipped = [], [], []
+    for name, path, text in rows:
+        try:
+            if isinstance(path, AudioError):
+                raise path
+            waveforms.append(load_audio(path, rate))
+            texts.append(text)
+        except AudioError as error:
+            skipped.append(f"{name}: {error}")
+    if not waveforms:
+        raise UsageError(f"none of the {len(rows)} recordings can be used; the first: {skipped[0] if skipped else ''}")
+    known = [text for text in texts if text is not None]
+    return Speech(waveforms=waveforms, texts=known if len(known) == len(waveforms) else None, skipped=skipped)
+
+
+def search(
+    path: str | Path,
+    budget: Budget,
+    *,
+    audio: Sequence[Path] = (),
+    data: str | None = None,
+    limit: int | None = None,
+    levels: Sequence[int] = (4, 6, 8),
+    group_size: int = 64,
+    progress: Callable[[float], None] = lambda done: None,
+) -> Searched:
+    """Return the smallest recipe with which the budget holds on some speech.
+
+    Args:
+        path: an unquantised conversion.
+        budget: changed tokens, or points of CER.
+        audio: recordings or folders of them.
+        data: or a test set with transcripts, as `cer` takes it.
+        limit: at most so many recordings.
+        levels: bits that may be used.
+        group_size: weights that share a scale and a bias.
+        progress: called with the share of the layers' measurements done since the last call.
+
+    Raises:
+        UsageError: the budget is one of CER and the speech has no transcripts, or no layer can be quantised.
+    """
+    model = load_recognizer(path)
+    speech = listen(audio, data, limit, model.config.frontend.fs)
+    if budget.kind == "cer" and speech.texts is None:
+        raise UsageError("a budget of CER needs transcripts: give a test set with --data DATASET")
+    trial = Trial(model, speech.waveforms, group_size)
+    share = 1.0 / (len(trial.names) * len(levels))
+    measure = _Measure(trial, speech)
+    found = find(
+        trial, budget, lambda ids: measure(ids)[budget.kind], levels=levels, progress=lambda _: progress(share)
+    )
+    rows = [{"bits": None, "size_mb": found.full_size_mb, **measure(trial.ids)}]
+    for bits in sorted(levels, reverse=True):
+        uniform = dict.fromkeys(trial.names, bits)
+        rows.append({"bits": bits, "size_mb": trial.size_mb(uniform), **measure(trial.tokens(uniform))})
+    document = {"schema": SCHEMA, "source": str(path), **_document(trial, speech, budget, found), "uniform": rows}
+    about = _about(document, levels, len(trial.names))
+    return Searched(found=found, document=document, about=about, judge=lambda path: measure(_tokens(path, trial)))
+
+
+def _document(trial: Trial, speech: Speech, budget: Budget, found: Found) -> dict[str, Any]:
+    return {
+        "budget": dataclasses.asdict(budget),
+        "group_size": trial.group_size,
+        "recordings": len(speech.waveforms),
+        "audio_s": sum(map(len, speech.waveforms)) / trial.model.config.frontend.fs,
+        "skipped": speech.skipped,
+        "modules": found.modules,
+        "errors": {name: {str(bits): error for bits, error in row.items()} for name, row in found.errors.items()},
+        "size_mb": found.size_mb,
+        "full_size_mb": found.full_size_mb,
+    }
+
+
+def _about(document: Mapping[str, Any], levels: Sequence[int], layers: int) -> str:
+    """Return the recipe in a sentence."""
+    modules, budget = document["modules"], document["budget"]
+    spread = ", ".join(f"{list(modules.values()).count(bits)} layers in {bits} bits" for bits in sorted(levels))
+    return (
+        f"Weights quantised by measurement, budget {budget['kind']}={budget['limit']:g} on {document['recordings']} "
+        f"recordings ({document['audio_s']:.0f} s): {spread}, {layers - len(modules)} that could be were left as they "
+        f"are, as were the layers whose width no group of {document['group_size']} divides."
+    )
+
+
+class _Measure:
+    """What token ids cost: {tokens: how many changed; cer: points of CER more than the unquantised model's}."""
+
+    def __init__(self, trial: Trial, speech: Speech):
+        self.trial, self.texts = trial, speech.texts
+        self.tokenizer: Tokenizer = trial.model.tokenizer
+        self.before = self._points(trial.ids)
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> dict[str, float]:
+        cost = {"tokens": float(self.trial.changed(ids))}
+        return cost if self.texts is None else cost | {"cer": self._points(ids) - self.before}
+
+    def _points(self, ids: Sequence[Sequence[int]]) -> float:
+        if self.texts is None:
+            return 0.0
+        from parity.cer.normalize import find_normalizer
+        from parity.cer.score import score
+
+        references = {str(number): text for number, text in enumerate(self.texts)}
+        heard: Mapping[str, str] = {str(number): self.tokenizer.decode(list(row)) for number, row in enumerate(ids)}
+        return 100.0 * score(references, heard, find_normalizer("none")).cer
+
+
+def _tokens(path: Path, trial: Trial) -> list[list[int]]:
+    """Return every waveform's token ids by a written model, its layers packed."""
+    model = load_recognizer(path)
+    found: dict[int, list[int]] = {}
+    for indices, features in zip(trial.plan, trial.features, strict=True):
+        found |= zip(indices, model.token_ids(model(*features)), strict=True)
+    return [found[index] for index in range(trial.count)]
+
+
+def show(document: Mapping[str, Any], console: Console) -> None:
+    """Print what the bits cost: uniform precisions, the recipe, and the layers that mind most."""
+    table = Table("weights", "MB", "of full", "tokens changed", "CER, points")
+    full, measured = document["full_size_mb"], document["measured"]
+    rows = [(f"{row['bits']} bits everywhere" if row["bits"] else "as converted", row) for row in document["uniform"]]
+    for name, row in [*rows, ("this recipe", {"size_mb": document["size_mb"], **measured})]:
+        points = f"{row['cer']:+.2f}" if "cer" in row else "-"
+        table.add_row(name, f"{row['size_mb']:.1f}", f"{row['size_mb'] / full:.3f}", f"{row['tokens']:.0f}", points)
+    console.print(table)
+    least = min(next(iter(document["errors"].values())), key=int)
+    worst = sorted(document["errors"], key=lambda name: -document["errors"][name][least])[:5]
+    minds = ", ".join(f"{name} {document['errors'][name][least]:.2g}" for name in worst)
+    console.print(f"Error at the logits, alone in {least} bits: {minds}", highlight=False)

@@ -1,0 +1,143 @@
+"""Recipes of bits. Oracles: sums by hand, MLX's packed layers, and the written model run with its layers packed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import workbench
+from mlx_model.errors import UsageError
+from mlx_model.loading import load_recognizer
+from parity.demo import SPEECH
+from parity.precision import Budget, search
+from parity.precision.recipe import climbed, ladder
+from parity.precision.trial import Trial
+
+LEVELS = (4, 6, 8)
+TEST = SPEECH / "wav/test/D0001"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "limit"), [("tokens=0", "tokens", 0), (" cer=+0.05", "cer", 0.05), ("cer=1", "cer", 1)]
+)
+def test_budgets(text: str, kind: str, limit: float):
+    assert Budget.parse(text) == Budget(kind, limit)
+
+
+@pytest.mark.parametrize("text", ["", "tokens", "tokens=-1", "tokens=0.5", "wer=1", "cer=-1", "cer=nan"])
+def test_a_budget_that_means_nothing_is_refused(text: str):
+    with pytest.raises(UsageError, match="tokens=0"):
+        Budget.parse(text)
+
+
+def bytes_of(name: str, bits: int | None) -> float:
+    return len(name) * (bits or 32)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=6))
+def test_the_ladder_goes_from_least_to_full_one_step_of_a_layer_after_the_other(rows: dict[str, tuple[float, ...]]):
+    errors = {name: dict(zip(LEVELS, row, strict=True)) for name, row in rows.items()}
+    steps = ladder(errors, LEVELS, bytes_of)
+    least = dict.fromkeys(errors, 4)
+    for name in errors:
+        assert [bits for module, bits in steps if module == name] == [6, 8, None]
+    assert climbed(least, []) == least
+    assert climbed(least, steps) == {}
+    sizes = [sum(bytes_of(n, climbed(least, steps[:k]).get(n)) for n in errors) for k in range(len(steps) + 1)]
+    assert sizes == sorted(sizes)
+
+
+def test_the_ladder_takes_most_error_per_byte_first():
+    """By hand: a's first step takes 0.16 - 0.01 away for 2 bytes, b's 0.09 - 0.01 for 2, then a's 0.01 - 0 for 2."""
+    errors = {"a": {4: 0.4, 6: 0.1, 8: 0.0}, "b": {4: 0.3, 6: 0.1, 8: 0.1}}
+    assert ladder(errors, LEVELS, bytes_of)[:3] == [("a", 6), ("b", 6), ("a", 8)]
+
+
+@pytest.fixture(scope="module")
+def waveforms() -> list[np.ndarray]:
+    from mlx_model.audio import load_audio
+
+    return [load_audio(path, 16000) for path in sorted(TEST.glob("*.wav"))[:4]]
+
+
+def test_a_trial_gives_what_the_packed_layers_give_and_leaves_the_model_as_it_was(converted: Path, waveforms):
+    import mlx.core as mx
+
+    from mlx_model.blas import nn
+
+    model = load_recognizer(converted)
+    trial = Trial(model, waveforms, 32)
+    assert trial.error({}) == 0.0
+    assert trial.changed(trial.tokens({})) == 0
+    name = trial.names[0]
+    packed = nn.QuantizedLinear.from_linear(trial.linear[name], group_size=32, bits=4)
+    x = mx.random.normal((5, trial.weights[name].shape[1]))
+    expected = packed(x)
+    assert trial.error({name: 4}) > trial.error({name: 8}) > 0.0
+    trial.use({name: 4})
+    np.testing.assert_allclose(np.array(trial.linear[name](x)), np.array(expected), atol=1e-4)
+    trial.use({})
+    assert trial.linear[name].weight is trial.weights[name]
+
+
+def test_a_recipe_keeps_its_budget_and_is_no_larger_than_need_be(converted: Path):
+    """Were the lowest bits everywhere good enough, they would be the recipe. More bits in a layer, less error."""
+    searched = search(converted, Budget("tokens", 0), audio=[TEST], limit=1, levels=(4, 8), group_size=32)
+    document = searched.document
+    assert searched.found.cost == 0
+    uniform = {row["bits"]: row for row in document["uniform"]}
+    assert uniform[None]["tokens"] == 0
+    assert uniform[4]["size_mb"] <= document["size_mb"] <= uniform[None]["size_mb"]
+    assert uniform[4]["size_mb"] < uniform[8]["size_mb"] < uniform[None]["size_mb"]
+    for name, row in document["errors"].items():
+        assert row["4"] > row["8"] > 0, name
+    assert (document["size_mb"] > uniform[4]["size_mb"]) == (uniform[4]["tokens"] > 0)
+
+
+def test_quantize_writes_what_it_measured(converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = ["quantize", str(converted), str(tmp_path / "out"), "--data", str(SPEECH), "--limit", "2", "--json"]
+    options = ["--budget", "cer=+2", "--group-size", "32", "--bits", "8", "--bits", "4"]
+    assert workbench.app([*command, *options], standalone_mode=False) in (0, None)
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads((tmp_path / "out/recipe.json").read_text("utf-8"))
+    assert document["schema"] == "recipe/1"
+    assert document["measured"]["cer"] <= 2
+    settings = json.loads((tmp_path / "out/config.json").read_text("utf-8"))["quantization"]
+    assert settings["modules"] == document["modules"]
+    assert settings["bits"] == min(document["modules"].values())
+    model = load_recognizer(tmp_path / "out")
+    assert {name: model_bits(model, name) for name in settings["modules"]} == settings["modules"]
+    file = (tmp_path / "out/model.safetensors").read_bytes()
+    size = len(file) - 8 - int.from_bytes(file[:8], "little")  # without its header
+    assert size / 1e6 == pytest.approx(document["size_mb"], rel=1e-6)
+    assert "Weights quantised by measurement" in (tmp_path / "out/README.md").read_text("utf-8")
+    assert "Weights quantised by measurement" in (tmp_path / "out/conversion.json").read_text("utf-8")
+    again = ["quantize", str(tmp_path / "out"), str(tmp_path / "again"), "--audio", str(TEST)]
+    with pytest.raises(UsageError, match="quantised already"):
+        workbench.app(again, standalone_mode=False)
+
+
+def model_bits(model, name: str) -> int:
+    return dict(model.named_modules())[name].bits
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--budget", "cer=+1", "--audio", str(TEST)], "needs transcripts"),
+        ([], "--audio PATH"),
+        (["--audio", str(TEST), "--data", str(SPEECH)], "--audio PATH"),
+        (["--audio", str(TEST), "--group-size", "7"], "group size 7"),
+        (["--audio", str(TEST), "--bits", "5"], "bits = 5"),
+        (["--audio", "absent.wav"], "no such file"),
+    ],
+)
+def test_wrong_arguments_write_nothing(converted: Path, tmp_path: Path, options: list[str], says: str):
+    with pytest.raises(UsageError, match=says):
+        workbench.app(["quantize", str(converted), str(tmp_path / "out"), *options], standalone_mode=False)
+    assert not list(tmp_path.iterdir())
