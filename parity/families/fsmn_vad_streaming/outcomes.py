@@ -156,8 +156,8 @@ class VadOutcomes(Outcomes):
                 "end_silence_ms": machine.max_end_silence_ms,
                 "threshold": self.candidate.model.stream().threshold,
             },
-            "made-up scores": {f"decision.speech, {case.name}": frame(case, opts) for case in made_up.frame_cases()},
-            "made-up frames": {f"decision.state, {case.name}": state(case, opts) for case in made_up.machine_cases()},
+            "made-up scores": {f"decision.speech.{case.name}": frame(case, opts) for case in made_up.frame_cases()},
+            "made-up frames": {f"decision.state.{case.name}": state(case, opts) for case in made_up.machine_cases()},
         }  # fmt: skip
 
     def invariance(self) -> list[InvarianceRow]:

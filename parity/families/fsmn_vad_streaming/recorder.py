@@ -183,8 +183,8 @@ class VadRecorder(Recorder):
         return {
             "FSMN orders": strides,
             "decision": sizes,
-            "made-up scores": {f"decision.speech, {case.name}": self._frame(case) for case in made_up.frame_cases()},
-            "made-up frames": {f"decision.state, {case.name}": self._machine(case) for case in made_up.machine_cases()},
+            "made-up scores": {f"decision.speech.{case.name}": self._frame(case) for case in made_up.frame_cases()},
+            "made-up frames": {f"decision.state.{case.name}": self._machine(case) for case in made_up.machine_cases()},
         }
 
     def facts(self, paths: Sequence[str]) -> dict[str, Any]:
