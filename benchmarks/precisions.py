@@ -3,8 +3,8 @@
     python benchmarks/precisions.py [--utterances 500] [--calibration 100] [--group-size 32] [--checkpoints NAME...]
 
 Each checkpoint is converted to float32, float16, bfloat16, and to 8, 6 and 4 bits everywhere `convert --bits`
-quantises; then `quantize` finds recipes on the first utterances (budgets tokens=0 and cer=+0.1). All transcribe the same
-utterances of S0150. Changed tokens are the fewest edits between the token ids of a precision and of float32; the
+quantises; then `quantize` finds recipes on the first utterances (budgets tokens=0 and cer=+0.1). All transcribe the
+same utterances of S0150. Changed tokens are the fewest edits between the token ids of a precision and of float32; the
 difference in CER is paired, with its 95 % interval. Bars: 8 bits change no token, or the interval of the difference
 includes 0; 4 bits with a recipe: CER +0.1 at most. Time is one run each, of the network and its front end, not
 interleaved: it says whether a precision is usable on this machine, not more. Exit code 1 where a bar is missed.
