@@ -52,10 +52,10 @@ def open_recognizer(engine: str, model: str) -> Recognizer:
 
 
 def _open_mlx(model: str) -> Recognizer:
-    import mlx_model
+    from mlx_model.loading import load_recognizer
     from mlx_model.transcribe import in_batches
 
-    loaded: Any = mlx_model.load(model)
+    loaded = load_recognizer(model)
     loaded.prepare()  # repays itself after a dozen batches
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:

@@ -253,7 +253,7 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, monkeypatch)
         for batch in batches:
             yield [SimpleNamespace(**item) for item in heard(batch)]
 
-    monkeypatch.setattr("mlx_model.load", load, raising=False)
+    monkeypatch.setattr("mlx_model.loading.load_recognizer", load, raising=False)
     monkeypatch.setattr("mlx_model.transcribe.in_batches", in_batches)
     report = parity.cer.evaluate("converted", kaldi)
     assert seen == ["converted", "prepared"]

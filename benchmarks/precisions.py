@@ -1,0 +1,139 @@
+"""What fewer bits cost: size, changed tokens, CER and time of every precision, on the trained checkpoints in ../shared.
+
+    python benchmarks/precisions.py [--utterances 500] [--calibration 100] [--group-size 32] [--checkpoints NAME...]
+
+Each checkpoint is converted to float32, float16, bfloat16, and to 8, 6 and 4 bits everywhere `convert --bits`
+quantises; then `quantize` finds recipes on the first utterances (budgets tokens=0 and cer=+0.1). All transcribe the
+same utterances of S0150. Changed tokens are the fewest edits between the token ids of a precision and of float32; the
+difference in CER is paired, with its 95 % interval. Bars: 8 bits change no token, or the interval of the difference
+includes 0; 4 bits with a recipe: CER +0.1 at most. Time is one run each, of the network and its front end, not
+interleaved: it says whether a precision is usable on this machine, not more. Exit code 1 where a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import measure
+from cer_run import CHECKPOINTS, kaldi_subset
+
+from reports.schema import BenchRow
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One precision over all utterances."""
+
+    name: str
+    size_mb: float
+    seconds: float
+    token_ids: list[list[int]]
+    run: Path
+
+
+def transcripts(name: str, model: Path, dataset: Path, scratch: Path) -> Heard:
+    """Transcribe the set, and score it as `cer` does."""
+    import mlx_model
+    from parity.cer import evaluate
+    from parity.cer.datasets import read_dataset
+
+    loaded = mlx_model.load(model)
+    loaded.prepare()
+    paths = [str(item.path) for item in read_dataset(dataset).utterances]
+    start = time.perf_counter()
+    results = loaded.transcribe(paths)
+    seconds = time.perf_counter() - start
+    known = {result.path: result for result in results}
+
+    def given(batches: Any) -> Iterator[list[dict[str, Any]]]:
+        for batch in batches:
+            found = [known[str(path)] for path in batch]
+            yield [{"path": r.path, "text": r.text, "duration_s": r.duration_s, "error": r.error} for r in found]
+
+    run = scratch / f"{name}-cer"
+    evaluate(model, dataset, recognizer=given, out=run)
+    size = sum(file.stat().st_size for file in model.glob("*.safetensors")) / 1e6
+    return Heard(name, size, seconds, [result.token_ids for result in results], run)
+
+
+def made(source: Path, dataset: Path, options: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (name, directory) of every precision, float32 first."""
+    import convert
+    from convert.requantize import requantize
+    from parity.precision import Budget, search
+
+    group = options.group_size
+    for name, how in {
+        "float32": {}, "float16": {"dtype": "float16"}, "bfloat16": {"dtype": "bfloat16"},
+        **{f"{bits} bit": {"bits": bits, "group_size": group} for bits in (8, 6, 4)},
+    }.items():  # fmt: skip
+        convert.convert(source, scratch / name, **how)
+        yield name, scratch / name
+    for budget in ("tokens=0", "cer=+0.1"):
+        found = search(
+            scratch / "float32", Budget.parse(budget), data=str(dataset), limit=options.calibration, group_size=group
+        )
+        requantize(
+            scratch / "float32", scratch / budget, found.found.modules, group_size=group, about=found.about
+        )
+        yield f"recipe {budget}", scratch / budget
+
+
+def table(name: str, rows: Sequence[Heard]) -> tuple[list[str], bool]:
+    """Return Markdown rows, and whether the bars hold."""
+    from parity.cer import compare
+    from parity.cer.score import edits
+
+    base, lines, passed = rows[0], [], True
+    total = sum(map(len, base.token_ids))
+    for row in rows:
+        changed = sum(edits(before, after) for before, after in zip(base.token_ids, row.token_ids, strict=True))
+        report = compare(base.run, row.run)
+        low, high = (100 * bound for bound in report.ci95)
+        points = 100 * report.difference
+        lines.append(
+            f"| {name}, {row.name} | {row.size_mb:.1f} MB ({row.size_mb / base.size_mb:.3f}) | {changed} of {total} "
+            f"| {100 * report.b.cer:.2f} % ({points:+.3f} [{low:+.3f}, {high:+.3f}]) | {row.seconds:.1f} s |"
+        )
+        if row.name == "8 bit":
+            passed &= changed == 0 or low <= 0 <= high
+        if row.name == "recipe cer=+0.1":
+            passed &= points <= 0.1
+    return lines, passed
+
+
+def main() -> int:
+    """Measure and print the table rows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--utterances", type=int, default=500)
+    parser.add_argument("--calibration", type=int, default=100)
+    parser.add_argument("--group-size", type=int, default=32)
+    parser.add_argument("--checkpoints", nargs="+", default=list(CHECKPOINTS))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    lines, rows, passed = [], [], True
+    with tempfile.TemporaryDirectory(prefix="mlx-funasr-bench-") as folder:
+        dataset = kaldi_subset(options.utterances, Path(folder) / "data")
+        for checkpoint in options.checkpoints:
+            scratch = Path(folder) / checkpoint
+            found = made(measure.SHARED / "checkpoints" / checkpoint, dataset, options, scratch)
+            heard = [transcripts(name, model, dataset, scratch) for name, model in found]
+            more, holds = table(checkpoint.removeprefix("paraformer_real_"), heard)
+            lines, passed = [*lines, *more], passed and holds
+            rows += [
+                BenchRow(case=checkpoint, side=row.name, median_s=row.seconds, ratio=row.seconds / heard[0].seconds)
+                for row in heard
+            ]
+    measure.publish("precisions", rows, lines, options.out, [])
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
