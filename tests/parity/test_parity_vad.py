@@ -1,4 +1,4 @@
-"""FSMN-VAD under `parity`: healthy models pass, whole and in chunks; faults are named. Oracle: FunASR, in its process."""
+"""FSMN-VAD under `parity`: healthy models pass, whole and in chunks; faults are named. Oracle: FunASR itself."""
 
 from __future__ import annotations
 
