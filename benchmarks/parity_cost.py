@@ -164,7 +164,7 @@ def selftest(count: int, scratch: Path) -> tuple[str, float, bool]:
     """Return a table row, the seconds and the verdict of `count` faults, evenly chosen, on the demo checkpoint."""
     import convert
     from parity.demo import MODEL, SPEECH
-    from parity.layers.faults import FAULTS
+    from parity.families.paraformer.faults import FAULTS
     from parity.layers.run import record
     from parity.layers.selftest import judge
 

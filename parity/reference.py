@@ -1,10 +1,10 @@
 """The reference: the real FunASR, loaded, proved equal to its checkpoint, and run one utterance at a time.
 
-Only this file and reference_checks.py import funasr, in a process of their own (process.py says why). `record` and
-`transcribe` start that process (`python -m parity.reference REQUEST`) and read what it wrote. Must not import mlx.
+Only this file, the recorders and what they import use funasr, in a process of their own (process.py says why).
+`record` and `transcribe` start it (`python -m parity.reference REQUEST`) and read what it wrote. Must not import mlx.
 
-The truth is the same FunASR in float64. One function is exchanged there: its vectorised CIF rounds running sums to
-float32 even in a float64 run, so the truth uses FunASR's own frame-by-frame loop, in float64 throughout.
+The truth is the same FunASR in float64. What is recorded of a family, and how it is run, is its recorder's matter
+(parity/families/NAME/recorder.py); recording.py holds what they share.
 """
 
 from __future__ import annotations
@@ -17,18 +17,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError
-from parity.layers.packing import Pair
-from parity.layers.tap import ARGS
-from parity.layers.tap import record as tapped
-from parity.layers.tapset import ALWAYS, TapSet, load_tapset
-from parity.layers.trace import Recorded, Trace
+from parity import families
+from parity.layers.tapset import load_tapset
+from parity.layers.trace import Trace
 from parity.process import MARK, Progress, ask_reference, stream_reference
 
 INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[reference]'"
-DISCRETE = ("predictor.fires", "predictor.token_num")
 
 
 # ---- the caller's side
@@ -39,7 +34,6 @@ def record(
     audio: Sequence[tuple[str, Path]],
     trace: Path,
     *,
-    family: str = "paraformer",
     taps: Sequence[str] = (),
     steps: bool = True,
     progress: Progress | None = None,
@@ -50,7 +44,6 @@ def record(
         src: FunASR model directory, model.pt beside its config, or hub id.
         audio: (utt_id, path) pairs.
         trace: directory for trace.json and the arrays.
-        family: names the tap set.
         taps: patterns of modules to keep; all of the tap set where empty.
         steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
         progress: called with 1.0 for every utterance done.
@@ -58,10 +51,10 @@ def record(
     Raises:
         DependencyError: torch or funasr is not installed.
         CheckpointError: the loaded model is not the checkpoint.
-        UsageError: a pattern fits no tap.
+        UsageError: a pattern fits no tap, or the model is of a family that cannot be compared.
     """
     request = {"task": "record", "src": str(src), "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}
-    ask_reference({**request, "family": family, "taps": list(taps), "steps": steps}, progress)
+    ask_reference({**request, "taps": list(taps), "steps": steps}, progress)
     return Trace.open(trace)
 
 
@@ -128,156 +121,29 @@ def prove(model: Any, checkpoint: str) -> None:
             )
 
 
-def _infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any]:
-    """Return FunASR's own `inference` of one utterance's features: {"text"} with a tokenizer, else {"token_int"}."""
-    import torch
-
-    options = {key: value for key, value in auto.kwargs.items() if key not in ("tokenizer", "frontend")}
-    options["data_type"] = "fbank"
-    with torch.inference_mode():
-        results = auto.model.inference(
-            feats, lengths[:, None], key=["utt"], tokenizer=tokenizer, frontend=None, **options
-        )
-    return results[0][0] if results and results[0] else {"text": "", "token_int": []}  # no token at all: []
-
-
-@contextlib.contextmanager
-def exact_cif() -> Iterator[None]:
-    """Let FunASR's own loop integrate, in float64 throughout, where it would use prefix sums rounded to float32."""
-    import torch
-    from funasr.models.paraformer import cif_predictor
-
-    original = cif_predictor.cif_v1
-    cif_predictor.cif_v1 = cif_predictor.cif
-    torch.set_default_dtype(torch.float64)  # the loop makes its running sum in the default type
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-        cif_predictor.cif_v1 = original
-
-
-class Recorder:
-    """Both precisions of one FunASR model, and what is recorded of them."""
-
-    def __init__(self, src: str, tapset: TapSet, taps: Sequence[str], steps: bool):
-        self.single, self.double = load(src), load(src, "float64")
-        names = [name for name, _ in self.single.model.named_modules()]
-        self.tapset = tapset.restricted(taps, names) if taps else tapset
-        self.isolated = self.tapset.isolated(names, names)
-        self.probes = self.tapset.probes(names, args=True)
-        self.inner = self.tapset.inner_probes(names, self.isolated, steps=steps)
-        self.probes = list(dict.fromkeys([*self.probes, *ALWAYS]))
-        self.collecting = tapset
-
-    def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
-        """Return (duration, text, token ids) and the arrays of one file."""
-        plain, feats, lengths, duration = features(self.single, path)
-        own32, ids, _ = self._own(self.single, feats, lengths)
-        with exact_cif():
-            own64, _, seen = self._own(self.double, feats.double(), lengths)
-        inputs, alone = self._alone(seen)
-        text = _infer(self.single, feats, lengths, self.single.kwargs["tokenizer"])["text"]
-        plain |= {name: own32.pop(name) for name in DISCRETE} | {"token_ids": np.array(ids, dtype=np.int32)}
-        own = {name: Pair.of(truth, own32[name]) for name, truth in own64.items() if name in own32}
-        row = {"duration_s": duration, "text": text, "token_ids": ids}
-        return row, Recorded(plain=plain, own=own, alone=alone, inputs=inputs)
-
-    def _own(self, auto: Any, feats: Any, lengths: Any) -> tuple[dict[str, np.ndarray], list[int], dict[str, Any]]:
-        """Return ({tap: array}, token ids, all that was seen) of one model on its own inputs."""
-        with tapped(auto.model, self.probes) as seen:
-            ids = _infer(auto, feats, lengths, None)["token_int"]
-        taps = self.collecting.collect(seen)
-        taps["predictor.fires"] = taps["predictor.fires"] >= 1.0  # FunASR marks a firing by 1 + the remainder
-        taps["predictor.token_num"] = taps["predictor.token_num"].round().astype("int32")
-        return taps, [int(i) for i in ids], seen
-
-    def _alone(self, seen: dict[str, Any]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Pair]]:
-        """Return (inputs, {tap: (float64, float32)}) of every isolated module on the truth's inputs, in float32."""
-        inputs: dict[str, dict[str, np.ndarray]] = {}
-        alone: dict[str, Pair] = {}
-        for module, tap in self.isolated:
-            if f"{module}@{ARGS}" not in seen:
-                continue  # no token, so the decoder did not run
-            args, kwargs = seen[f"{module}@{ARGS}"]
-            given = {number: args[int(number)].astype(np.float32) for number in tap.isolate if number.isdigit()}
-            args = tuple(given.get(str(number), value) for number, value in enumerate(args))
-            truth, single = (self._call(auto, module, tap, args, kwargs) for auto in (self.double, self.single))
-            alone |= {name: Pair.of(value, single[name]) for name, value in truth.items() if name not in DISCRETE}
-            inputs[module] = given
-        return inputs, alone
-
-    def _call(self, auto: Any, module: str, tap: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        import torch
-
-        dtype = next(auto.model.parameters()).dtype
-
-        def tensor(value: Any) -> Any:
-            if not isinstance(value, np.ndarray):
-                return value
-            made = torch.from_numpy(value.copy())
-            return made.to(dtype) if made.is_floating_point() else made
-
-        inside = [probe for probe in self.inner if probe.startswith((f"{module}.", f"{module}@")) or probe == module]
-        exact = exact_cif() if dtype == torch.float64 else contextlib.nullcontext()
-        with exact, tapped(auto.model, inside) as seen, torch.inference_mode():
-            auto.model.get_submodule(module)(*map(tensor, args), **{key: tensor(v) for key, v in kwargs.items()})
-        return self.tapset.collect_inner(module, tap, seen, reference=True)
-
-
-@contextlib.contextmanager
-def _fbank_tap() -> Iterator[list[Any]]:
-    """Catch what FunASR's front end gets from its fbank back end, which is a function, not a module."""
-    from funasr.frontends import wav_frontend
-
-    original, seen = wav_frontend.kaldi.fbank, []
-
-    def fbank(*args: Any, **kwargs: Any) -> Any:
-        seen.append(original(*args, **kwargs))
-        return seen[-1].clone()  # LFR and CMVN write in place
-
-    wav_frontend.kaldi.fbank = fbank
-    try:
-        yield seen
-    finally:
-        wav_frontend.kaldi.fbank = original
-
-
-def features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
-    """Return ({waveform, fbank, feats}, feats tensor, lengths, duration in seconds) of one file."""
-    import torch
-
-    from mlx_model.audio import load_audio
-
-    frontend = auto.kwargs["frontend"]
-    waveform = torch.from_numpy(load_audio(path, frontend.fs))
-    with _fbank_tap() as seen:
-        feats, lengths = frontend(waveform[None], torch.tensor([len(waveform)]))
-    taps = {"waveform": waveform.numpy(), "fbank": seen[0].numpy()[None], "feats": feats.numpy().copy()}
-    return taps, feats, lengths, len(waveform) / frontend.fs
-
-
 def _record(request: dict[str, Any]) -> None:
-    from parity.reference_checks import batch_defect, cif_paths, structure
     from reports.environment import describe, file_sha256
 
     trace = Trace.create(Path(request["out"]))
-    recorder = Recorder(request["src"], load_tapset(request["family"]), request["taps"], request["steps"])
+    single = load(request["src"])
+    family = families.by_class(type(single.model).__name__)
+    recorder = family.piece("recorder")(
+        single, load(request["src"], "float64"), load_tapset(family.name), request["taps"], request["steps"]
+    )
     for utt_id, path in request["audio"]:
         row, arrays = recorder.utterance(path)
-        trace.add({"utt_id": utt_id, "path": path, **row, "cif_paths": cif_paths(recorder.single, arrays)}, arrays)
+        trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
         _answer(1.0)
-    checkpoint = Path(recorder.single.kwargs["init_param"])
     trace.finish(
         {
             "source": request["src"],
-            "family": request["family"],
-            "checkpoint_sha256": file_sha256(checkpoint),
+            "family": family.name,
+            "checkpoint_sha256": file_sha256(Path(single.kwargs["init_param"])),
             "taps": request["taps"],
             "steps": request["steps"],
-            "structure": structure(recorder.single.model),
-            "reference_batch": batch_defect(recorder.single, [path for _, path in request["audio"]]),
+            "structure": recorder.structure(),
             "environment": describe(),
+            **recorder.facts([path for _, path in request["audio"]]),
         }
     )
 

@@ -159,6 +159,9 @@ class ParityReport:
     `first_failure` is the first tap out of tolerance, `address` the first that *introduces* error where that could be
     told apart (a module's name, or None). `sentence` says the outcome in words. `structure` rows are {fact, status,
     where}: what distances could miss (LayerNorm eps), asserted as such.
+
+    A family without tokens leaves `cif` and `tokens` empty and fills `outcomes`, {what: {compared, differ, explained}};
+    `words` are its own for the columns of the utterances: texts, tokens, firing mismatches, flipped tokens.
     """
 
     SCHEMA: ClassVar[str] = "parity/1"
@@ -181,6 +184,8 @@ class ParityReport:
     invariance: list[InvarianceRow] = field(default_factory=list)
     pictures: list[CifPicture] = field(default_factory=list)
     heatmap: HeatMap | None = None
+    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

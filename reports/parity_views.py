@@ -13,6 +13,8 @@ from reports import parity_charts
 from reports.formatting import Figure
 from reports.parity_schema import FaultRow, ParityReport, SelftestReport, TapRow
 
+WORDS = ("texts", "tokens", "firing mismatches", "flipped tokens")  # of the utterances' columns, for tokens and text
+
 
 def parity_summary(report: ParityReport) -> str:
     """Return how many taps passed, and the first that did not."""
@@ -39,11 +41,12 @@ def failures_first(taps: list[TapRow]) -> list[TapRow]:
 
 
 def parity_counters(report: ParityReport) -> list[Figure]:
-    """Return the counters of the contract, each with what it is out of."""
+    """Return the counters of the contract, or of the family's own outcomes, each with what it is out of."""
+    if report.outcomes:
+        return [_taps_figure(report), *_outcome_figures(report), _audio_figure(report)]
     cif, tokens, because = report.cif, report.tokens, "explained by the noise floor"
-    audio_s = sum(row.duration_s for row in report.utterances)
     return [
-        Figure("Taps passed", fmt.count(taps_passed(report)), f"of {fmt.count(len(report.taps))}"),
+        _taps_figure(report),
         Figure(
             "Firing mismatches",
             fmt.count(cif.get("firing_mismatches")),
@@ -54,7 +57,28 @@ def parity_counters(report: ParityReport) -> list[Figure]:
             fmt.count(tokens.get("flipped")),
             f"{fmt.count(tokens.get('explained'))} {because}; {fmt.count(tokens.get('compared'))} compared",
         ),
-        Figure("Utterances", fmt.count(len(report.utterances)), f"{fmt.seconds(audio_s)} of audio"),
+        _audio_figure(report),
+    ]
+
+
+def _taps_figure(report: ParityReport) -> Figure:
+    return Figure("Taps passed", fmt.count(taps_passed(report)), f"of {fmt.count(len(report.taps))}")
+
+
+def _audio_figure(report: ParityReport) -> Figure:
+    audio_s = sum(row.duration_s for row in report.utterances)
+    return Figure("Utterances", fmt.count(len(report.utterances)), f"{fmt.seconds(audio_s)} of audio")
+
+
+def _outcome_figures(report: ParityReport) -> list[Figure]:
+    """Return how many of each outcome differ, with how many were compared and how many rounding explains."""
+    return [
+        Figure(
+            f"{fmt.visible(name).capitalize()} that differ",
+            fmt.count(counts.get("differ")),
+            f"of {fmt.count(counts.get('compared'))}; {fmt.count(counts.get('explained'))} explained by rounding",
+        )
+        for name, counts in report.outcomes.items()
     ]
 
 
@@ -84,6 +108,7 @@ def parity_context(report: ParityReport) -> dict[str, Any]:
         "pictures": [(picture.utt_id, parity_charts.cif_chart(picture)) for picture in report.pictures],
         "cif_paths": cif_paths(report),
         "structure": columns(report.structure),
+        "words": {word: report.words.get(word, word) for word in WORDS},
         "differing": [row for row in report.utterances if row.reference_text != row.candidate_text],
         "identical": [row for row in report.utterances if row.reference_text == row.candidate_text],
     }

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from parity.layers.cif import integrate
 from parity.layers.packing import Pair, frame_errors
-from parity.layers.tapset import DISCRETE, Precision, TapSet, TapSpec
+from parity.layers.tapset import Precision, TapSet, TapSpec
 from parity.layers.trace import Recorded
 from reports.schema import Introduced, TapRow
 
@@ -232,9 +231,9 @@ class Comparison:
         return self.totals.setdefault(name, TapTotals(name=name))
 
     def add_frontend(self, utt_id: str, plain: Mapping[str, np.ndarray], candidate: Mapping[str, np.ndarray]) -> None:
-        """Compare fbank and features."""
+        """Compare fbank and features; `stream.60ms.feats` with `feats` where no array of that name was recorded."""
         for name, value in candidate.items():
-            self.total(name).add_absolute(utt_id, plain[name], value)
+            self.total(name).add_absolute(utt_id, plain.get(name, plain[name.rsplit(".", 1)[-1]]), value)
 
     def place(self, own: Sequence[str], alone: Sequence[str]) -> None:
         """Fix the order of rows: what happens inside a module stands before what comes out of it."""
@@ -266,12 +265,12 @@ class Comparison:
         """
         reference = {**recorded.own, **{name: recorded.plain[name] for name in recorded.plain if name in taps}}
         for name in dict.fromkeys([*recorded.own, *taps]):
-            if name.startswith(("cif.", *skip)):
+            if name.startswith(skip):
                 continue
             if name not in reference or name not in taps:
                 side = "candidate" if name in taps else "reference"
                 self.total(name).failures.append(f"{utt_id}: only the {side} has it")
-            elif name.rsplit(".", 1)[-1] in DISCRETE:
+            elif self.tapset.is_discrete(name):
                 self.total(name).add_discrete(utt_id, reference[name], taps[name], explained=name in excused)
             elif math.prod(recorded.own[name].shape) or taps[name].size:  # without tokens: empty
                 total = self.total(name)
@@ -288,19 +287,10 @@ class Comparison:
                 total.alone = total.alone or Distances()
                 total.alone.add(utt_id, pair, taps[name], self.tapset.floor_rel_l2)
 
-    def add_cif(self, utt_id: str, taps: Mapping[str, np.ndarray]) -> None:
-        """Hold the candidate's running sum and weights against a float64 loop over its own alphas."""
-        exact = integrate(taps["predictor.alphas"][0])
-        self.total("cif.running_sum").add_absolute(utt_id, exact.running_sum, taps["cif.running_sum"][0])
-        weights = taps["cif.weights"][0]
-        both = min(len(weights), len(exact.weights))
-        if both:
-            self.total("cif.weights").add_absolute(utt_id, exact.weights[:both], weights[:both])
-
     def rows(self) -> list[TapRow]:
         """Return one row per tap, in network order: the front end first, what has no place in the network last."""
         places = {name: place for place, name in enumerate(self.order)}
-        first = ("fbank", "feats")
+        first = {name for tap in self.tapset.taps if tap.kind == "frontend" for name in tap.name}
 
         def place(name: str) -> int:
             return -1 if name in first else places.get(name, len(places))
@@ -311,7 +301,7 @@ class Comparison:
                 spec: TapSpec | None = self.tapset.spec(total.name)
             except KeyError:
                 spec = None
-            if total.name.rsplit(".", 1)[-1] in DISCRETE:
+            if self.tapset.is_discrete(total.name):
                 spec = None
             rows.append(total.row(spec, self.precision, self.tapset.drift))
         return rows

@@ -1,7 +1,7 @@
 """What a result must not depend on: batch, padding, precision, device, compilation, file format, order. One row each.
 
-The candidate is held against itself, so these need no reference; FunASR's own batch defect stands beside, from the
-trace. Rows are exact in token ids; logits may move by float32 rounding (`limit`).
+The candidate is held against itself, so these need no reference. Rows are exact in what the arg-max decides; scores may
+move by float32 rounding (`limit`). A family's outcomes say which rows it has, and add the reference's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model import cpu_lanes
 from mlx_model.audio import load_audio
 from mlx_model.blas import mx, tree_flatten
 from mlx_model.cpu_kernels import on_gpu
@@ -37,14 +36,15 @@ LARGEST_HALF_ON_CPU = 20_000_000  # parameters
 Logits = list[np.ndarray]
 
 
-def check(candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
-    """Return one row per thing the result must not depend on, and FunASR's own batch rows from the trace."""
+def check_batches(candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
+    """Return one row per thing the result must not depend on, of a family that runs batches."""
     waveforms = [trace.waveform(row) for row in trace.utterances[:UTTERANCES]]
     if len(waveforms) == 1:  # a batch needs two, of different length
         waveforms.append(waveforms[0][: 2 * len(waveforms[0]) // 3])
-    alone = [batch(candidate, [waveform])[0] for waveform in waveforms]
-    rows = [
-        row("batch composition", candidate, alone, batch(candidate, waveforms), f"{len(waveforms)} in one batch"),
+    alone = [candidate.runner.results([waveform])[0] for waveform in waveforms]
+    together = candidate.runner.results(waveforms)
+    return [
+        row("batch composition", candidate, alone, together, f"{len(waveforms)} in one batch"),
         row("padding length", candidate, alone, padded(candidate, waveforms), f"{PADDING_S:g} s of zeros after each"),
         row("file order", candidate, alone, turned(candidate, waveforms), f"last file first, in batches of {CHUNK}"),
         *compiled(candidate, waveforms, alone),
@@ -52,31 +52,18 @@ def check(candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
         device(candidate, waveforms, alone),
         *precision(candidate, waveforms, alone),
     ]
-    return [*rows, *reference_rows(trace)]
-
-
-def batch(candidate: Candidate, waveforms: Sequence[np.ndarray], *, lanes: int = 1, padding: int = 0) -> Logits:
-    """Return each waveform's logits (U, V), decoded as one batch, on a CPU in so many lanes."""
-    samples = [len(waveform) for waveform in waveforms]
-    size = max(samples) + padding
-    block = np.stack([np.pad(waveform, (0, size - len(waveform))) for waveform in waveforms]).astype(np.float32)
-    model = candidate.model
-    with cpu_lanes.exactly(lanes):
-        output = model(*model.frontend(mx.array(block), mx.array(samples)))
-        logits = np.array(output.logits.astype(mx.float32))
-    return [logits[i, :count] for i, count in enumerate(np.array(output.token_num).tolist())]
 
 
 def padded(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Logits:
     """Return each waveform's logits, alone but with zeros behind it that its length does not count."""
     extra = round(PADDING_S * candidate.model.config.frontend.fs)
-    return [batch(candidate, [waveform], padding=extra)[0] for waveform in waveforms]
+    return [candidate.runner.results([waveform], padding=extra)[0] for waveform in waveforms]
 
 
 def turned(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Logits:
     """Return each waveform's logits, decoded a few at a time, the last first."""
     files = waveforms[::-1]
-    chunks = [batch(candidate, files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
+    chunks = [candidate.runner.results(files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
     return [logits for chunk in chunks for logits in chunk][::-1]
 
 
@@ -110,22 +97,27 @@ def difference(alone: Logits, other: Logits) -> tuple[int, float]:
 def compiled(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
     """Compare with every encoder block under mx.compile, with our compiled kernels off, and with the CPU's lanes on."""
     with ExitStack() as stack:
-        for block in candidate.model.encoder.encoders:
+        for block in candidate.runner.blocks():
             _compile(block, stack)
-        fused = [batch(candidate, [waveform])[0] for waveform in waveforms]
-    mx.disable_compile()
-    try:
-        eager = [batch(candidate, [waveform])[0] for waveform in waveforms]
-    finally:
-        mx.enable_compile()
+        fused = [candidate.runner.results([waveform])[0] for waveform in waveforms]
     rows = [
         row("compiled blocks", candidate, alone, fused, "encoder blocks under mx.compile"),
-        row("nothing compiled", candidate, alone, eager, "mx.disable_compile()"),
+        eager(candidate, waveforms, alone),
     ]
     if on_gpu():
         return rows
-    side = [batch(candidate, [waveform], lanes=LANES)[0] for waveform in waveforms]
+    side = [candidate.runner.results([waveform], lanes=LANES)[0] for waveform in waveforms]
     return [*rows, row("lanes", candidate, alone, side, f"rows of a layer side by side in {LANES} lanes")]
+
+
+def eager(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> InvarianceRow:
+    """Compare with our compiled kernels off."""
+    mx.disable_compile()
+    try:
+        other = [candidate.runner.results([waveform])[0] for waveform in waveforms]
+    finally:
+        mx.enable_compile()
+    return row("nothing compiled", candidate, alone, other, "mx.disable_compile()")
 
 
 def _compile(block: Any, stack: ExitStack) -> None:
@@ -146,7 +138,7 @@ def formats(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits
             container, subtype, suffix = FORMATS[number % len(FORMATS)]
             path = Path(folder) / f"{number}.{suffix}"
             soundfile.write(path, waveform, rate, format=container, subtype=subtype)
-            other.append(batch(candidate, [load_audio(path, rate)])[0])
+            other.append(candidate.runner.results([load_audio(path, rate)])[0])
     used = FORMATS[: len(waveforms)]
     return row("audio format", candidate, alone, other, ", ".join(f"{kind} {sub}" for kind, sub, _ in used))
 
@@ -161,7 +153,7 @@ def device(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits)
         return dataclasses.replace(skipped, status="skipped", tokens=0, max_abs=None)
     mx.set_default_device(mx.cpu)
     try:
-        other = [batch(candidate, [waveform])[0] for waveform in waveforms]
+        other = [candidate.runner.results([waveform])[0] for waveform in waveforms]
     finally:
         mx.set_default_device(here)
     return row("device", candidate, alone, other, f"{here} against the CPU")
@@ -182,14 +174,14 @@ def precision(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logi
         )
         empty = row("precision", candidate, [], [], text)
         return [dataclasses.replace(empty, status="skipped", max_abs=None)]
-    parts = (model.encoder, model.predictor, model.decoder)
+    parts = candidate.runner.parts()
     kept = [part.parameters() for part in parts]
     rows = []
     for dtype in (mx.float16, mx.bfloat16):
         for part in parts:
             part.set_dtype(dtype)
         try:
-            other = [batch(candidate, [waveform])[0] for waveform in waveforms]
+            other = [candidate.runner.results([waveform])[0] for waveform in waveforms]
         finally:
             for part, parameters in zip(parts, kept, strict=True):
                 part.update(parameters)
@@ -212,24 +204,3 @@ def _flips(alone: Logits, other: Logits) -> str:
         return "no arg-max changes" if [*map(len, alone)] == [*map(len, other)] else "the number of tokens changes"
     within = sum(margin <= moved for margin, moved in margins)
     return f"{len(margins)} change, {within} of them closer than the logits move; widest margin {max(margins)[0]:.2g}"
-
-
-def reference_rows(trace: Trace) -> list[InvarianceRow]:
-    """Return FunASR's own batch defect, as recorded: an utterance alone against beside a longer one."""
-    rows = []
-    names = {utterance.path: utterance.utt_id for utterance in trace.utterances}
-    for found in trace.meta["reference_batch"]:
-        rows.append(
-            InvarianceRow(
-                name="batch composition",
-                side="reference",
-                status="note",
-                tokens=found["tokens"],
-                tokens_differ=found["tokens_differ"],
-                max_abs=found["max_abs"],
-                limit=None,
-                detail=f"FunASR, {names[found['path']]} beside a longer one: alphas move by "
-                f"{found['alphas_max_abs']:.1e} (padding leaks through its predictor's convolution)",
-            )
-        )
-    return rows

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlx_model.audio import load_audio
 from mlx_model.errors import OutputError, UsageError
 from parity import reference
-from parity.candidate import Candidate
+from parity.candidate import Candidate, tapset_of
 from parity.layers.comparing import Comparing
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
@@ -63,7 +63,7 @@ def run(
         progress: called with ("reference" | "candidate", 1.0) for every utterance done.
     """
     found = find_audio(audio, limit)
-    candidate = Candidate(model, load_tapset("paraformer"), taps)
+    candidate = Candidate(model, tapset_of(model), taps)
     for _, path in found:
         load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-trace-") as folder:
@@ -140,11 +140,9 @@ def compare_trace(
     trace: Trace, candidate: Candidate, progress: Callable[[float], None] | None = None, *, invariants: bool = True
 ) -> ParityReport:
     """Return the report of a recorded reference against a candidate."""
-    if not any(utterance.token_ids for utterance in trace.utterances):
-        raise UsageError(
-            f"no recording yields a token in FunASR ({len(trace.utterances)} heard): nothing to compare, give speech"
-        )
     comparing = Comparing(trace, candidate)
+    if reason := comparing.outcomes.nothing_heard(trace):
+        raise UsageError(reason)
     reading = trace.read()
     for utterance, arrays in reading:
         comparing.add(utterance, arrays, reading.ahead)

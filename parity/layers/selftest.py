@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mlx_model.audio import load_audio
-from parity import reference
+from parity import families, reference
 from parity.candidate import Candidate
 from parity.layers.comparing import Comparing
-from parity.layers.faults import FAULTS, Fault
+from parity.layers.faults import Fault
 from parity.layers.run import find_audio
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Recorded, Trace, TracedUtterance
@@ -86,16 +86,20 @@ def judge(
     trace: Trace,
     model: str | Path,
     *,
-    faults: Sequence[Fault] = FAULTS,
+    faults: Sequence[Fault] | None = None,
     progress: Progress | None = None,
     started: float | None = None,
 ) -> SelftestReport:
-    """Return the report of seeded faults against a recorded trace; needs neither torch nor funasr."""
+    """Return the report of seeded faults against a recorded trace; needs neither torch nor funasr.
+
+    The faults are the family's where none are given.
+    """
+    chosen: Sequence[Fault] = families.by_name(trace.meta["family"]).piece("faults") if faults is None else faults
     started = time.perf_counter() if started is None else started
     recorded = list(trace.read()) if trace.size_mb() < KEEP_MB else trace.read
     healthy = examine(trace, recorded, Candidate(model, load_tapset(trace.meta["family"])), invariants=True)
     rows = []
-    for fault in faults:
+    for fault in chosen:
         row = seeded(trace, recorded, model, fault, healthy)
         rows += [row] if row is not None else []
         if progress is not None:

@@ -15,8 +15,6 @@ from mlx_model.errors import UsageError
 from parity.layers.tap import ARGS, INPUT, Activations, matches
 
 FOLDER = Path(__file__).parent / "tapsets"
-ALWAYS = ("encoder.after_norm", "predictor", "decoder.output_layer")  # firings and tokens are judged in every run
-DISCRETE = ("fires", "token_num", "token_ids")  # compared entry by entry, never by distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +84,21 @@ class Precision:
 class TapSet:
     """All taps of one architecture, in network order. `floor_rel_l2`: no tap's floor is taken as smaller than this.
 
-    `drift`: how many times a tap's ratio errors may grow to that a module did not introduce itself.
+    `drift`: how many times a tap's ratio errors may grow to that a module did not introduce itself. `always`: modules
+    that are judged in every run. `discrete`: names of taps that are compared entry by entry, never by distance.
     """
 
     family: str
     floor_rel_l2: float
     drift: float
     taps: tuple[TapSpec, ...]
+    always: tuple[str, ...] = ()
+    discrete: tuple[str, ...] = ()
     precisions: dict[str, Precision] = field(default_factory=dict)
+
+    def is_discrete(self, tap_name: str) -> bool:
+        """Return whether a tap is compared entry by entry: its last word says so."""
+        return tap_name.rsplit(".", 1)[-1] in self.discrete
 
     def modules(self, names: Iterable[str]) -> list[tuple[str, TapSpec]]:
         """Return (module, row) of every tapped module of a model, in network order."""
@@ -196,6 +201,8 @@ def load_tapset(family: str) -> TapSet:
         floor_rel_l2=document["floor"]["rel_l2"],
         drift=document["floor"]["drift"],
         taps=tuple(_spec(row, steps) for row in document["tap"]),
+        always=tuple(document["always"]),
+        discrete=tuple(document["discrete"]),
         precisions={name: Precision(**row) for name, row in document["precision"].items()},
     )
 

@@ -32,7 +32,7 @@ from reports.environment import file_sha256
 
 SCHEMA = "trace/3"
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
-META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure", "reference_batch"}
+META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class TracedUtterance:
     """One utterance: its audio, what the float32 reference made of it, its file, and the order of its taps.
 
     `inputs` gives, per isolated module, the input arrays by argument number; equal ones are stored once. `cif_paths` is
-    FunASR's own code paths on this utterance (see cif_paths.py).
+    FunASR's own code paths on this utterance (see reference_checks.py); `more` is what another family decides.
     """
 
     utt_id: str
@@ -54,6 +54,7 @@ class TracedUtterance:
     alone: list[str]
     inputs: dict[str, dict[str, str]]
     cif_paths: list[dict[str, Any]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,7 +115,7 @@ class Trace:
         return cls(directory, document["meta"], utterances)
 
     def add(self, row: dict[str, Any], recorded: Recorded) -> None:
-        """Write one utterance: `row` holds utt_id, path, duration_s, text, token_ids and cif_paths."""
+        """Write one utterance: `row` holds utt_id, path, duration_s, text, token_ids, and cif_paths or more."""
         file = f"{len(self.utterances):05d}.safetensors"
         flat = {f"plain/{name}": value for name, value in recorded.plain.items()}
         for group, pairs in (("own", recorded.own), ("alone", recorded.alone)):

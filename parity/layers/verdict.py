@@ -9,7 +9,6 @@ from parity.layers.compare import FAIL, PASS
 from reports.schema import DecisionRow, InvarianceRow, TapRow
 
 Facts = Mapping[str, Mapping[str, Any]]
-DECIDED = {"firing": "predictor.fires", "count": "predictor.token_num", "token": "token_ids"}  # the tap of a decision
 
 
 class Verdict(NamedTuple):
@@ -21,40 +20,27 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def candidate_structure(model: Any) -> dict[str, dict[str, Any]]:
-    """Return what distances could miss, {fact: {module: value}}, under FunASR's names for them."""
-    facts: dict[str, dict[str, Any]] = {"LayerNorm eps": {}, "attention heads": {}, "FSMN padding": {}}
-    for name, module in model.named_modules():
-        if hasattr(module, "eps"):
-            facts["LayerNorm eps"][name] = module.eps
-        if hasattr(module, "heads"):
-            facts["attention heads"][name] = module.heads
-        if hasattr(module, "fsmn_block"):
-            facts["FSMN padding"][name] = [module.fsmn_block.left, module.fsmn_block.right]
-    predictor = model.predictor
-    thresholds = ("tail_threshold", "smooth_factor", "noise_threshold")
-    facts["predictor"] = {name: getattr(predictor, name) for name in thresholds}
-    facts["predictor"]["threshold"] = 1.0  # tokens fire at whole sums by construction; config.py refuses any other
-    return facts
-
-
 def structure(reference: Facts, candidate: Facts) -> list[dict[str, Any]]:
-    """Return one row per kind of fact: {fact, status, where}, `where` naming up to three modules that differ."""
+    """Return one row per kind of fact: {fact, status, where}, `where` naming up to three modules that differ.
+
+    A fact of one word is a module, and lists its settings; any other is a property, listed by the modules that have it.
+    """
     rows = []
     for fact, known in reference.items():
         found = candidate.get(fact, {})
         both = {name: known[name] for name in known if name in found}
-        prefix = "predictor." if fact == "predictor" else ""
+        is_module = " " not in fact
+        prefix = f"{fact}." if is_module else ""
         wrong = [f"{prefix}{name}: {found[name]}, not {value}" for name, value in both.items() if found[name] != value]
         values = sorted({str(value) for value in both.values()})
-        text = f"{fact}: {', '.join(values[:3])} in all {len(both)}" if fact != "predictor" else _settings(both)
+        text = f"{fact}: {', '.join(values[:3])} in all {len(both)}" if not is_module else _settings(fact, both)
         wrong += [f"{prefix}{name}: not there, the reference has {known[name]}" for name in known if name not in found]
         rows.append({"fact": text, "status": FAIL if wrong else PASS, "where": wrong[:3]})
     return rows
 
 
-def _settings(values: Mapping[str, Any]) -> str:
-    return "predictor: " + ", ".join(f"{name} {value:g}" for name, value in values.items())
+def _settings(module: str, values: Mapping[str, Any]) -> str:
+    return f"{module}: " + ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
 def conclude(
@@ -63,8 +49,12 @@ def conclude(
     decisions: Sequence[DecisionRow],
     invariance: Sequence[InvarianceRow],
     precision: str,
+    decided: Mapping[str, str],
 ) -> Verdict:
-    """Return the verdict over everything that was compared; nothing compared is a failure."""
+    """Return the verdict over everything that was compared; nothing compared is a failure.
+
+    `decided` names the tap of each kind of decision.
+    """
     if not any(row.ratio is not None for row in taps):
         return Verdict(False, None, None, "Nothing was compared: no tap has numbers on both sides.")
     failed = [row for row in taps if row.status == FAIL]
@@ -82,7 +72,7 @@ def conclude(
     if unexplained:
         row = unexplained[0]
         sentence = f"{row.utt_id}: a {row.kind} differs that rounding does not explain (position {row.position})."
-        return Verdict(False, DECIDED[row.kind], None, sentence)
+        return Verdict(False, decided[row.kind], None, sentence)
     row = broken[0]
     return Verdict(False, f"invariance: {row.name}", None, f"The result depends on {row.name}: {row.detail}.")
 

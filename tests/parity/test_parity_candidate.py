@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.candidate import Beside, Candidate
+from parity.candidate import Candidate
 from parity.demo import TRACE
+from parity.families.paraformer.runner import Beside
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Recorded, Trace
 
@@ -39,7 +40,7 @@ def test_one_run_gives_what_three_give(
     run = candidate.alone
     monkeypatch.setattr(candidate, "alone", lambda inputs, **how: (separate.extend(inputs), run(inputs, **how))[1])
     own = np.concatenate([feats[:, :frames], feats], axis=1) + np.float32(1e-4)
-    taps, heard, alone = candidate.at_once(feats, own, recorded.inputs, steps=True)
+    taps, heard, alone = candidate.at_once({"feats": feats}, {"feats": own}, recorded.inputs, steps=True)
     assert separate == (list(recorded.inputs) if frames else ["predictor"])
     wanted, ids, isolated = separately(candidate, feats, own, recorded.inputs)
     assert heard == ids.tolist()
@@ -57,7 +58,7 @@ def test_a_truth_with_another_number_of_tokens_is_run_alone(candidate: Candidate
         module: {number: value[:, 1:] if module.startswith("decoder.") else value for number, value in given.items()}
         for module, given in recorded.inputs.items()
     }
-    _, _, alone = candidate.at_once(feats, feats, cut, steps=False)
+    _, _, alone = candidate.at_once({"feats": feats}, {"feats": feats}, cut, steps=False)
     expected = candidate.alone(cut, steps=False)
     assert alone.keys() == expected.keys()
     tokens = recorded.plain["predictor.token_num"].max()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.layers.cif import count_difference, firing_differences, integrate, line, token_differences
+from parity.families.paraformer.cif import count_difference, firing_differences, integrate, token_differences
+from parity.layers.decisions import line
 
 FLOAT32 = 5.0  # the reference's error once, the candidate's at four times it
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from parity.demo import MODEL, SPEECH
-from parity.layers.faults import FAULTS, Fault
+from parity.families.paraformer.faults import FAULTS
+from parity.layers.faults import Fault
 from parity.layers.selftest import judge
 from parity.layers.trace import Trace
 from tests.conftest import ROOT

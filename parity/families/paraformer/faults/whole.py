@@ -10,7 +10,7 @@ import numpy as np
 from mlx_model import attention
 from mlx_model.blas import mx
 from parity.candidate import Candidate
-from parity.layers.faults.encoder import FIRST, rounded
+from parity.families.paraformer.faults.encoder import FIRST, rounded
 from parity.layers.faults.fault import Fault, exchange
 
 BATCH = "invariance: batch composition"

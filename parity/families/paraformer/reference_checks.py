@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from parity.families.paraformer.recorder import exact_cif, features
 from parity.layers.trace import Recorded
-from parity.reference import exact_cif, features
 
 BATCHED_WITH_LONGEST = 4  # utterances on which FunASR's batch defect is shown
 
 
 def structure(model: Any) -> dict[str, dict[str, Any]]:
-    """Return what distances could miss, {fact: {module: value}}; verdict.py reads the same off the candidate."""
+    """Return what distances could miss, {fact: {module: value}}; the outcomes read the same off the candidate."""
     facts: dict[str, dict[str, Any]] = {"LayerNorm eps": {}, "attention heads": {}, "FSMN padding": {}}
     for name, module in model.named_modules():
         if hasattr(module, "eps") and hasattr(module, "normalized_shape"):

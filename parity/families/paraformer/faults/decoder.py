@@ -7,7 +7,7 @@ from typing import Any
 
 from mlx_model.blas import mx, nn
 from parity.candidate import Candidate
-from parity.layers.faults.encoder import _lost, _reorder, _without
+from parity.families.paraformer.faults.encoder import _lost, _reorder, _without
 from parity.layers.faults.fault import Fault, behave
 
 LAYER = "decoder.decoders.0"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from parity.layers.decisions import decision
 from reports.schema import DecisionRow
 
 
@@ -61,14 +62,14 @@ def firing_differences(
     """
     if reference_fires.shape != candidate_fires.shape:
         frames = (f"{reference_fires.size} frames", f"{candidate_fires.size} frames")
-        return [_decision("firing", utt_id, min(reference_fires.size, candidate_fires.size), frames, np.inf, 0.0)]
+        return [decision("firing", utt_id, min(reference_fires.size, candidate_fires.size), frames, np.inf, 0.0)]
     truth, noise = _sum_and_noise(truth_alphas, reference_alphas, allowance)
     rows = []
     for frame in np.flatnonzero(reference_fires != candidate_fires):
         margin = min(abs(truth[t] - max(round(truth[t]), 1)) for t in (frame, max(frame - 1, 0)))
         tail = " (the tail frame)" if frame == len(truth) - 1 else ""
         texts = [f"fires{tail}" if fires[frame] else "does not fire" for fires in (reference_fires, candidate_fires)]
-        rows.append(_decision("firing", utt_id, int(frame), (texts[0], texts[1]), float(margin), noise))
+        rows.append(decision("firing", utt_id, int(frame), (texts[0], texts[1]), float(margin), noise))
     return rows
 
 
@@ -84,13 +85,13 @@ def count_difference(
     truth, noise = _sum_and_noise(truth_alphas, reference_alphas, allowance)
     texts = (f"{counts[0]} tokens", f"{counts[1]} tokens")
     margin = float(abs(truth[-1] - round(truth[-1]))) if abs(counts[0] - counts[1]) == 1 else np.inf
-    return [_decision("count", utt_id, len(truth) - 1, texts, margin, noise)]
+    return [decision("count", utt_id, len(truth) - 1, texts, margin, noise)]
 
 
 def unexplained_count(utt_id: str, reference: int, candidate: int) -> DecisionRow:
     """Return the row of two decoders that give different numbers of tokens although the predictors agree."""
     texts = (f"{reference} tokens decoded", f"{candidate} tokens decoded")
-    return _decision("count", utt_id, min(reference, candidate), texts, np.inf, 0.0)
+    return decision("count", utt_id, min(reference, candidate), texts, np.inf, 0.0)
 
 
 def _sum_and_noise(truth: np.ndarray, reference: np.ndarray, allowance: float) -> tuple[np.ndarray, float]:
@@ -118,30 +119,5 @@ def token_differences(
         second, best = np.sort(truth[position])[-2:]
         noise = float(2.0 * allowance * np.abs(reference[position] - truth[position]).max())
         texts = (token(int(reference[position].argmax())), token(int(candidate[position].argmax())))
-        rows.append(_decision("token", utt_id, int(position), texts, float(best - second), noise))
+        rows.append(decision("token", utt_id, int(position), texts, float(best - second), noise))
     return rows
-
-
-def _decision(
-    kind: str, utt_id: str, position: int, sides: tuple[str, str], margin: float, noise: float
-) -> DecisionRow:
-    return DecisionRow(
-        kind=kind,
-        utt_id=utt_id,
-        position=position,
-        reference=sides[0],
-        candidate=sides[1],
-        margin=margin,
-        noise=noise,
-        explained=bool(margin <= noise),
-    )
-
-
-def line(row: DecisionRow) -> str:
-    """Return a decision in one line, for people."""
-    verdict = "explained by rounding" if row.explained else "a bug"
-    if not np.isfinite(row.margin):
-        return f"{row.candidate} for {row.reference}: {verdict}"
-    where = "token" if row.kind == "token" else "frame"
-    sides = f"reference {row.reference}, candidate {row.candidate}"
-    return f"{where} {row.position}: {sides}; margin {row.margin:.1e}, noise {row.noise:.1e}: {verdict}"

@@ -1,0 +1,12 @@
+"""Paraformer's pieces of a comparison: CIF, tokens, text, batches. The table; no MLX, no torch."""
+
+from parity.families.family import Family
+
+TABLE = Family(
+    name="paraformer",
+    funasr_class="Paraformer",
+    runner="parity.families.paraformer.runner:ParaformerRunner",
+    outcomes="parity.families.paraformer.outcomes:ParaformerOutcomes",
+    recorder="parity.families.paraformer.recorder:ParaformerRecorder",
+    faults="parity.families.paraformer.faults:FAULTS",
+)
