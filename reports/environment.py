@@ -22,7 +22,7 @@ DISTRIBUTION = "mlx-funasr"
 # The packages whose version can change a number in a report; absent ones are left out of `versions`.
 PACKAGES = (
     "mlx", "mlx-cpu", "mlx-metal", "mlx-cuda-13", "mlx-cuda-12", "mkl", "numpy", "torch", "funasr",
-    "kaldi-native-fbank", "soundfile", "soxr", "av", "safetensors", "sentencepiece", "jiwer",
+    "kaldi-native-fbank", "soundfile", "soxr", "av", "safetensors", "sentencepiece", "rapidfuzz", "scipy-openblas32",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 
