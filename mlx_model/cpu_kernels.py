@@ -115,7 +115,9 @@ def _sum(parts: Sequence[mx.array]) -> mx.array:
 
 @functools.lru_cache(maxsize=64)
 def _ones(size: int, dtype: mx.Dtype) -> mx.array:
-    return mx.ones((1, size), dtype=dtype)
+    ones = mx.ones((1, size), dtype=dtype)
+    mx.eval(ones)  # what is kept must not wait for the thread that happened to ask first
+    return ones
 
 
 TAPS_AT_ONCE = 4  # few enough that one loop keeps their addresses in registers; all eleven at once take twice as long
@@ -131,7 +133,9 @@ def _add_taps(total: mx.array, frames: Sequence[mx.array], weights: Sequence[mx.
 
 def depthwise_taps(weight: Float[mx.array, "D K 1"]) -> list[mx.array]:
     """Return a depthwise kernel as what `depthwise_conv1d` takes: the weights of each tap, (D,) side by side."""
-    return list(mx.contiguous(weight[:, :, 0].T))
+    taps = list(mx.contiguous(weight[:, :, 0].T))
+    mx.eval(taps)  # kept by the module, and then used by any thread
+    return taps
 
 
 def depthwise_conv1d(x: Float[mx.array, "B Tp D"], taps: list[mx.array], dilation: int = 1) -> Float[mx.array, "B T D"]:

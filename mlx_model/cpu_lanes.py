@@ -71,12 +71,24 @@ def exactly(count: int) -> Iterator[None]:
         _forced.pop()
 
 
+class _End:
+    """Dies with the thread it belongs to, in it: a stream that outlives its thread may abort the process at its end."""
+
+    def __del__(self) -> None:
+        mx.clear_streams()
+
+
 class _Streams(threading.local):
-    """The streams of one Python thread: MLX gives a stream to the thread that made it."""
+    """The streams of one Python thread: MLX gives a stream to the thread that made it.
+
+    So any thread may call a model, one at a time. Call from a pool of threads, not from ever new ones: MLX 0.32 keeps
+    some of a stream's resources when it is cleared.
+    """
 
     def __init__(self) -> None:
         self.lanes = [mx.default_stream(mx.cpu)]
         self.aside = mx.new_stream(mx.cpu)
+        self.end = None if threading.current_thread() is threading.main_thread() else _End()
 
 
 _own = _Streams()

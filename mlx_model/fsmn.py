@@ -66,6 +66,7 @@ class Taps(nn.Module):
             return mx.conv1d(padded, weight, dilation=self.stride, groups=padded.shape[-1])
         if self._taps[0] is not self.weight:
             self._taps = (self.weight, depthwise_taps(weight), mx.contiguous(weight[..., 0].T))
+            mx.eval(self._taps[2])
         if padded.shape[1] > SHORT:
             return depthwise_conv1d(padded, self._taps[1], self.stride)
         B, Tp, D = padded.shape
