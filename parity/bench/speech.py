@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mlx_model.audio import load_audio
-from mlx_model.errors import UsageError
-from parity.cer.readers.aishell import AUDIO_SUFFIXES
+from parity.audio_files import find_files
 from parity.demo import SPEECH
 
 RATE = 16000
@@ -23,7 +22,7 @@ class Speech:
     """An endless stretch of speech: the given files (the bundled ones where none are given), one after the other."""
 
     def __init__(self, audio: Sequence[str | Path] = ()):
-        found = find(audio or [SPEECH])
+        found = find_files(audio or [SPEECH])
         self.samples = np.concatenate([load_audio(path, RATE) for path in found])
         seconds = len(self.samples) / RATE
         origin = "--audio" if audio else "the bundled demo speech, spoken by espeak-ng"
@@ -41,22 +40,6 @@ class Speech:
             paths.append(folder / f"{seconds:g}s-{number}.wav")
             _write(paths[-1], self.samples[where])
         return [str(path) for path in paths]
-
-
-def find(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the files, and the recordings below the folders, in a fixed order.
-
-    Raises:
-        UsageError: a path does not exist, or there is no audio at all.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise UsageError(f"{path}: no such file or folder; --audio takes recordings or folders of them")
-        found += [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    if not found:
-        raise UsageError(f"no recordings in {', '.join(map(str, paths))}")
-    return found
 
 
 def _write(path: Path, samples: np.ndarray) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from mlx_model.audio import load_audio
 from mlx_model.errors import OutputError, UsageError
 from parity import reference
+from parity.audio_files import find_files
 from parity.candidate import Candidate, tapset_of
 from parity.layers.comparing import Comparing
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
 from reports.schema import ParityReport, write
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm"}
 Progress = Callable[[str, float], None]
 
 
@@ -25,13 +25,7 @@ def find_audio(paths: Sequence[str | Path], limit: int | None = None) -> list[tu
     Raises:
         UsageError: a path does not exist, or there is no audio at all.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise UsageError(f"{path}: no such file or folder; --audio takes recordings or folders of them")
-        files += [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not files:
-        raise UsageError(f"no recordings in {', '.join(map(str, paths))}; a parity run needs at least one")
+    files = find_files(paths)
     stems = [file.stem for file in files]
     found = [(s if stems.count(s) == 1 else f"{f.parent.name}/{f.name}", f) for s, f in zip(stems, files, strict=True)]
     return found[:limit]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from mlx_model.config import ParaformerConfig
 from mlx_model.errors import ConfigError, OutputError, UsageError
-from parity.bench import bench, cases, peers, rounds, sides, whole
+from parity.bench import bench, cases, peers, rounds, sides
 from parity.bench.cases import gflop
 from parity.bench.contest import Contest
 from parity.bench.exports import STEPS
@@ -255,16 +254,6 @@ def test_every_measured_process_gets_the_same_threads_and_full_float32():
     environment = child_environment(3)
     assert {environment[name] for name in sides.THREAD_VARIABLES} == {"3"}
     assert environment["MLX_ENABLE_TF32"] == "0"
-
-
-def test_whole_processes(tmp_path: Path):
-    answer = whole.run("peer", [sys.executable, "-c", "print('talk'); print('text: 你好')"], 1, tmp_path / "log")
-    assert answer["printed"] == "text: 你好"
-    own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * whole.UNIT / 1e6
-    assert 5 < answer["peak_mb"] < 200 + own_mb  # an interpreter, forked from this one
-    assert 0 < answer["seconds"]["cold_start"] < 60
-    with pytest.raises(SideError, match="its command failed: ValueError: bad"):
-        whole.run("peer", [sys.executable, "-c", "raise ValueError('bad')"], 1, tmp_path / "log")
 
 
 def test_the_parent_loads_no_side(tmp_path: Path):

@@ -11,12 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 from mlx_model.errors import DatasetError
+from parity.audio_files import AUDIO_SUFFIXES
 from parity.cer.lists import merge_repeated, read_id_lines, shown
 from parity.cer.readers.testset import Dataset, Options, Utterance, count_unpaired, finish
 
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aif", ".aiff", ".wma", ".webm", ".mp4"}
-)
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _SPLITS = frozenset({"train", "dev", "test"})
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlx_model.errors import DatasetError
+from parity.audio_files import AUDIO_SUFFIXES
 from parity.cer.lists import check_characters, quoted, read_json_lines, read_lines, shown
-from parity.cer.readers.aishell import AUDIO_SUFFIXES
 from parity.cer.readers.jsonl import first_object, listed
 from parity.cer.readers.records import Columns, row_of
 from parity.cer.readers.tar import Member, members
