@@ -34,7 +34,9 @@ def compare(source: Path, model: Path, files: Sequence[Path]) -> tuple[list[str]
     start = time.perf_counter()
     theirs = transcribe(source, files)
     between = time.perf_counter()
-    ours = load(model).transcribe(list(files))
+    network = load(model)
+    network.prepare()  # as `cer` and the `transcribe` command do
+    ours = network.transcribe(list(files))
     seconds = {"mlx": [time.perf_counter() - between], "funasr": [between - start]}
     different = [
         f"{file.stem}: FunASR {row['error'] or row['text']!r}, MLX {result.error or result.text!r}"

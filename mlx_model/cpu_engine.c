@@ -314,11 +314,11 @@ static float softmax_row(float* row, int size, float scale) {
 }
 
 typedef struct {
-    int utterances, heads, size; /* size: of a head */
+    int utterances, heads, size, chunks; /* size: of a head; chunks: of QUERIES rows, in the longest utterance */
     const int *queries, *keys;
     const float *q, *k, *v;
     long q_stride, k_stride;
-    float* y;
+    float *packed, *y;
 } attention;
 
 static _Thread_local float* scratch;
@@ -337,30 +337,50 @@ static void scale_row(float* row, int size, float factor) {
     for (int i = 0; i < size; i += LANES) *(vec*)(row + i) *= all(factor);
 }
 
-/* One head of one utterance. */
-static void attention_unit(const void* task, int unit) {
-    const attention* a = task;
-    const int u = unit / a->heads, at = unit % a->heads * a->size, d = a->heads * a->size;
-    const int keys = a->keys[u + 1] - a->keys[u], wide = parts(keys, WIDTH) * WIDTH;
-    float *k = scratch_of((size_t)wide * a->size * 2 + (size_t)QUERIES * wide), *v = k + (size_t)wide * a->size,
-          *scores = v + (size_t)wide * a->size;
-    pack_rows(keys, a->size, a->k + a->keys[u] * a->k_stride + at, a->k_stride, k);
-    pack_columns(a->size, keys, a->v + a->keys[u] * a->k_stride + at, a->k_stride, v);
-    const linear to_scores = {k, NULL, wide, a->size, 0}, to_context = {v, NULL, a->size, keys, 0};
-    const float scale = 1.0f / sqrtf((float)a->size);
-    for (int row = a->queries[u]; row < a->queries[u + 1]; row += QUERIES) {
-        const int rows = least(QUERIES, a->queries[u + 1] - row);
-        float factors[QUERIES], *y = a->y + (size_t)row * d + at;
-        multiply(&to_scores, 0, wide, rows, a->q + row * a->q_stride + at, a->q_stride, scores, wide, 0);
-        for (int i = 0; i < rows; i++) factors[i] = softmax_row(scores + (size_t)i * wide, keys, scale);
-        multiply(&to_context, 0, a->size, rows, scores, wide, y, d, 0);
-        for (int i = 0; i < rows; i++) scale_row(y + (size_t)i * d, a->size, factors[i]);
-    }
+static int wide(int keys) { return parts(keys, WIDTH) * WIDTH; }
+
+/* Where a head's keys lie packed, and behind them its values: as wide as whole panels, for each utterance before it. */
+static float* packed_head(const attention* a, int u, int head) {
+    const size_t before = (size_t)a->keys[u] + (size_t)u * (WIDTH - 1);
+    return a->packed + 2 * (size_t)a->size * (before * a->heads + (size_t)wide(a->keys[u + 1] - a->keys[u]) * head);
 }
 
-/* y (m, heads * size) = softmax(q k^T / sqrt(size)) v, each utterance's queries with its own keys. */
+static void pack_unit(const void* task, int unit) {
+    const attention* a = task;
+    const int u = unit / a->heads, head = unit % a->heads, keys = a->keys[u + 1] - a->keys[u];
+    const long from = a->keys[u] * a->k_stride + head * a->size;
+    float* packed = packed_head(a, u, head);
+    pack_rows(keys, a->size, a->k + from, a->k_stride, packed);
+    pack_columns(a->size, keys, a->v + from, a->k_stride, packed + (size_t)wide(keys) * a->size);
+}
+
+/* Some queries of one head of one utterance. */
+static void attention_unit(const void* task, int unit) {
+    const attention* a = task;
+    const int u = unit / a->chunks / a->heads, head = unit / a->chunks % a->heads, d = a->heads * a->size;
+    const int row = a->queries[u] + unit % a->chunks * QUERIES, rows = least(QUERIES, a->queries[u + 1] - row);
+    if (rows <= 0) return;
+    const int keys = a->keys[u + 1] - a->keys[u], across = wide(keys);
+    const float* packed = packed_head(a, u, head);
+    const linear to_scores = {packed, NULL, across, a->size, 0};
+    const linear to_context = {packed + (size_t)across * a->size, NULL, a->size, keys, 0};
+    float *scores = scratch_of((size_t)QUERIES * across), *y = a->y + (size_t)row * d + head * a->size, factors[QUERIES];
+    multiply(&to_scores, 0, across, rows, a->q + row * a->q_stride + head * a->size, a->q_stride, scores, across, 0);
+    for (int i = 0; i < rows; i++)
+        factors[i] = softmax_row(scores + (size_t)i * across, keys, 1.0f / sqrtf((float)a->size));
+    multiply(&to_context, 0, a->size, rows, scores, across, y, d, 0);
+    for (int i = 0; i < rows; i++) scale_row(y + (size_t)i * d, a->size, factors[i]);
+}
+
+/* y (m, heads * size) = softmax(q k^T / sqrt(size)) v, each utterance's queries with its own keys. `packed` is room for
+   2 (rows of k + utterances * WIDTH) heads * size numbers. */
 void engine_attention(int utterances, const int* queries, const int* keys, int heads, int size, const float* q,
-                      long q_stride, const float* k, const float* v, long k_stride, float* y) {
-    attention a = {utterances, heads, size, queries, keys, q, k, v, q_stride, k_stride, y};
-    everywhere(attention_unit, &a, utterances * heads);
+                      long q_stride, const float* k, const float* v, long k_stride, float* packed, float* y) {
+    attention a = {utterances, heads, size, 0, queries, keys, q, k, v, q_stride, k_stride, packed, y};
+    for (int u = 0; u < utterances; u++) {
+        const int chunks = parts(queries[u + 1] - queries[u], QUERIES);
+        a.chunks = chunks > a.chunks ? chunks : a.chunks;
+    }
+    everywhere(pack_unit, &a, utterances * heads);
+    everywhere(attention_unit, &a, utterances * heads * a.chunks);
 }

@@ -55,7 +55,7 @@ _SIGNATURES = {
     "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _I),
     "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
     "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
-    "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P),
+    "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P, _P),
 }
 
 
@@ -170,10 +170,11 @@ def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int)
     q (M, D); k and v (N, D) with the same stride. Each may be some columns of something wider.
     """
     y = np.empty(q.shape, np.float32)
+    room = np.empty((2, len(k) + len(keys) * kernels().engine_width(), k.shape[1]), np.float32)
     kernels().engine_attention(
         len(queries) - 1, queries.ctypes.data, keys.ctypes.data, heads, q.shape[1] // heads,
         q.ctypes.data, q.strides[0] // q.itemsize, k.ctypes.data, v.ctypes.data, k.strides[0] // k.itemsize,
-        y.ctypes.data,
+        room.ctypes.data, y.ctypes.data,
     )  # fmt: skip
     return y
 

@@ -48,6 +48,7 @@ def check_batches(candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
         row("padding length", candidate, alone, padded(candidate, waveforms), f"{PADDING_S:g} s of zeros after each"),
         row("file order", candidate, alone, turned(candidate, waveforms), f"last file first, in batches of {CHUNK}"),
         *compiled(candidate, waveforms, alone),
+        *prepared(candidate, waveforms, alone),
         formats(candidate, waveforms, alone),
         device(candidate, waveforms, alone),
         *precision(candidate, waveforms, alone),
@@ -108,6 +109,14 @@ def compiled(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logit
         return rows
     side = [candidate.runner.results([waveform], lanes=LANES)[0] for waveform in waveforms]
     return [*rows, row("lanes", candidate, alone, side, f"rows of a layer side by side in {LANES} lanes")]
+
+
+def prepared(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
+    """Compare with the model made ready for many calls, as `cer` and long `transcribe` runs use it, where it can be."""
+    other = candidate.runner.prepared(waveforms)
+    if other is None:
+        return []
+    return [row("prepared", candidate, alone, other, "Model.prepare: packed weights, kernels of our own")]
 
 
 def eager(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> InvarianceRow:

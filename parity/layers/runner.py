@@ -60,6 +60,10 @@ class Runner(ABC):
         lanes.
         """
 
+    def prepared(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return each waveform's scores, one by one, by a model made ready for many calls; None where none can be."""
+        return None
+
     @abstractmethod
     def parts(self) -> list[nn.Module]:
         """Return the modules whose precision may be changed."""

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlx_model import cpu_engine
 from mlx_model.errors import CheckpointError, OutputError, UsageError
+from mlx_model.layers import DepthwiseConv1d
 from parity.candidate import Candidate
 from parity.demo import MODEL, SPEECH
 from parity.layers.run import check, compare_trace, find_audio, record, run
@@ -84,6 +86,25 @@ def test_the_reference_is_shown_with_its_own_defects(converted: Path, trace: Tra
     assert ours["batch composition"].max_abs < 1e-4
     assert {row.path for row in report.cif_paths} == {"vectorised", "loop", "export", "export loop"}
     assert all(row.max_abs is not None and row.max_abs < 1e-3 for row in report.cif_paths)
+
+
+@pytest.mark.skipif(not cpu_engine.available(), reason="the CPU engine needs x86-64 with AVX2, and a C compiler")
+def test_the_engine_for_many_calls_is_held_against_the_plain_modules(
+    converted: Path, trace: Trace, monkeypatch: pytest.MonkeyPatch
+):
+    def status() -> str:
+        rows = {row.name: row for row in check(converted, trace.directory).invariance if row.side == "candidate"}
+        return rows["prepared"].status
+
+    assert status() == "pass"
+    right = cpu_engine.Memory.__init__
+
+    def one_frame_late(self: cpu_engine.Memory, block: DepthwiseConv1d) -> None:
+        right(self, block)
+        self._left += 1
+
+    monkeypatch.setattr(cpu_engine.Memory, "__init__", one_frame_late)
+    assert status() == "fail"
 
 
 def test_pictures_hold_what_is_drawn(converted: Path, trace: Trace):

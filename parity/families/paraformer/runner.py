@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mlx_model import cpu_lanes
+from mlx_model import cpu_engine, cpu_lanes
 from mlx_model.blas import mx, nn
+from mlx_model.paraformer import Model
 from parity.layers.runner import Arrays, Heard, Inputs, Runner
 from parity.layers.tap import Activations, record
 
@@ -87,11 +88,24 @@ class ParaformerRunner(Runner):
 
     def results(self, waveforms: Sequence[np.ndarray], *, lanes: int = 1, padding: int = 0) -> list[np.ndarray]:
         """Return each waveform's logits (U, V), decoded as one batch."""
+        return self._results(self.model, waveforms, lanes, padding)
+
+    def prepared(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return each waveform's logits by the CPU engine; None where it does not serve (cpu_engine.py)."""
+        if not cpu_engine.serves(self.model):
+            return None
+        model = Model(self.model.config)
+        model.update(self.model.parameters())  # the same arrays; the engine takes them away from this model alone
+        model.eval()
+        model.prepare()
+        return [self._results(model, [waveform], 1, 0)[0] for waveform in waveforms]
+
+    def _results(self, model: Model, waveforms: Sequence[np.ndarray], lanes: int, padding: int) -> list[np.ndarray]:
         samples = [len(waveform) for waveform in waveforms]
         size = max(samples) + padding
         block = np.stack([np.pad(waveform, (0, size - len(waveform))) for waveform in waveforms]).astype(np.float32)
         with cpu_lanes.exactly(lanes):
-            output = self.model(*self.model.frontend(mx.array(block), mx.array(samples)))
+            output = model(*model.frontend(mx.array(block), mx.array(samples)))
             logits = np.array(output.logits.astype(mx.float32))
         return [logits[i, :count] for i, count in enumerate(np.array(output.token_num).tolist())]
 
