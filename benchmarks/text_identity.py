@@ -32,7 +32,7 @@ def compare(source: Path, model: Path, files: Sequence[Path]) -> tuple[list[str]
     from parity.reference import transcribe
 
     start = time.perf_counter()
-    theirs = transcribe(source, files)
+    (theirs,) = transcribe(source, [files])
     between = time.perf_counter()
     network = load(model)
     network.prepare()  # as `cer` and the `transcribe` command do

@@ -30,7 +30,7 @@ FORMATS = (
     ("WAV", "FLOAT", "wav"),
     ("FLAC", "PCM_24", "flac"),
     ("AIFF", "FLOAT", "aiff"),
-)  # lossless at float precision
+)  # lossless: FLAC where the samples are 24-bit ones
 CHUNK = 2  # files decoded at once where their order is turned
 LARGEST_HALF_ON_CPU = 20_000_000  # parameters
 Logits = list[np.ndarray]
@@ -142,14 +142,22 @@ def formats(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits
 
     rate = candidate.model.config.frontend.fs
     other: Logits = []
+    used = []
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
         for number, waveform in enumerate(waveforms):
-            container, subtype, suffix = FORMATS[number % len(FORMATS)]
+            exact = [kind for kind in FORMATS if kind[1] == "FLOAT" or in_24_bits(waveform)]
+            container, subtype, suffix = exact[number % len(exact)]
             path = Path(folder) / f"{number}.{suffix}"
             soundfile.write(path, waveform, rate, format=container, subtype=subtype)
             other.append(candidate.runner.results([load_audio(path, rate)])[0])
-    used = FORMATS[: len(waveforms)]
-    return row("audio format", candidate, alone, other, ", ".join(f"{kind} {sub}" for kind, sub, _ in used))
+            used.append(f"{container} {subtype}")
+    return row("audio format", candidate, alone, other, ", ".join(dict.fromkeys(used)))
+
+
+def in_24_bits(waveform: np.ndarray) -> bool:
+    """Whether a 24-bit file holds these samples exactly: mixed and resampled audio seldom is that."""
+    steps = waveform.astype(np.float64) * 2**23
+    return bool(np.array_equal(steps, np.rint(steps)) and np.abs(waveform).max(initial=0.0) < 1.0)
 
 
 def device(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> InvarianceRow:

@@ -16,6 +16,7 @@ from mlx_model.errors import CheckpointError, OutputError, UsageError
 from mlx_model.layers import DepthwiseConv1d
 from parity.candidate import Candidate
 from parity.demo import MODEL, SPEECH
+from parity.layers.invariance import in_24_bits
 from parity.layers.run import check, compare_trace, find_audio, record, run
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
@@ -105,6 +106,15 @@ def test_the_engine_for_many_calls_is_held_against_the_plain_modules(
 
     monkeypatch.setattr(cpu_engine.Memory, "__init__", one_frame_late)
     assert status() == "fail"
+
+
+def test_only_files_that_hold_the_samples_are_compared():
+    """Joined or mixed audio is no 24-bit audio: a FLAC file of it is another recording."""
+    sixteen = np.arange(-32768, 32768, 7, dtype=np.float32) / 32768
+    assert in_24_bits(sixteen[1:])
+    assert not in_24_bits(sixteen[1:] * np.float32(0.3))
+    assert not in_24_bits(np.array([0.25, 1.5], np.float32))
+    assert not in_24_bits(np.array([np.nan], np.float32))
 
 
 def test_pictures_hold_what_is_drawn(converted: Path, trace: Trace):
