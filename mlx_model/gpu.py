@@ -1,10 +1,12 @@
 """From features to logits on a GPU: in few operations, in few shapes, and with one wait for the host in between.
 
 - An operation costs the host 3 to 15 us, which is all the time there is for one short recording. So layers work on
-  rows, (B*T, D), heads are split without copies, and `mx.compile` keeps the graph of a shape and fuses what stands
-  between the matrix products.
-- A new shape costs 0.2 s on CUDA (the graph, and cuDNN's plans for attention and convolution). So batches are padded
-  to one of few (`rounded_up`), and the graphs of the last `MOST_SHAPES` are kept.
+  rows, (B*T, D), and heads are split without copies.
+- A new shape costs 0.2 s on CUDA, for cuDNN's plans of convolution and attention. So batches are padded to one of few
+  shapes (`rounded_up`).
+- `mx.compile` fuses what stands between the matrix products and saves building the graph: about a tenth of the time.
+  It makes kernels, which on CUDA takes a minute the first time on a machine, and 20 ms a shape when they are there. So
+  it is for those who ask for it (`Model.compile`), and the last `MOST_SHAPES` shapes are kept.
 - Attention takes its mask as something to add, 0 or -inf: a third of the time of a bool one. What stands in padded
   positions is never looked at: attention leaves their keys out, the FSMN and the predictor see zeros there.
 - The host waits once, for the token counts, which decide on the decoder's shape.
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from mlx_model.encoder import EncoderLayerSANM, SANMEncoder
     from mlx_model.paraformer import Model
 
-MOST_SHAPES = 64  # graphs kept of encoder and decoder each
+MOST_SHAPES = 64  # kept of encoder and decoder each
 
 Rows = Float[mx.array, "BT D"]  # all positions of a batch, one below the other
 Keep = Bool[mx.array, "B T"]  # False in the padding
@@ -157,20 +159,21 @@ def spell(model: Model, heard: Heard, lengths: Int[mx.array, " B"], tokens: int)
     return decode(model.decoder, embeds, keep, heard.encoder_out, length_mask(lengths, heard.encoder_out.shape[1]))
 
 
-class Compiled:
-    """`listen` and `spell` of one model under `mx.compile`, a graph for each of the last `MOST_SHAPES` shapes."""
+class Path:
+    """`listen` and `spell` of one model, compiled or not; `MOST_SHAPES` of each are kept."""
 
-    def __init__(self, model: Model):
-        ear: Any = [model.encoder, model.predictor]  # as inputs: their weights may be exchanged at any time
-        mouth: Any = [model.decoder]
-
-        @functools.lru_cache(MOST_SHAPES)
-        def listener(batch: int, steps: int) -> Callable[[mx.array, mx.array], list[mx.array]]:
-            return mx.compile(lambda feats, lengths: _flat(listen(model, feats, lengths)), inputs=ear)
+    def __init__(self, model: Model, *, compiled: bool):
+        def made(function: Callable[..., Any], *state: Any) -> Callable[..., Any]:
+            """Weights are inputs of what is compiled: they may be exchanged at any time."""
+            return mx.compile(function, inputs=list(state)) if compiled else function
 
         @functools.lru_cache(MOST_SHAPES)
-        def speller(batch: int, steps: int, tokens: int) -> Callable[..., mx.array]:
-            return mx.compile(lambda lengths, *heard: spell(model, _heard(heard), lengths, tokens), inputs=mouth)
+        def listener(batch: int, steps: int) -> Callable[..., Any]:
+            return made(lambda feats, lengths: _flat(listen(model, feats, lengths)), model.encoder, model.predictor)
+
+        @functools.lru_cache(MOST_SHAPES)
+        def speller(batch: int, steps: int, tokens: int) -> Callable[..., Any]:
+            return made(lambda lengths, *heard: spell(model, _heard(heard), lengths, tokens), model.decoder)
 
         self.listener, self.speller = listener, speller
 

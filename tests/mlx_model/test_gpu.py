@@ -58,6 +58,8 @@ def test_every_shape_gives_what_the_plain_path_gives(name: str, lengths: list[in
     model = random_model(CONFIGS[name])
     plain = outputs(model, lengths)
     request.getfixturevalue("on_gpu")
+    assert_same(plain, outputs(model, lengths), lengths)
+    model.compile()
     for _ in range(2):  # the second time by a graph that is there already
         assert_same(plain, outputs(model, lengths), lengths)
 
@@ -98,6 +100,7 @@ def silent(model: Model) -> None:
 def test_exchanged_weights_are_used(on_gpu: None):
     """Graphs are kept, weights are not: they are exchanged when layers are quantised or cast."""
     model = random_model(CONFIG)
+    model.compile()
     before = outputs(model, [20])
     model.decoder.output_layer.weight = model.decoder.output_layer.weight * 2
     model.encoder.after_norm.bias = model.encoder.after_norm.bias + 1
@@ -108,12 +111,13 @@ def test_exchanged_weights_are_used(on_gpu: None):
 def test_graphs_are_bounded(on_gpu: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gpu, "MOST_SHAPES", 3)
     model = random_model(CONFIG)
+    model.compile()
     for length in range(1, 100):
         outputs(model, [length])
-    assert model._compiled is not None
-    heard = model._compiled.listener.cache_info()
+    assert model._gpu_path is not None
+    heard = model._gpu_path.listener.cache_info()
     assert (heard.misses, heard.currsize) == (7, 3)  # 16, 32, ... 112 frames
-    assert model._compiled.speller.cache_info().currsize <= 3
+    assert model._gpu_path.speller.cache_info().currsize <= 3
 
 
 @pytest.mark.parametrize(("shape", "most", "exact"), [(gpu.time_shape, 1 / 16, 256), (gpu.batch_shape, 1 / 8, 1)])
@@ -125,7 +129,7 @@ def test_shapes_are_few_and_close(shape: Callable[[int], int], most: float, exac
 
 
 def test_the_front_end_waits_for_nothing(monkeypatch: pytest.MonkeyPatch):
-    """mx.compile refuses to wait. `listen` and `spell` run under it; so what stands between them is all there is."""
+    """mx.compile refuses to wait. `listen` and `spell` run under it; so the counts between them are all there is."""
     monkeypatch.setattr(frontend, "on_gpu", lambda: True)
     model = random_model(CONFIG)
     waveforms = mx.array(np.stack([speech_like(1.0, seed) for seed in (0, 1)]))
