@@ -38,14 +38,6 @@ def on_gpu() -> bool:
     return mx.default_device().type == mx.DeviceType.gpu
 
 
-def laid_out_for_products(weight: Float[mx.array, "Dout Din"]) -> Float[mx.array, "Dout Din"]:
-    """Return the same matrix with its columns, not its rows, side by side in memory.
-
-    x @ weight.T with few rows of x is bound by how fast a BLAS packs the weights: OpenBLAS packs these faster.
-    """
-    return mx.contiguous(weight.T).T
-
-
 @functools.cache
 def _can_compile() -> bool:
     """Whether MLX finds the compiler it calls for `mx.compile` on the CPU."""

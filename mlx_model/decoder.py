@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
-from mlx_model import cpu_lanes
+from mlx_model import cpu_engine, cpu_lanes
 from mlx_model.attention import Mask, MultiHeadedAttentionCrossAtt, MultiHeadedAttentionSANMDecoder, TokenMask
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerSANMDecoderConfig
@@ -61,6 +61,7 @@ class ParaformerSANMDecoder(nn.Module):
         self.decoders3 = [DecoderLayerSANM(size, config)]
         self.after_norm = LayerNorm(size)
         self.output_layer = Linear(size, vocab_size)
+        self._engine: cpu_engine.Decoder | None = None  # set by Model.prepare
 
     @property
     def layers(self) -> list[DecoderLayerSANM]:
@@ -74,6 +75,8 @@ class ParaformerSANMDecoder(nn.Module):
         memory: Float[mx.array, "B T D"],
         memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:
+        if self._engine is not None:
+            return self._engine(acoustic_embeds, tgt_mask, memory, memory_mask)
         if cpu_lanes.use_lanes(acoustic_embeds):
             return cpu_lanes.decode(self, acoustic_embeds, tgt_mask, memory, memory_mask)
         x = acoustic_embeds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
-from mlx_model import cpu_lanes
+from mlx_model import cpu_engine, cpu_lanes
 from mlx_model.attention import Mask, MultiHeadedAttentionSANM
 from mlx_model.blas import mx, nn
 from mlx_model.config import SANMEncoderConfig
@@ -50,6 +50,7 @@ class SANMEncoder(nn.Module):
         self.encoders0 = [EncoderLayerSANM(input_size, config)]
         self.encoders = [EncoderLayerSANM(size, config) for _ in range(config.num_blocks - 1)]
         self.after_norm = LayerNorm(size)
+        self._engine: cpu_engine.Encoder | None = None  # set by Model.prepare
 
     @property
     def layers(self) -> list[EncoderLayerSANM]:
@@ -58,6 +59,8 @@ class SANMEncoder(nn.Module):
 
     def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
         x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
+        if self._engine is not None:
+            return self._engine(x, mask)
         if cpu_lanes.use_lanes(x):
             return cpu_lanes.encode(self, x, mask)
         for layer in self.layers:

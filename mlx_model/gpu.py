@@ -1,6 +1,6 @@
 """From features to logits on a GPU: in few operations, in few shapes, and with one wait for the host in between.
 
-- An operation costs the host 3 to 15 us, which is all the time there is for one short recording. So layers work on
+- An operation costs the host 3 to 25 us, which is all the time there is for one short recording. So layers work on
   rows, (B*T, D), and heads are split without copies.
 - A new shape costs 0.2 s on CUDA, for cuDNN's plans of convolution and attention. So batches are padded to one of few
   shapes (`rounded_up`).

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mlx_model import blas, gpu
+from mlx_model import cpu_engine, gpu
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
-from mlx_model.cpu_kernels import laid_out_for_products, on_gpu
 from mlx_model.decoder import ParaformerSANMDecoder
 from mlx_model.encoder import SANMEncoder
 from mlx_model.frontend import WavFrontend
-from mlx_model.layers import Linear, length_mask
+from mlx_model.layers import length_mask
 from mlx_model.predictor import PREDICTORS
 from mlx_model.tokenizer import Tokenizer
 
@@ -47,7 +46,6 @@ class Model(nn.Module):
 
     def __init__(self, config: ParaformerConfig):
         super().__init__()
-        self._prepared = False
         self._gpu_path: gpu.Path | None = None
         self.config = config
         self.frontend = WavFrontend(config.frontend)
@@ -69,17 +67,14 @@ class Model(nn.Module):
             self.tokenizer = Tokenizer(tokens, config.tokenizer, **special)
 
     def prepare(self) -> None:
-        """Lay the weights out for many calls on a CPU: costs about a second at full size, repaid after some ten calls.
+        """Make ready for many calls on a CPU, where `cpu_engine.py` knows it; elsewhere nothing happens.
 
-        Values and names stay as they are. Nothing happens on a GPU, on macOS or in half precision.
+        Takes a second or two at full size. Results are the same but for rounding; the weights of the encoder's and the
+        decoder's linear layers are then the engine's alone, and can no longer be read or saved.
         """
-        if self._prepared or on_gpu() or not blas.status().library:
-            return
-        self._prepared = True
-        for module in self.modules():
-            if isinstance(module, Linear) and module.weight.dtype == mx.float32:
-                module.weight = laid_out_for_products(module.weight)
-                mx.eval(module.weight)  # one at a time: the source's memory is free before the next
+        if self.encoder._engine is None and cpu_engine.serves(self):
+            self.encoder._engine = cpu_engine.Encoder(self.encoder)
+            self.decoder._engine = cpu_engine.Decoder(self.decoder)
 
     def compile(self) -> None:
         """Let a GPU compile every new shape of batches (`gpu.py`): for services and for benchmarks. Nothing on a CPU.

@@ -28,7 +28,7 @@ Audio = str | Path | np.ndarray
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
 BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (gpu.py)
-BATCHES_THAT_REPAY = 12  # at full size on 2 cores prepare() takes 1 s, and saves about 0.1 s a batch afterwards
+REPAYS_S = 120.0  # of audio: at full size on 2 cores `Model.prepare` takes about a second, and saves one in every 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,6 @@ def transcribe(
     rate = model.config.frontend.fs
     lengths = [_length_s(item, rate) for item in items]
     plan = batches(lengths, batch_size, batch_seconds)
-    if len(plan) >= BATCHES_THAT_REPAY:
-        model.prepare()
     results: dict[int, Transcript] = {}
     decoded = in_batches(model, ([items[index] for index in indices] for indices in plan), dither=dither, seed=seed)
     for indices, transcripts in zip(plan, decoded, strict=True):
@@ -125,6 +123,12 @@ def in_batches(
 def decoders() -> int:
     """Return how many threads decode audio: 2, and up to 8 where there are cores for them."""
     return max(2, min(8, (os.cpu_count() or 1) // 2))
+
+
+def repays(audio: Iterable[Audio], rate: int) -> bool:
+    """Whether there is so much audio that `Model.prepare` saves more time than it takes; looks no further than that."""
+    total = 0.0
+    return any((total := total + _length_s(item, rate)) >= REPAYS_S for item in audio)
 
 
 def _length_s(item: Audio, rate: int) -> float:

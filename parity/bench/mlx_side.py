@@ -9,7 +9,7 @@ from parity.bench.peer import Peer
 
 
 class Mlx(Peer):
-    """The conversion, its weights laid out for many calls, as `transcribe` does from 12 batches on."""
+    """The conversion, prepared for many calls, as the `transcribe` command does from two minutes of audio on."""
 
     name = "mlx"
     what = "mlx-funasr: this project"

@@ -56,7 +56,7 @@ def _open_mlx(model: str) -> Recognizer:
     from mlx_model.transcribe import in_batches
 
     loaded = load_recognizer(model)
-    loaded.prepare()  # repays itself after a dozen batches
+    loaded.prepare()  # repays itself within a minute of audio
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
         for transcripts in in_batches(loaded, batches):

@@ -91,30 +91,6 @@ def test_pypis_openblas_computes_mlxs_products():
     assert ours < bundled / 2
 
 
-def test_without_a_compiler_openblas_says_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(OSError, match="needs a C compiler once"):
-        openblas._compiled()
-
-
-@LINUX
-def test_compiled_functions_are_kept_and_used_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    built = openblas._compiled()
-    monkeypatch.setenv("PATH", str(tmp_path))  # no compiler any more
-    assert openblas._compiled() == built
-    assert [item.name for item in built.parent.iterdir()] == [built.name]
-
-
-def test_a_cache_that_others_can_write_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "mlx-funasr").mkdir()
-    (tmp_path / "mlx-funasr").chmod(0o777)
-    with pytest.raises(OSError, match="written by others"):
-        openblas._compiled()
-
-
 @LINUX
 @pytest.mark.reference
 @pytest.mark.parametrize("order", [0, 1])

@@ -1,0 +1,366 @@
+/* What a Paraformer's layers are made of, for CPUs: products with weights, attention, FSMN memory, LayerNorm.
+
+   cpu_engine.py calls these, one after the other; each is computed by all threads and returns when all is done. Rows are
+   the frames or tokens of all utterances of a batch, one after the other, without padding: `starts` says where each
+   begins. Every row of a result is computed in the same order whatever it is batched with, so that its bits do not
+   depend on that. Matrices are float32, row after row.
+
+   Weights are packed once, into the order in which the innermost loop reads them; a BLAS does that on every call, for it
+   cannot know that they never change. The vector type is GCC's and Clang's own, so that no instruction is named here. */
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FOUR(x) (x), (x), (x), (x)
+#ifdef __AVX512F__
+enum { LANES = 16, ROWS = 12 }; /* a tile of the result, ROWS x WIDTH, takes 24 of 32 registers */
+#define all(x) ((vec){FOUR(x), FOUR(x), FOUR(x), FOUR(x)})
+#else
+enum { LANES = 8, ROWS = 6 }; /* with AVX2 12 of 16 */
+#define all(x) ((vec){FOUR(x), FOUR(x)})
+#endif
+enum { WIDTH = 2 * LANES };
+enum { DEPTH = 256 };   /* inputs at a time: a panel, DEPTH x WIDTH, takes half of a 32 KB first-level cache */
+enum { BLOCK = 96 };    /* rows that meet a panel before the next: their inputs stay in the second-level cache */
+enum { QUERIES = 48 };  /* rows of scores at a time */
+enum { LINE = 16 };     /* floats in a cache line */
+enum { SPINS = 2000 };  /* looks at the next task before a thread goes to sleep, some 50 us */
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int bits __attribute__((vector_size(4 * LANES)));
+#define INLINE static inline __attribute__((always_inline))
+
+static int least(int a, int b) { return a < b ? a : b; }
+static int parts(int size, int part) { return (size + part - 1) / part; }
+
+int engine_width(void) { return WIDTH; }
+
+/* ---- threads: each task is a function of a unit's number; whoever is free takes the next unit ---- */
+
+typedef struct { void (*run)(const void* task, int unit); const void* task; int units; } work;
+
+static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER, resting = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
+static int helpers, round_, taken, finished;
+static work current;
+
+static void take_units(void) {
+    for (int unit; (unit = __atomic_fetch_add(&taken, 1, __ATOMIC_ACQ_REL)) < current.units;)
+        current.run(current.task, unit);
+}
+
+static void* help(void* nothing) {
+    for (int seen = 0;; seen++) {
+        for (int i = 0; i < SPINS && __atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen; i++) __builtin_ia32_pause();
+        if (__atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen) {
+            pthread_mutex_lock(&resting);
+            while (round_ == seen) pthread_cond_wait(&called, &resting);
+            pthread_mutex_unlock(&resting);
+        }
+        take_units();
+        __atomic_fetch_add(&finished, 1, __ATOMIC_ACQ_REL);
+    }
+    return nothing;
+}
+
+static void forget_helpers(void) { /* a fork's child has none */
+    helpers = 0, round_ = 0;
+    pthread_mutex_init(&busy, NULL), pthread_mutex_init(&resting, NULL);
+}
+
+/* Compute with so many threads from now on; returns how many there are. */
+int engine_threads(int count) {
+    static int watching;
+    pthread_mutex_lock(&busy);
+    if (!watching) watching = !pthread_atfork(NULL, NULL, forget_helpers);
+    pthread_t thread;
+    if (!helpers)
+        while (helpers < count - 1 && !pthread_create(&thread, NULL, help, NULL)) pthread_detach(thread), helpers++;
+    pthread_mutex_unlock(&busy);
+    return helpers + 1;
+}
+
+static void everywhere(void (*run)(const void*, int), const void* task, int units) {
+    pthread_mutex_lock(&busy); /* two Python threads take turns */
+    current = (work){run, task, units};
+    finished = 0;
+    __atomic_store_n(&taken, 0, __ATOMIC_RELEASE);
+    if (helpers) {
+        pthread_mutex_lock(&resting);
+        __atomic_fetch_add(&round_, 1, __ATOMIC_ACQ_REL);
+        pthread_cond_broadcast(&called);
+        pthread_mutex_unlock(&resting);
+    }
+    take_units();
+    for (int i = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < helpers; i++)
+        i < SPINS ? __builtin_ia32_pause() : (void)sched_yield(); /* others may need this core to finish */
+    pthread_mutex_unlock(&busy);
+}
+
+/* ---- products ---- */
+
+/* Copy w (n, k) with rows `stride` apart into slabs of DEPTH inputs, in them panels of WIDTH outputs; n rounded up. */
+static void pack_rows(int n, int k, const float* w, long stride, float* packed) {
+    for (int deep = 0; deep < k; deep += DEPTH)
+        for (int column = 0; column < n; column += WIDTH)
+            for (int i = deep; i < least(k, deep + DEPTH); i++)
+                for (int j = column; j < column + WIDTH; j++) *packed++ = j < n ? w[j * stride + i] : 0.0f;
+}
+
+/* The same of a matrix that stands the other way, (k, n). */
+static void pack_columns(int n, int k, const float* w, long stride, float* packed) {
+    for (int deep = 0; deep < k; deep += DEPTH)
+        for (int column = 0; column < n; column += WIDTH)
+            for (int i = deep; i < least(k, deep + DEPTH); i++, packed += WIDTH)
+                memcpy(packed, w + i * stride + column, WIDTH * sizeof(float));
+}
+
+void engine_pack(int n, int k, const float* w, float* packed) { pack_rows(n, k, w, k, packed); }
+
+typedef struct {
+    const float *packed, *bias; /* bias (n,), n a multiple of WIDTH; NULL: none */
+    int n, k, relu;
+} linear;
+
+/* A tile of the result, `rows` x WIDTH; `add`: to what stands there. */
+INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, float* c, long ldc, const float* start,
+                 int add, int relu) {
+    vec sum[ROWS][2];
+    for (int i = 0; i < rows; i++) {
+        sum[i][0] = start ? *(const vec*)start : all(0.0f), sum[i][1] = start ? *(const vec*)(start + LANES) : all(0.0f);
+        __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + WIDTH - 1, 1);
+    }
+    for (int k = 0; k < depth; k++, b += WIDTH) {
+        vec left = *(const vec*)b, right = *(const vec*)(b + LANES);
+        for (int i = 0; i < rows; i++) {
+            vec x = all(a[i * lda + k]);
+            sum[i][0] += x * left, sum[i][1] += x * right;
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (int h = 0; h < 2; h++) {
+            vec *out = (vec*)(c + i * ldc + h * LANES), value = sum[i][h];
+            if (add) value += *out;
+            if (relu) value = (vec)((bits)value & ~(value < 0.0f)); /* NaN stays */
+            *out = value;
+        }
+}
+
+#define ROWS_ARE(n) case n: tile(n, depth, a, lda, b, c, ldc, start, add, relu); break;
+static void any_tile(int rows, int depth, const float* a, long lda, const float* b, float* c, long ldc,
+                          const float* start, int add, int relu) {
+    switch (rows) {
+        ROWS_ARE(1) ROWS_ARE(2) ROWS_ARE(3) ROWS_ARE(4) ROWS_ARE(5) ROWS_ARE(6)
+#ifdef __AVX512F__
+        ROWS_ARE(7) ROWS_ARE(8) ROWS_ARE(9) ROWS_ARE(10) ROWS_ARE(11) ROWS_ARE(12)
+#endif
+    }
+}
+
+/* A panel of weights times m rows, while the next panel is fetched from memory, a share with every tile. */
+static void times_panel(int m, int depth, const float* a, long lda, const float* b, float* c, long ldc,
+                        const float* start, int add, int relu) {
+    const int share = parts(WIDTH * depth / LINE, parts(m, ROWS));
+    const float* next = b + WIDTH * depth;
+    for (int row = 0; row < m; row += ROWS) {
+        for (int i = 0; i < share; i++, next += LINE) __builtin_prefetch(next, 0, 2);
+        any_tile(least(ROWS, m - row), depth, a + row * lda, lda, b, c + row * ldc, ldc, start, add, relu);
+    }
+}
+
+/* Columns [first, end) of c (m, n) = relu?(a (m, k) w^T + bias), or added to c. */
+static void multiply(const linear* w, int first, int end, int m, const float* a, long lda, float* c, long ldc, int add) {
+    for (int deep = 0; deep < w->k; deep += DEPTH) {
+        const int depth = least(DEPTH, w->k - deep), last = deep + depth == w->k;
+        for (int top = 0; top < m; top += BLOCK)
+            for (int column = first; column < end; column += WIDTH)
+                times_panel(least(BLOCK, m - top), depth, a + top * lda + deep, lda,
+                            w->packed + (size_t)deep * w->n + (size_t)column * depth, c + top * ldc + column, ldc,
+                            !deep && w->bias ? w->bias + column : NULL, add || deep, last && w->relu);
+    }
+}
+
+typedef struct { const linear* w; int m, rows, columns; const float* x; float* y; long stride; int add; } product;
+
+static void product_unit(const void* task, int unit) {
+    const product* p = task;
+    const int across = parts(p->w->n, p->columns), top = unit / across * p->rows, first = unit % across * p->columns;
+    multiply(p->w, first, least(p->w->n, first + p->columns), least(p->rows, p->m - top), p->x + (size_t)top * p->w->k,
+             p->w->k, p->y + top * p->stride, p->stride, p->add);
+}
+
+/* y (m, n), rows `stride` apart, = relu?(x (m, k) w^T + bias), or added to y. */
+void engine_product(const linear* w, int m, const float* x, float* y, long stride, int add) {
+    product p = {w, m, 2 * BLOCK, 4 * WIDTH, x, y, stride, add};
+    everywhere(product_unit, &p, parts(m, p.rows) * parts(w->n, p.columns));
+}
+
+/* ---- LayerNorm ---- */
+
+typedef struct { int m, k; const float *x, *gain, *shift; float eps; float* y; } norm;
+
+static float total(const vec* sums) {
+    const vec four = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    float sum = 0.0f;
+    for (int i = 0; i < LANES; i++) sum += four[i];
+    return sum;
+}
+
+static void norm_row(const norm* n, const float* x, float* y) {
+    vec sums[4] = {{0}}, squares[4] = {{0}};
+    for (int i = 0; i < n->k; i += LANES) sums[i / LANES % 4] += *(const vec*)(x + i);
+    const float mean = total(sums) / n->k;
+    for (int i = 0; i < n->k; i += LANES) {
+        vec centred = *(const vec*)(x + i) - all(mean);
+        squares[i / LANES % 4] += centred * centred;
+    }
+    const float scale = 1.0f / sqrtf(total(squares) / n->k + n->eps);
+    for (int i = 0; i < n->k; i += LANES)
+        *(vec*)(y + i) = (*(const vec*)(x + i) - all(mean)) * all(scale) * *(const vec*)(n->gain + i) +
+                         *(const vec*)(n->shift + i);
+}
+
+enum { NORM_ROWS = 16 };
+
+static void norm_unit(const void* task, int unit) {
+    const norm* n = task;
+    for (int row = unit * NORM_ROWS; row < least(n->m, (unit + 1) * NORM_ROWS); row++)
+        norm_row(n, n->x + (size_t)row * n->k, n->y + (size_t)row * n->k);
+}
+
+/* y (m, k) = LayerNorm of x over k, a multiple of LANES. */
+void engine_norm(int m, int k, const float* x, const float* gain, const float* shift, float eps, float* y) {
+    norm n = {m, k, x, gain, shift, eps, y};
+    everywhere(norm_unit, &n, parts(m, NORM_ROWS));
+}
+
+/* ---- FSMN memory ---- */
+
+typedef struct {
+    int utterances, d, taps, left;
+    const int* starts;
+    const float* weights;
+    const float* v;
+    long stride;
+    float* y;
+} memory;
+
+enum { MEMORY_ROWS = 16 };
+
+static void memory_row(const memory* f, const float* v, int from, int to, float* y) {
+    for (int i = 0; i < f->d; i += LANES) {
+        vec sum = all(0.0f);
+        for (int tap = from; tap < to; tap++)
+            sum += *(const vec*)(v + (tap - f->left) * f->stride + i) * *(const vec*)(f->weights + tap * f->d + i);
+        *(vec*)(y + i) += *(const vec*)(v + i) + sum;
+    }
+}
+
+static void memory_unit(const void* task, int unit) {
+    const memory* f = task;
+    int row = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], row + MEMORY_ROWS), u = 0;
+    for (; row < end; row++) {
+        while (f->starts[u + 1] <= row) u++;
+        const int before = row - f->starts[u], after = f->starts[u + 1] - row; /* rows of the utterance, this in `after` */
+        memory_row(f, f->v + row * f->stride, f->left > before ? f->left - before : 0, least(f->taps, f->left + after),
+                   f->y + (size_t)row * f->d);
+    }
+}
+
+/* Added to y (m, d): v + its depthwise convolution; weights (taps, d); v's rows are `stride` apart. */
+void engine_memory(int utterances, const int* starts, int d, int taps, int left, const float* weights, const float* v,
+                   long stride, float* y) {
+    memory f = {utterances, d, taps, left, starts, weights, v, stride, y};
+    everywhere(memory_unit, &f, parts(starts[utterances], MEMORY_ROWS));
+}
+
+/* ---- attention ---- */
+
+/* e^x for x <= 0: 2^n e^r with |r| <= ln 2 / 2; below -87 nothing. Relative error 1e-7; NaN stays. */
+INLINE vec exponential(vec x) {
+    const vec magic = all(12582912.0f); /* 1.5 * 2^23: added and taken off again it rounds to an integer */
+    vec n = (x * all(1.44269504f) + magic) - magic;
+    vec r = x - n * all(0.693359375f) + n * all(2.12194440e-4f);
+    vec p = all(1.9875691500e-4f);
+    p = p * r + all(1.3981999507e-3f), p = p * r + all(8.3334519073e-3f), p = p * r + all(4.1665795894e-2f);
+    p = p * r + all(1.6666665459e-1f), p = p * r + all(5.0000001201e-1f), p = p * r * r + r + all(1.0f);
+    bits power = (__builtin_convertvector(n, bits) + 127) << 23;
+    return (vec)((bits)(p * (vec)power) & ~(x < all(-87.0f)));
+}
+
+/* Replace a row of scores by e^(scale (score - largest)) and return 1 / their sum; what follows them is left alone. */
+static float softmax_row(float* row, int size, float scale) {
+    const int whole = size / LANES * LANES;
+    float top = row[0];
+    vec tops = all(top), sums = all(0.0f);
+    for (int i = 0; i < whole; i += LANES) {
+        vec x = *(const vec*)(row + i);
+        bits higher = x > tops;
+        tops = (vec)(((bits)x & higher) | ((bits)tops & ~higher));
+    }
+    for (int i = 0; i < LANES; i++) top = tops[i] > top ? tops[i] : top;
+    for (int i = whole; i < size; i++) top = row[i] > top ? row[i] : top;
+    for (int i = 0; i < whole; i += LANES) {
+        vec e = exponential((*(const vec*)(row + i) - all(top)) * all(scale));
+        *(vec*)(row + i) = e, sums += e;
+    }
+    vec rest[4] = {sums};
+    float sum = total(rest);
+    for (int i = whole; i < size; i++) sum += row[i] = exponential(all((row[i] - top) * scale))[0];
+    return 1.0f / sum;
+}
+
+typedef struct {
+    int utterances, heads, size; /* size: of a head */
+    const int *queries, *keys;
+    const float *q, *k, *v;
+    long q_stride, k_stride;
+    float* y;
+} attention;
+
+static _Thread_local float* scratch;
+static _Thread_local size_t scratch_size;
+
+static float* scratch_of(size_t size) {
+    if (size > scratch_size) {
+        free(scratch);
+        scratch = malloc(size * sizeof(float)), scratch_size = scratch ? size : 0;
+        if (!scratch) abort();
+    }
+    return scratch;
+}
+
+static void scale_row(float* row, int size, float factor) {
+    for (int i = 0; i < size; i += LANES) *(vec*)(row + i) *= all(factor);
+}
+
+/* One head of one utterance. */
+static void attention_unit(const void* task, int unit) {
+    const attention* a = task;
+    const int u = unit / a->heads, at = unit % a->heads * a->size, d = a->heads * a->size;
+    const int keys = a->keys[u + 1] - a->keys[u], wide = parts(keys, WIDTH) * WIDTH;
+    float *k = scratch_of((size_t)wide * a->size * 2 + (size_t)QUERIES * wide), *v = k + (size_t)wide * a->size,
+          *scores = v + (size_t)wide * a->size;
+    pack_rows(keys, a->size, a->k + a->keys[u] * a->k_stride + at, a->k_stride, k);
+    pack_columns(a->size, keys, a->v + a->keys[u] * a->k_stride + at, a->k_stride, v);
+    const linear to_scores = {k, NULL, wide, a->size, 0}, to_context = {v, NULL, a->size, keys, 0};
+    const float scale = 1.0f / sqrtf((float)a->size);
+    for (int row = a->queries[u]; row < a->queries[u + 1]; row += QUERIES) {
+        const int rows = least(QUERIES, a->queries[u + 1] - row);
+        float factors[QUERIES], *y = a->y + (size_t)row * d + at;
+        multiply(&to_scores, 0, wide, rows, a->q + row * a->q_stride + at, a->q_stride, scores, wide, 0);
+        for (int i = 0; i < rows; i++) factors[i] = softmax_row(scores + (size_t)i * wide, keys, scale);
+        multiply(&to_context, 0, a->size, rows, scores, wide, y, d, 0);
+        for (int i = 0; i < rows; i++) scale_row(y + (size_t)i * d, a->size, factors[i]);
+    }
+}
+
+/* y (m, heads * size) = softmax(q k^T / sqrt(size)) v, each utterance's queries with its own keys. */
+void engine_attention(int utterances, const int* queries, const int* keys, int heads, int size, const float* q,
+                      long q_stride, const float* k, const float* v, long k_stride, float* y) {
+    attention a = {utterances, heads, size, queries, keys, q, k, v, q_stride, k_stride, y};
+    everywhere(attention_unit, &a, utterances * heads);
+}

@@ -1,0 +1,296 @@
+"""A Paraformer's encoder and decoder for many calls on a CPU, on kernels of our own (`cpu_engine.c`).
+
+MLX computes everything but matrix products on one thread of a CPU, and a BLAS brings the weights into its own order on
+every call. Here they are packed once, by `Model.prepare`; products, attention, FSMN memory and LayerNorm run on all
+threads; padding is not computed, and no row's bits depend on what it is batched with. The classes below read like the
+modules that they are made from, and compute the same in float32.
+
+Rows are the frames or tokens of all utterances, one after the other: float32, (M, D) with M = the sum of their lengths;
+`starts` (B + 1,) says where each begins.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mlx_model import cpu_lanes
+from mlx_model.attention import Mask, TokenMask
+from mlx_model.blas import mx, nn
+from mlx_model.compiler import compiled
+from mlx_model.cpu_kernels import on_gpu
+from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear
+
+if TYPE_CHECKING:
+    from mlx_model.decoder import DecoderLayerSANM, ParaformerSANMDecoder
+    from mlx_model.encoder import EncoderLayerSANM, SANMEncoder
+    from mlx_model.paraformer import Model
+
+Rows = Float[np.ndarray, "M _"]
+Starts = Int[np.ndarray, " B1"]
+
+
+class _Linear(ctypes.Structure):
+    """`linear` of cpu_engine.c."""
+
+    _fields_ = (
+        ("packed", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("n", ctypes.c_int),
+        ("k", ctypes.c_int),
+        ("relu", ctypes.c_int),
+    )
+
+
+_P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
+_SIGNATURES = {
+    "engine_width": (),
+    "engine_threads": (_I,),
+    "engine_pack": (_I, _I, _P, _P),
+    "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _I),
+    "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
+    "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
+    "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P),
+}
+
+
+@functools.cache
+def kernels() -> ctypes.CDLL:
+    """Return cpu_engine.c, compiled once and with its threads. Written for AVX2 and FMA, and measured with them.
+
+    Raises:
+        OSError: the processor is another, or there is no compiler.
+    """
+    if platform.machine() != "x86_64" or not {"avx2", "fma"} <= _processor_flags():
+        raise OSError("the engine is written for x86-64 with AVX2 and FMA")
+    found = ctypes.CDLL(str(compiled("cpu_engine.c", "-O3", "-mavx2", "-mfma", "-fno-math-errno", "-pthread")))
+    for name, arguments in _SIGNATURES.items():
+        getattr(found, name).argtypes = arguments
+    found.engine_threads(cpu_lanes.cores())
+    return found
+
+
+@functools.cache
+def available() -> bool:
+    """Whether the engine can be used on this machine."""
+    try:
+        kernels()
+    except OSError:
+        return False
+    return True
+
+
+def _processor_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return set(next((line for line in lines if line.startswith("flags")), "").split())
+    except OSError:
+        return set()
+
+
+def serves(model: Model) -> bool:
+    """Whether the engine can compute this model here: a CPU it knows, float32, widths that are whole vectors."""
+    if on_gpu() or not available():
+        return False
+    width = kernels().engine_width()
+    linears = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.QuantizedLinear))]
+    size, heads = model.config.encoder.output_size, (model.config.encoder, model.config.decoder)
+    return (
+        all(type(module) is Linear and module.weight.dtype == mx.float32 for module in linears)
+        and all(size % (part.attention_heads * width) == 0 and part.linear_units % width == 0 for part in heads)
+        and model.config.frontend.output_size % width == 0
+    )
+
+
+class Product:
+    """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors). Takes the weight away from `linear`."""
+
+    def __init__(self, linear: Linear, *, relu: bool = False):
+        weight = np.asarray(linear.weight)
+        self.outputs, inputs = weight.shape
+        padding = -self.outputs % kernels().engine_width()
+        weight = np.pad(weight, [(0, padding), (0, 0)]) if padding else weight
+        self._packed, self._width = np.empty_like(weight), len(weight)
+        kernels().engine_pack(self._width, inputs, weight.ctypes.data, self._packed.ctypes.data)
+        self._bias = np.pad(np.array(linear.bias), (0, padding)) if "bias" in linear else None
+        bias = None if self._bias is None else self._bias.ctypes.data
+        self._struct = _Linear(self._packed.ctypes.data, bias, self._width, inputs, relu)
+        del linear.weight  # its memory serves the next one's packing
+
+    def __call__(self, x: Rows) -> Rows:
+        """Return the result; columns beyond `outputs` are zero."""
+        y = np.empty((len(x), self._width), np.float32)
+        self._compute(x, y, 0)
+        return y
+
+    def add(self, x: Rows, y: Rows) -> None:
+        """Add the result to y."""
+        self._compute(x, y, 1)
+
+    def _compute(self, x: Rows, y: Rows, add: int) -> None:
+        kernels().engine_product(self._struct, len(x), x.ctypes.data, y.ctypes.data, self._width, add)
+
+
+class Norm:
+    """LayerNorm over D."""
+
+    def __init__(self, norm: LayerNorm):
+        self._gain, self._shift, self._eps = np.array(norm.weight), np.array(norm.bias), norm.eps
+
+    def __call__(self, x: Rows) -> Rows:
+        """Return the normalised rows, (M, D)."""
+        y = np.empty_like(x)
+        gain, shift = self._gain.ctypes.data, self._shift.ctypes.data
+        kernels().engine_norm(*x.shape, x.ctypes.data, gain, shift, self._eps, y.ctypes.data)
+        return y
+
+
+class Memory:
+    """The FSMN: v and its depthwise convolution over time, within each utterance; `attention.forward_fsmn`."""
+
+    def __init__(self, block: DepthwiseConv1d):
+        self._taps = np.ascontiguousarray(np.array(block.weight)[:, :, 0].T)  # (K, D)
+        self._left = block.left
+
+    def add(self, v: Rows, starts: Starts, y: Rows) -> None:
+        """Add the result to y, (M, D); v may be some columns of something wider."""
+        taps, size = self._taps.shape
+        arguments = (size, taps, self._left, self._taps.ctypes.data, v.ctypes.data, v.strides[0] // v.itemsize)
+        kernels().engine_memory(len(starts) - 1, starts.ctypes.data, *arguments, y.ctypes.data)
+
+
+def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int) -> Rows:
+    """Return softmax(q k^T / sqrt(D/H)) v, each utterance's queries with its own keys; `attention.attend`.
+
+    q (M, D); k and v (N, D) with the same stride. Each may be some columns of something wider.
+    """
+    y = np.empty(q.shape, np.float32)
+    kernels().engine_attention(
+        len(queries) - 1, queries.ctypes.data, keys.ctypes.data, heads, q.shape[1] // heads,
+        q.ctypes.data, q.strides[0] // q.itemsize, k.ctypes.data, v.ctypes.data, k.strides[0] // k.itemsize,
+        y.ctypes.data,
+    )  # fmt: skip
+    return y
+
+
+class EncoderLayer:
+    """See encoder.EncoderLayerSANM."""
+
+    def __init__(self, layer: EncoderLayerSANM):
+        attention, forward = layer.self_attn, layer.feed_forward
+        self.residual, self.heads = layer.residual, attention.heads
+        self.norm1, self.norm2 = Norm(layer.norm1), Norm(layer.norm2)
+        self.linear_q_k_v, self.linear_out = Product(attention.linear_q_k_v), Product(attention.linear_out)
+        self.fsmn_block = Memory(attention.fsmn_block)
+        self.w_1, self.w_2 = Product(forward.w_1, relu=True), Product(forward.w_2)
+
+    def __call__(self, x: Rows, starts: Starts) -> Rows:
+        """Return the layer's output, in x's place where the widths agree."""
+        q, k, v = np.split(self.linear_q_k_v(self.norm1(x)), 3, axis=1)
+        y = x if self.residual else np.zeros(q.shape, np.float32)
+        self.fsmn_block.add(v, starts, y)
+        self.linear_out.add(attend(q, k, v, starts, starts, self.heads), y)
+        self.w_2.add(self.w_1(self.norm2(y)), y)
+        return y
+
+
+class CrossAttention:
+    """See attention.MultiHeadedAttentionCrossAtt, with the norm before it."""
+
+    def __init__(self, layer: DecoderLayerSANM):
+        attention: Any = layer.src_attn
+        self.heads, self.norm3 = attention.heads, Norm(layer.norm3)
+        self.linear_q, self.linear_k_v = Product(attention.linear_q), Product(attention.linear_k_v)
+        self.linear_out = Product(attention.linear_out)
+
+    def add(self, memory: Rows, tokens: Starts, frames: Starts, x: Rows) -> None:
+        """Add what x attends to to x."""
+        k, v = np.split(self.linear_k_v(memory), 2, axis=1)
+        self.linear_out.add(attend(self.linear_q(self.norm3(x)), k, v, tokens, frames, self.heads), x)
+
+
+class DecoderLayer:
+    """See decoder.DecoderLayerSANM."""
+
+    def __init__(self, layer: DecoderLayerSANM):
+        forward, fsmn = layer.feed_forward, layer.self_attn
+        self.norm1, self.norm = Norm(layer.norm1), Norm(forward.norm)
+        self.w_1, self.w_2 = Product(forward.w_1, relu=True), Product(forward.w_2)
+        self.self_attn = None if fsmn is None else (Norm(layer.norm2), Memory(fsmn.fsmn_block))
+        self.src_attn = None if layer.src_attn is None else CrossAttention(layer)
+
+    def __call__(self, tgt: Rows, memory: Rows, tokens: Starts, frames: Starts) -> Rows:
+        """Return the layer's output; tgt is used up."""
+        x = self.w_2(self.norm(self.w_1(self.norm1(tgt))))
+        if self.self_attn is not None:
+            norm2, fsmn_block = self.self_attn
+            fsmn_block.add(norm2(x), tokens, tgt)
+            x = tgt
+        if self.src_attn is not None:
+            self.src_attn.add(memory, tokens, frames, x)
+        return x
+
+
+class Encoder:
+    """What follows scale and positions in encoder.SANMEncoder, whose weights it takes over."""
+
+    def __init__(self, encoder: SANMEncoder):
+        self.layers = [EncoderLayer(layer) for layer in encoder.layers]
+        self.after_norm = Norm(encoder.after_norm)
+
+    def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask) -> Float[mx.array, "B T D"]:
+        """Return the encoder's output, zero in the padding."""
+        starts = starts_of(x, mask)
+        rows = rows_of(x, starts)
+        for layer in self.layers:
+            rows = layer(rows, starts)
+        return padded(self.after_norm(rows), starts, x.shape[1])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
+        return self  # nothing in it changes, and its kernels know it by address
+
+
+class Decoder:
+    """decoder.ParaformerSANMDecoder, whose weights it takes over."""
+
+    def __init__(self, decoder: ParaformerSANMDecoder):
+        self.layers = [DecoderLayer(layer) for layer in decoder.layers]
+        self.after_norm, self.output_layer = Norm(decoder.after_norm), Product(decoder.output_layer)
+
+    def __call__(
+        self, embeds: Float[mx.array, "B U D"], tgt_mask: TokenMask, memory: Float[mx.array, "B T D"], memory_mask: Mask
+    ) -> Float[mx.array, "B U V"]:
+        """Return the logits, zero in the padding."""
+        tokens, frames = starts_of(embeds, tgt_mask), starts_of(memory, memory_mask)
+        x, encoder_out = rows_of(embeds, tokens), rows_of(memory, frames)
+        for layer in self.layers:
+            x = layer(x, encoder_out, tokens, frames)
+        logits = self.output_layer(self.after_norm(x))[:, : self.output_layer.outputs]
+        return padded(logits, tokens, embeds.shape[1])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Decoder:
+        return self
+
+
+def starts_of(x: mx.array, mask: Mask) -> Starts:
+    """Return where each utterance's rows begin, and where the last one's end; x (B, T, ...), mask (B, T)."""
+    lengths = np.full(x.shape[0], x.shape[1]) if mask is None else np.asarray(mask).sum(axis=1)
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+
+
+def rows_of(x: mx.array, starts: Starts) -> Rows:
+    """Return (B, T, D) without its padding, (M, D): a copy."""
+    return np.concatenate([part[:size] for part, size in zip(np.asarray(x), np.diff(starts), strict=True)])
+
+
+def padded(rows: Rows, starts: Starts, size: int) -> mx.array:
+    """Return rows as (B, size, D), zero in the padding."""
+    x = np.zeros((len(starts) - 1, size, rows.shape[1]), np.float32)
+    for part, start, end in zip(x, starts, starts[1:], strict=False):
+        part[: end - start] = rows[start:end]
+    return mx.array(x)

@@ -1,0 +1,51 @@
+"""C files are compiled once, kept where only their user can write, and never half-written."""
+
+import ctypes
+import os
+
+import pytest
+
+from mlx_model.compiler import compiled
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "uname"), reason="POSIX only")
+NAME = ("openblas.c", "-O1")
+
+
+def test_without_a_compiler_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="needs a C compiler once"):
+        compiled(*NAME)
+
+
+def test_what_was_compiled_is_kept_and_used_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built = compiled(*NAME)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no compiler any more
+    assert compiled(*NAME) == built
+    assert [item.name for item in built.parent.iterdir()] == [built.name]
+
+
+def test_other_options_are_another_library(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compiled("cpu_engine.c", "-O1", "-pthread") != compiled("cpu_engine.c", "-O2", "-pthread")
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(OSError, match="failed"):
+        compiled("openblas.c", "-no-such-option")
+    assert list((tmp_path / "mlx-funasr").iterdir()) == []
+
+
+def test_a_cache_that_others_can_write_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "mlx-funasr").mkdir()
+    (tmp_path / "mlx-funasr").chmod(0o777)
+    with pytest.raises(OSError, match="written by others"):
+        compiled(*NAME)
+
+
+def test_the_library_can_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert ctypes.CDLL(str(compiled("cpu_engine.c", "-O1", "-pthread"))).engine_width() > 0
