@@ -3,9 +3,10 @@
     python benchmarks/gpu.py [--source DIR] [--cases 64x20 1x10] [--rounds 7] [--compile default reduce-overhead]
 
 Timed, from features on the device to token ids in the host's memory: `mlx` as `transcribe` runs it (mlx_model/gpu.py),
-`mlx-compiled` after `Model.compile`, with `--plain` also `mlx-plain` (module after module); `torch-eager`, and `torch-compiled-MODE` (torch.compile of encoder and decoder, no
-dynamic shapes, each shape warm). Bars: 0.8 of the better torch side at 64 x 20 s, 0.6 at 1 x 10 s; printed, not
-asserted. One process per side, told in turn to run (see measure.py); a turn is the median of its repetitions.
+`mlx-compiled` after `Model.compile`, with `--plain` also `mlx-plain` (module after module); `torch-eager`, and
+`torch-compiled-MODE` (torch.compile of encoder and decoder, no dynamic shapes, each shape warm). Bars: 0.8 of the
+better torch side at 64 x 20 s, 0.6 at 1 x 10 s; printed, not asserted. One process per side, told in turn to run (see
+measure.py); a turn is the median of its repetitions.
 
 Features come from real speech by our front end, every row of a batch another stretch of it; weights are random. In
 float32 (no TF32 on either side) token ids must be the same, else exit code 1; in float16 those that differ from
@@ -221,13 +222,11 @@ def answer(side: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
             side.prepare(np.load(request["feats"]), request["dtype"])
             return {"ids": side.ids(), "device": side.device}
         elif request["do"] == "prepare":
-            start = time.perf_counter()
             side.prepare(np.load(request["feats"]), "float16")
             stages.update(side.stages())
             for run in stages.values():
                 for _ in range(WARM):
                     run()
-            return {"warm_up_s": time.perf_counter() - start}
         else:
             return {stage: seconds_of(run) for stage, run in stages.items()}
         return {}
@@ -275,11 +274,12 @@ def compare_ids(sides: dict[str, measure.Side], case: str, feats: str) -> tuple[
 
 def measure_case(
     sides: dict[str, measure.Side], case: tuple[int, float], feats: str, rounds: int
-) -> tuple[list, list[str], list[str]]:
-    """Return (rows, table, notes) of one case."""
+) -> tuple[list, list[str]]:
+    """Return (rows, table) of one case."""
     batch, seconds = case
     name = f"GPU, full size, float16, {batch} x {seconds:g} s"
-    warm = {side: child.ask(do="prepare", feats=feats)["warm_up_s"] for side, child in sides.items()}
+    for child in sides.values():
+        child.ask(do="prepare", feats=feats)
     turns = {side: lambda child=child: child.ask(do="run") for side, child in sides.items()}
     found = measure.interleaved(turns, rounds, [child.child.pid for child in sides.values()])
     rows, table = [], []
@@ -288,14 +288,12 @@ def measure_case(
         torch = {side: statistics.median(values) for side, values in taken.items() if side.startswith("torch")}
         better = min(torch, key=lambda side: torch[side])
         rows += measure.bench_rows(f"{name}, {stage}", taken, better)
-        ratios = " and ".join(
-            f"{statistics.median(values) / torch[better]:.2f}" for side, values in taken.items() if side.startswith("mlx")
-        )
+        ours = [statistics.median(values) for side, values in taken.items() if side.startswith("mlx")]
+        ratios = " and ".join(f"{median / torch[better]:.2f}" for median in ours)
         bar = f" (bar {BARS[case]})" if stage == "total" and case in BARS else ""
         cells = " | ".join(f"{side} {measure.milliseconds(values)}" for side, values in taken.items())
         table.append(f"| {name}: {stage} | {cells} | {ratios} of {better}{bar} | {found.note} |")
-    heat = ", ".join(f"{side} {taken_s:.1f} s" for side, taken_s in warm.items())
-    return rows, table, [f"{name}: first runs, compilation included: {heat}"]
+    return rows, table
 
 
 def parse_case(text: str) -> tuple[int, float]:
@@ -337,7 +335,8 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
     for dtype in ("float32", "float16"):
         if not (models / dtype).is_dir():
             convert.convert(options.source, models / dtype, dtype=dtype)
-    names = ["mlx", "mlx-compiled", *["mlx-plain"] * options.plain, "torch-eager", *(f"torch-compiled-{mode}" for mode in options.compile)]
+    ours = ["mlx", "mlx-compiled", *["mlx-plain"] * options.plain]
+    names = [*ours, "torch-eager", *(f"torch-compiled-{mode}" for mode in options.compile)]
     shared = ["--source", str(options.source), "--models", str(models)]
     rows, table, notes, equal = [], [], [], True
     with contextlib.ExitStack() as stack:
@@ -348,9 +347,9 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
             feats = str(scratch / f"{batch}x{seconds:g}.npy")
             sides["mlx"].ask(do="features", audio=str(options.audio), seconds=seconds, batch=batch, out=feats)
             same, lines = compare_ids(sides, f"{batch} x {seconds:g} s", feats)
-            more, cells, heat = measure_case(sides, (batch, seconds), feats, options.rounds)
-            rows, table, notes, equal = rows + more, table + cells, [*notes, *lines, *heat], equal and same
-            print("\n".join([*cells, *lines, *heat]), file=sys.stderr, flush=True)
+            more, cells = measure_case(sides, (batch, seconds), feats, options.rounds)
+            rows, table, notes, equal = rows + more, table + cells, [*notes, *lines], equal and same
+            print("\n".join([*cells, *lines]), file=sys.stderr, flush=True)
         device = sides["torch-eager"].ask(do="ids", feats=feats, dtype="float16")["device"]
     measure.publish("gpu", rows, table, options.out, [*notes, f"card: {device}"], card=device)
     return 0 if equal else 1
