@@ -99,7 +99,9 @@ def transcribe(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
     audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings of any common format.")],
     batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
-    batch_seconds: Annotated[float, typer.Option(help="At most so much audio at once (bounds memory).")] = 60.0,
+    batch_seconds: Annotated[
+        float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
+    ] = None,
     format: Annotated[str, typer.Option(help="text, json, tsv; with --vad also srt, vtt.")] = "text",
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,

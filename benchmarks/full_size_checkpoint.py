@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 PARAMETERS, TENSORS = 220_084_533, 956
 VOCABULARY, MELS, STACKED = 8404, 80, 7
@@ -59,11 +60,10 @@ def am_mvn() -> str:
     )
 
 
-def build(directory: Path) -> Path:
-    """Write config.yaml, tokens.json, am.mvn and, last, model.pt; return the directory. Imports torch and funasr."""
+def network() -> Any:
+    """Return FunASR's own Paraformer of this configuration, weights as torch initialises them under seed 0."""
     import funasr  # noqa: F401  registers the classes
     import torch
-    import yaml
     from funasr.register import tables
     from funasr.utils.misc import deep_update
 
@@ -71,8 +71,15 @@ def build(directory: Path) -> Path:
     deep_update(settings, CONFIG["model_conf"])
     deep_update(settings, {**CONFIG, "vocab_size": VOCABULARY, "input_size": MELS * STACKED})
     torch.manual_seed(0)
-    model = tables.model_classes["Paraformer"](**settings)
-    state = model.state_dict()
+    return tables.model_classes["Paraformer"](**settings)
+
+
+def build(directory: Path) -> Path:
+    """Write config.yaml, tokens.json, am.mvn and, last, model.pt; return the directory. Imports torch and funasr."""
+    import torch
+    import yaml
+
+    state = network().state_dict()
     assert (len(state), sum(tensor.numel() for tensor in state.values())) == (TENSORS, PARAMETERS)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False), "utf-8")

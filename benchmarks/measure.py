@@ -22,7 +22,7 @@ from parity.bench.sides import serve, timed  # noqa: E402
 from reports.environment import describe  # noqa: E402
 from reports.schema import BenchReport, BenchRow, write  # noqa: E402
 
-__all__ = ["serve", "timed"]  # re-exported for the scripts
+__all__ = ["interleaved", "serve", "timed"]  # re-exported for the scripts
 
 SHARED = ROOT.parent / "shared"
 SPEECH = SHARED / "data" / "aishell_s0150"

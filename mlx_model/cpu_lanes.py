@@ -61,6 +61,11 @@ def _count(x: mx.array) -> int:
     return max(1, min(_forced[-1] if _forced else cores(), rows if _forced else x.shape[0] * rows // LEAST_ROWS, rows))
 
 
+def forced() -> bool:
+    """Return whether `exactly` is in force."""
+    return len(_forced) > 0
+
+
 @contextmanager
 def exactly(count: int) -> Iterator[None]:
     """Compute in so many lanes inside the block: 1 where modules are watched one by one."""

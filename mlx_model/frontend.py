@@ -142,6 +142,11 @@ class WavFrontend(nn.Module):
         """Samples of one whole frame (25 ms); shorter audio has no features."""
         return round(self.config.fs * self.config.frame_length / 1000)
 
+    def steps(self, samples: int) -> int:
+        """Return how many features so many samples give; on the host, so that nobody waits for the device to know."""
+        shift = round(self.config.fs * self.config.frame_shift / 1000)
+        return -(-max(1 + (samples - self.min_samples) // shift, 0) // self.config.lfr_n)
+
     def fbank(self, waveforms: mx.array, *, dither: float = 0.0, seed: int = 0) -> mx.array:
         """Return log mel energies, (B, F, M); see `fbank`."""
         return fbank(waveforms, self.config, dither=dither, seed=seed)

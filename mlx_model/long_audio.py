@@ -39,7 +39,7 @@ def transcribe_long(
     options: VadOptions | None = None,
     merge_s: float | None = None,
     batch_size: int | None = None,
-    batch_seconds: float = 60.0,
+    batch_seconds: float | None = None,
     dither: float = 0.0,
     seed: int = 0,
     progress: Progress | None = None,
@@ -110,7 +110,9 @@ def total_s(audio: Sequence[str | Path]) -> int:
     return round(total)
 
 
-def _recogniser(model: Model, batch_size: int | None, batch_seconds: float, dither: float, seed: int) -> Recognise:
+def _recogniser(
+    model: Model, batch_size: int | None, batch_seconds: float | None, dither: float, seed: int
+) -> Recognise:
     return lambda waveforms: transcribe(
         model, waveforms, batch_size=batch_size, batch_seconds=batch_seconds, dither=dither, seed=seed
     )

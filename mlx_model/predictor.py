@@ -8,6 +8,7 @@ sums (V2); here the weights of all frames in all tokens come from one running su
     embeds = w @ hidden                                                (U, T) x (T, D)
 
 Padded frames are zeroed first, so that the convolution at an utterance's end sees what FunASR sees at batch size one.
+On a GPU, which has no float64, the running sum is taken in fixed point (`fixed_point_sum`), without leaving the device.
 """
 
 from __future__ import annotations
@@ -34,9 +35,40 @@ class CifOutput(NamedTuple):
     fires: Bool[mx.array, "B T"]
 
 
+class Firing(NamedTuple):
+    """The running sum of alphas, taken apart; T counts the tail frame. token_num is FunASR's count.
+
+    whole (B, T) int32 and part (B, T) float32 in [0, 1] add up to it; fired (B, T) int32: tokens complete after each
+    frame, on the sum as FunASR rounds it; token_num (B,) int32.
+    """
+
+    whole: Int[mx.array, "B T"]
+    part: Float[mx.array, "B T"]
+    fired: Int[mx.array, "B T"]
+    token_num: Int[mx.array, " B"]
+
+    @property
+    def fires(self) -> Bool[mx.array, "B T"]:
+        """Return the frames after which a token is complete that was not before."""
+        return self.fired > mx.pad(self.fired[:, :-1], [(0, 0), (1, 0)])
+
+
+FRACTION_BITS = 40  # of a running sum in fixed point; 23 are left for whole tokens: a sum of 8 million fits
+
+
 def running_sum(alphas: Float[mx.array, "B T"]) -> Float[mx.array, "B T"]:
     """Return the float64 running sum over time, on the CPU (the only MLX device with float64)."""
     return mx.cumsum(alphas.astype(mx.float64, stream=mx.cpu), axis=1, stream=mx.cpu)
+
+
+def fixed_point_sum(alphas: Float[mx.array, "B T"]) -> Int[mx.array, "B T"]:
+    """Return the running sum over time in units of 2^-40, int64, for alphas from 0 on: integers add up without error.
+
+    Alphas from 2^-17 on are multiples of that unit as they are, and float64 holds their sum without error too, up to
+    8192 tokens: both are the same number. A smaller alpha, a frame with less than a 130,000th of a token, is rounded by
+    at most 2^-41; the two sums differ by no more than that times the number of such frames.
+    """
+    return mx.cumsum(mx.round(alphas * 2.0**FRACTION_BITS).astype(mx.int64), axis=1)
 
 
 def cif_weights(whole: Int[mx.array, "B T"], part: Float[mx.array, "B T"], tokens: int) -> Float[mx.array, "B U T"]:
@@ -86,27 +118,46 @@ class CifPredictorBase(nn.Module):
         alphas = self.predict_alphas(hidden, mask)
         if self.tail_threshold > 0.0:
             alphas = self.append_tail(alphas, lengths)
-            hidden = mx.pad(hidden, [(0, 0), (0, 1), (0, 0)])
         return self.integrate(hidden, alphas)
 
-    def integrate(self, hidden: Float[mx.array, "B T D"], alphas: Float[mx.array, "B T"]) -> CifOutput:
-        """Return embeddings, token counts and firings for given alphas.
+    def integrate(self, hidden: Float[mx.array, "B T D"], alphas: Float[mx.array, "B T1"]) -> CifOutput:
+        """Return embeddings, token counts and firings for given alphas. One host synchronisation, for U."""
+        firing = self.fire(alphas)
+        tokens = max(firing.token_num.tolist())  # pyright: ignore[reportArgumentType]
+        return CifOutput(self.embed(hidden, firing, tokens), firing.token_num, alphas, firing.fires)
 
-        The token count is FunASR's: floor of the sum with a tail, round-half-even without. Tokens counted but never
-        fired (possible without a tail) are zero vectors, as in FunASR. One host synchronisation, for U.
-        """
+    def fire(self, alphas: Float[mx.array, "B T"]) -> Firing:
+        """Return where tokens are complete, from the float64 running sum, which only a CPU can take."""
         c = running_sum(alphas)
         exact = mx.floor(c, stream=mx.cpu)
         part = mx.subtract(c, exact, stream=mx.cpu).astype(mx.float32, stream=mx.cpu)
         seen = c.astype(mx.float32, stream=mx.cpu) if self.rounds_running_sum else c
-        fired = mx.floor(seen, stream=mx.cpu).astype(mx.int32, stream=mx.cpu)  # tokens complete after each frame
+        fired = mx.floor(seen, stream=mx.cpu).astype(mx.int32, stream=mx.cpu)
         total = seen[:, -1].astype(mx.float32, stream=mx.cpu)
-        token_num = (mx.floor(total) if self.tail_threshold > 0.0 else mx.round(total)).astype(mx.int32)
-        tokens = max(token_num.tolist())  # pyright: ignore[reportArgumentType]
-        weights = cif_weights(exact.astype(mx.int32, stream=mx.cpu), part, tokens)
-        complete = mx.arange(tokens)[None, :, None] < fired[:, -1][:, None, None]
-        embeds = mx.where(complete, weights, 0.0).astype(hidden.dtype) @ hidden  # (B, U, D)
-        return CifOutput(embeds, token_num, alphas, fired > mx.pad(fired[:, :-1], [(0, 0), (1, 0)]))
+        return Firing(exact.astype(mx.int32, stream=mx.cpu), part, fired, self.count(total))
+
+    def fire_on_device(self, alphas: Float[mx.array, "B T"]) -> Firing:
+        """Return the same from the running sum in fixed point, on whatever device computes."""
+        c = fixed_point_sum(alphas)
+        whole = mx.right_shift(c, FRACTION_BITS).astype(mx.int32)
+        part = mx.bitwise_and(c, (1 << FRACTION_BITS) - 1).astype(mx.float32) * 2.0**-FRACTION_BITS
+        seen = c.astype(mx.float32) * 2.0**-FRACTION_BITS  # rounded once, like the float64 sum
+        fired = mx.floor(seen).astype(mx.int32) if self.rounds_running_sum else whole
+        return Firing(whole, part, fired, self.count(seen[:, -1]))
+
+    def count(self, total: Float[mx.array, " B"]) -> Int[mx.array, " B"]:
+        """Return FunASR's token count: floor of the sum with a tail, round-half-even without."""
+        return (mx.floor(total) if self.tail_threshold > 0.0 else mx.round(total)).astype(mx.int32)
+
+    def embed(self, hidden: Float[mx.array, "B T D"], firing: Firing, tokens: int) -> Float[mx.array, "B U D"]:
+        """Return the embeddings of so many tokens. The tail frame, where there is one, has weights but no activations.
+
+        Tokens counted but never fired (possible without a tail) are zero vectors, as in FunASR.
+        """
+        weights = cif_weights(firing.whole, firing.part, tokens)  # (B, U, T1)
+        complete = mx.arange(tokens)[None, :, None] < firing.fired[:, -1][:, None, None]
+        weights = mx.where(complete, weights, 0.0)[..., : hidden.shape[1]]
+        return weights.astype(hidden.dtype) @ hidden
 
 
 class CifPredictor(CifPredictorBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from mlx_model import cpu_lanes, subtitles
 from mlx_model.audio import duration_s, load_audio
 from mlx_model.batching import batches
 from mlx_model.blas import mx
+from mlx_model.cpu_kernels import on_gpu
 from mlx_model.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Audio = str | Path | np.ndarray
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
+BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
+BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (gpu.py)
 REPAYS_S = 120.0  # of audio: at full size on 2 cores `Model.prepare` takes about a second, and saves one in every 40
 
 
@@ -58,7 +62,7 @@ def transcribe(
     audio: Audio | Sequence[Audio],
     *,
     batch_size: int | None = None,
-    batch_seconds: float = 60.0,
+    batch_seconds: float | None = None,
     dither: float = 0.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -68,8 +72,9 @@ def transcribe(
     Args:
         model: what `mlx_model.load` returned.
         audio: a path, a mono waveform at the model's rate in [-1, 1], or a sequence of these.
-        batch_size: at most so many recordings at once (default: as `batch_seconds` allows).
-        batch_seconds: at most so much audio at once, padding included; bounds memory.
+        batch_size: at most so many recordings at once. Default: as `batch_seconds` allows, where that is left out on
+            a GPU 128.
+        batch_seconds: at most so much audio at once, padding included; bounds memory. Default: 60, on a GPU 1280.
         dither: see `frontend.fbank`.
         seed: of the dither.
         progress: called with the number of recordings done since the last call.
@@ -77,6 +82,9 @@ def transcribe(
     Raises:
         UsageError: a batch size or duration below 1.
     """
+    if batch_seconds is None:
+        batch_seconds = BATCH_SECONDS_GPU if on_gpu() else BATCH_SECONDS
+        batch_size = BATCH_SIZE_GPU if batch_size is None and on_gpu() else batch_size
     if batch_seconds <= 0 or (batch_size is not None and batch_size < 1):
         raise UsageError("batch size must be at least 1 and batch seconds above 0")
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
@@ -104,12 +112,17 @@ def in_batches(
         plan: batches as `transcribe` takes single recordings; may be endless.
         dither, seed: as for `transcribe`.
     """
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(decoders()) as pool:
         decoding = _one_ahead((items, [pool.submit(_load, item, model) for item in items]) for items in plan)
         loaded = ((items, [future.result() for future in futures]) for items, futures in decoding)
         ready = _one_ahead((*batch, _start_features(model, batch[1], dither, seed)) for batch in loaded)
         for items, audio, features in ready:
             yield list(_decode(model, items, audio, features))
+
+
+def decoders() -> int:
+    """Return how many threads decode audio: 2, and up to 8 where there are cores for them."""
+    return max(2, min(8, (os.cpu_count() or 1) // 2))
 
 
 def repays(audio: Iterable[Audio], rate: int) -> bool:

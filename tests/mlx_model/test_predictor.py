@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlx_model.blas import mx
 from mlx_model.config import CifPredictorConfig
-from mlx_model.predictor import CifPredictor, CifPredictorV2, cif_weights, running_sum
+from mlx_model.predictor import CifPredictor, CifPredictorBase, CifPredictorV2, cif_weights, running_sum
 
 
 def integrate_and_fire(alphas: np.ndarray, hidden: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -27,7 +27,7 @@ def integrate_and_fire(alphas: np.ndarray, hidden: np.ndarray) -> tuple[list[int
     return fires, np.array(tokens).reshape(-1, hidden.shape[1])
 
 
-def predictor(cls=CifPredictorV2, **options) -> CifPredictorV2:
+def predictor(cls: type[CifPredictorBase] = CifPredictorV2, **options) -> CifPredictorBase:
     return cls(CifPredictorConfig(idim=8, l_order=1, r_order=1, **options))
 
 

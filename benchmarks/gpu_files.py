@@ -1,0 +1,162 @@
+"""Files to text on a GPU, full size, float16: an hour of real utterances through `transcribe`, and where the time goes.
+
+    python benchmarks/gpu_files.py [--source DIR] [--model DIR] [--minutes 60] [--batch-seconds 60 600] [--check MODEL]
+
+The recordings of a folder, again and again until the hour is full, are files of their own length each. Timed is the
+whole of `model.transcribe(paths)`: the first time in the process (graphs and cuDNN's plans are made) and the median of
+the next; then its parts one after the other, nothing beside them: audio decoded (by as many threads as `transcribe`
+uses), features (upload included), the network (features on the device to ids in the host's memory), text. Bar: the
+network alone takes at least half of the whole. `--check MODEL` also compares the text of a converted model (a trained
+one says more than random weights) on the GPU with that on this machine's CPU, utterance by utterance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import full_size_checkpoint
+import measure
+from measure import BenchRow
+
+from mlx_model.audio import duration_s, load_audio
+from mlx_model.batching import batches
+from mlx_model.blas import mx
+from mlx_model.loading import load
+from mlx_model.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, decoders
+
+CHECKED = 200  # utterances whose text is compared
+
+
+def recordings(folder: Path, minutes: float) -> tuple[list[str], float]:
+    """Return paths that last so long together, repeated where there are too few, and their seconds."""
+    files = sorted(str(path) for path in folder.rglob("*") if path.suffix in (".wav", ".flac"))
+    lengths = {path: duration_s(path) for path in files}
+    chosen: list[str] = []
+    total = 0.0
+    while total < 60 * minutes:
+        chosen.append(files[len(chosen) % len(files)])
+        total += lengths[chosen[-1]]
+    return chosen, total
+
+
+def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds of one call, device included, and what it returned."""
+    mx.synchronize()
+    start = time.perf_counter()
+    result = run()
+    mx.synchronize()
+    return time.perf_counter() - start, result
+
+
+def parts(model: Any, paths: Sequence[str], batch_seconds: float) -> dict[str, float]:
+    """Return the seconds of each part alone."""
+    rate = model.config.frontend.fs
+    with ThreadPoolExecutor(decoders()) as pool:
+        decoding, audio = seconds(lambda: list(pool.map(lambda path: load_audio(path, rate), paths)))
+    plan = batches([len(waveform) / rate for waveform in audio], BATCH_SIZE_GPU, batch_seconds)
+    ready, features = [], 0.0
+    for indices in plan:
+        taken, found = seconds(lambda indices=indices: _evaluated(model.features([audio[i] for i in indices])))
+        ready.append(found)
+        features += taken
+    network, ids = seconds(lambda: [model.token_ids(model(*found)) for found in ready])
+    text, _ = seconds(lambda: [model.tokenizer.decode(row) for batch in ids for row in batch])
+    return {"decoding": decoding, "features": features, "network": network, "text": text}
+
+
+def _evaluated(arrays: Any) -> Any:
+    mx.eval(*arrays)
+    return arrays
+
+
+def measure_batches(
+    model: Any, paths: Sequence[str], total_s: float, batch_seconds: float, rounds: int
+) -> tuple[list, str]:
+    """Return rows and the table's line for one size of batches."""
+    case = f"GPU, files to text, full size, float16, {total_s / 60:.0f} min, {batch_seconds:g} s a batch"
+
+    def whole() -> Any:
+        return model.transcribe(paths, batch_seconds=batch_seconds, batch_size=BATCH_SIZE_GPU)
+
+    first, results = seconds(whole)
+    assert not any(result.error for result in results)
+    later = [seconds(whole)[0] for _ in range(rounds)]
+    alone = [parts(model, paths, batch_seconds) for _ in range(rounds)]
+    middle = {name: statistics.median(found[name] for found in alone) for name in alone[0]}
+    took = statistics.median(later)
+    rows = [BenchRow(case=case, side="transcribe", median_s=took, ratio=None, spread_s=sorted(later))]
+    rows += [
+        BenchRow(case=case, side=f"{name} alone", median_s=value, ratio=None, spread_s=sorted(a[name] for a in alone))
+        for name, value in middle.items()
+    ]
+    pieces = ", ".join(f"{name} {value:.2f} s" for name, value in middle.items())
+    line = (
+        f"| {case} | {took:.2f} [{min(later):.2f}, {max(later):.2f}] s, {total_s / took:.0f} times real time; first "
+        f"{first:.2f} s | alone: {pieces} | network {middle['network'] / took:.2f} of the whole (bar 0.5) "
+        f"| {rounds} rounds |"
+    )
+    return rows, line
+
+
+def texts(model: Any, paths: Sequence[str], device: Any) -> tuple[list[str], float]:
+    """Return the text of every recording as computed on a device, and the seconds that took."""
+    mx.set_default_device(device)
+    try:
+        taken, results = seconds(lambda: model.transcribe(paths))
+    finally:
+        mx.set_default_device(mx.gpu)
+    return [result.text for result in results], taken
+
+
+def check(path: Path, paths: Sequence[str]) -> tuple[bool, str]:
+    """Return whether a model's texts are the same on both devices, and a line that says so."""
+    model = load(path)
+    (ours, gpu_s), (cpu, cpu_s) = texts(model, paths, mx.gpu), texts(model, paths, mx.cpu)
+    same = sum(one == other for one, other in zip(ours, cpu, strict=True))
+    line = f"{path}: {same} of {len(paths)} texts as on the CPU; {gpu_s:.2f} s, CPU {cpu_s:.1f} s"
+    return same == len(paths) or model.config.dtype != "float32", line
+
+
+def main() -> int:
+    """Measure; exit code 1 where a float32 model's texts differ between the devices."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--source", type=Path, default=full_size_checkpoint.DEFAULT, help="FunASR directory")
+    parser.add_argument("--model", type=Path, help="its float16 conversion; made for this run when left out")
+    parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings, wav or flac")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--batch-seconds", type=float, nargs="+", default=[60.0, BATCH_SECONDS_GPU])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--check", type=Path, nargs="*", default=[], help="converted models whose texts are compared")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if mx.default_device().type != mx.DeviceType.gpu:
+        raise SystemExit("MLX finds no GPU here; this benchmark is about one")
+    checked = [check(path, recordings(options.audio, options.minutes)[0][:CHECKED]) for path in options.check]
+    rows, table = [], []
+    with tempfile.TemporaryDirectory(prefix="mlx-funasr-bench-") as folder:
+        path = options.model or Path(folder) / "float16"
+        if not path.is_dir():
+            import convert
+
+            convert.convert(full_size_checkpoint.ensure(options.source), path, dtype="float16")
+        model = load(path)
+        paths, total_s = recordings(options.audio, options.minutes)
+        for batch_seconds in options.batch_seconds:
+            found, line = measure_batches(model, paths, total_s, batch_seconds, options.rounds)
+            rows, table = rows + found, [*table, line]
+    info = mx.device_info()
+    notes = [*(line for _, line in checked), f"{len(paths)} files; card: {info.get('device_name', info)}"]
+    measure.publish("gpu_files", rows, table, options.out, notes)
+    return 0 if all(same for same, _ in checked) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""From features to logits on a GPU: in few operations, in few shapes, and with one wait for the host in between.
+
+- An operation costs the host 3 to 25 us, which is all the time there is for one short recording. So layers work on
+  rows, (B*T, D), and heads are split without copies.
+- A new shape costs 0.2 s on CUDA, for cuDNN's plans of convolution and attention. So batches are padded to one of few
+  shapes (`rounded_up`).
+- `mx.compile` fuses what stands between the matrix products and saves building the graph: about a tenth of the time.
+  It makes kernels, which on CUDA takes a minute the first time on a machine, and 20 ms a shape when they are there. So
+  it is for those who ask for it (`Model.compile`), and the last `MOST_SHAPES` shapes are kept.
+- Attention takes its mask as something to add, 0 or -inf: a third of the time of a bool one. What stands in padded
+  positions is never looked at: attention leaves their keys out, the FSMN and the predictor see zeros there.
+- The host waits once, for the token counts, which decide on the decoder's shape.
+
+The modules are those of the plain path; `encoder.py`, `decoder.py` and `predictor.py` say what a layer is. Where
+modules are watched one by one, in parity, the plain path runs (`cpu_lanes.exactly(1)`). Nothing here is particular to
+CUDA or Metal.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jaxtyping import Bool, Float, Int
+
+from mlx_model import cpu_lanes
+from mlx_model.attention import masked
+from mlx_model.blas import mx
+from mlx_model.cpu_kernels import on_gpu
+from mlx_model.layers import DepthwiseConv1d, length_mask, sinusoidal_positions
+from mlx_model.predictor import Firing
+
+if TYPE_CHECKING:
+    from mlx_model.decoder import DecoderLayerSANM, ParaformerSANMDecoder
+    from mlx_model.encoder import EncoderLayerSANM, SANMEncoder
+    from mlx_model.paraformer import Model
+
+MOST_SHAPES = 64  # kept of encoder and decoder each
+
+Rows = Float[mx.array, "BT D"]  # all positions of a batch, one below the other
+Keep = Bool[mx.array, "B T"]  # False in the padding
+Bias = Float[mx.array, "B 1 1 T"]  # what attention adds to the scores: 0, or -inf for keys in the padding
+
+
+class Heard(NamedTuple):
+    """What a batch's recordings hold, before tokens are looked at. encoder_out is zero in the padding."""
+
+    encoder_out: Float[mx.array, "B T D"]
+    alphas: Float[mx.array, "B T1"]
+    firing: Firing
+
+
+def takes(model: Model) -> bool:
+    """Return whether this path computes: on a GPU, unless modules are watched one by one."""
+    return on_gpu() and not cpu_lanes.forced()
+
+
+def rounded_up(size: int, least: int, parts: int) -> int:
+    """Return the next multiple of a step: `least`, or the power of two that makes `parts` steps to twice a size."""
+    step = max(least, (1 << (size - 1).bit_length()) // (2 * parts))
+    return -(-size // step) * step
+
+
+def batch_shape(batch: int) -> int:
+    """Return how many recordings a batch is padded to: exact up to 16, then at most an eighth more."""
+    return rounded_up(batch, 1, 8)
+
+
+def time_shape(steps: int) -> int:
+    """Return how many frames or tokens a batch is padded to: the next 16, from 512 on at most a sixteenth more."""
+    return rounded_up(steps, 16, 16)
+
+
+def score_bias(keep: Keep, dtype: mx.Dtype) -> Bias:
+    """Return the mask as attention adds it to its scores."""
+    return mx.where(keep, 0.0, -float("inf")).astype(dtype)[:, None, None, :]
+
+
+def attend(q: mx.array, k: mx.array, v: mx.array, bias: Bias) -> Rows:
+    """Return softmax(q k^T / sqrt(D/H) + bias) v of (B, ., H, D/H) each, heads joined: (B*U, D)."""
+    q, k, v = (part.transpose(0, 2, 1, 3) for part in (q, k, v))
+    context = mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=bias)
+    B, H, U, width = context.shape
+    return context.transpose(0, 2, 1, 3).reshape(B * U, H * width)
+
+
+def fsmn(block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], keep: Keep) -> Rows:
+    """Return the memory of every position; see `attention.forward_fsmn`."""
+    inputs = masked(inputs, keep)
+    return (block(inputs) + inputs).reshape(-1, inputs.shape[-1])
+
+
+def encoder_layer(layer: EncoderLayerSANM, x: Rows, keep: Keep, bias: Bias) -> Rows:
+    """Return what EncoderLayerSANM makes of its input."""
+    (B, T), attention = keep.shape, layer.self_attn
+    heads = attention.linear_q_k_v(layer.norm1(x)).reshape(B, T, 3 * attention.heads, -1)
+    q, k, v = mx.split(heads, 3, axis=2)  # each (B, T, H, D/H)
+    memory = fsmn(attention.fsmn_block, v.reshape(B, T, -1), keep)
+    attended = attention.linear_out(attend(q, k, v, bias)) + memory
+    x = x + attended if layer.residual else attended
+    return x + layer.feed_forward(layer.norm2(x))
+
+
+def encode(encoder: SANMEncoder, feats: Float[mx.array, "B T Din"], keep: Keep) -> Float[mx.array, "B T D"]:
+    """Return encoder_out; anything may stand in the padding."""
+    B, T, width = feats.shape
+    bias = score_bias(keep, feats.dtype)
+    x = feats * encoder.scale + sinusoidal_positions(T, width).astype(feats.dtype)
+    x = x.reshape(B * T, width)
+    for layer in encoder.layers:
+        x = encoder_layer(layer, x, keep, bias)
+    return encoder.after_norm(x).reshape(B, T, -1)
+
+
+def decoder_layer(layer: DecoderLayerSANM, tgt: Rows, keep: Keep, memory: Rows, bias: Bias) -> Rows:
+    """Return what DecoderLayerSANM makes of its input; `keep` is of the tokens, `bias` of the frames."""
+    B, U = keep.shape
+    x = layer.feed_forward(layer.norm1(tgt))
+    if layer.self_attn is not None:
+        x = tgt + fsmn(layer.self_attn.fsmn_block, layer.norm2(x).reshape(B, U, -1), keep)
+    if layer.src_attn is not None:
+        cross = layer.src_attn
+        q = cross.linear_q(layer.norm3(x)).reshape(B, U, cross.heads, -1)
+        k, v = mx.split(cross.linear_k_v(memory).reshape(B, -1, 2 * cross.heads, q.shape[-1]), 2, axis=2)
+        x = x + cross.linear_out(attend(q, k, v, bias))
+    return x
+
+
+def decode(
+    decoder: ParaformerSANMDecoder,
+    embeds: Float[mx.array, "B U D"],
+    keep: Keep,
+    encoder_out: Float[mx.array, "B T D"],
+    frames: Keep,
+) -> Float[mx.array, "B U V"]:
+    """Return the logits of all tokens."""
+    bias = score_bias(frames, embeds.dtype)
+    x, memory = embeds.reshape(-1, embeds.shape[-1]), encoder_out.reshape(-1, encoder_out.shape[-1])
+    for layer in decoder.layers:
+        x = decoder_layer(layer, x, keep, memory, bias)
+    return decoder.output_layer(decoder.after_norm(x)).reshape(*embeds.shape[:2], -1)
+
+
+def listen(model: Model, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Heard:
+    """Return encoder_out and where tokens are complete."""
+    keep, predictor = length_mask(lengths, feats.shape[1]), model.predictor
+    encoder_out = masked(encode(model.encoder, feats.astype(model.dtype), keep), keep)
+    alphas = predictor.predict_alphas(encoder_out, keep)
+    if predictor.tail_threshold > 0.0:
+        alphas = predictor.append_tail(alphas, lengths)
+    return Heard(encoder_out, alphas, predictor.fire_on_device(alphas))
+
+
+def spell(model: Model, heard: Heard, lengths: Int[mx.array, " B"], tokens: int) -> Float[mx.array, "B U V"]:
+    """Return the logits of so many tokens."""
+    embeds = model.predictor.embed(heard.encoder_out, heard.firing, tokens)
+    keep = length_mask(heard.firing.token_num, tokens)
+    return decode(model.decoder, embeds, keep, heard.encoder_out, length_mask(lengths, heard.encoder_out.shape[1]))
+
+
+class Path:
+    """`listen` and `spell` of one model, compiled or not; `MOST_SHAPES` of each are kept."""
+
+    def __init__(self, model: Model, *, compiled: bool):
+        def made(function: Callable[..., Any], *state: Any) -> Callable[..., Any]:
+            """Weights are inputs of what is compiled: they may be exchanged at any time."""
+            return mx.compile(function, inputs=list(state)) if compiled else function
+
+        @functools.lru_cache(MOST_SHAPES)
+        def listener(batch: int, steps: int) -> Callable[..., Any]:
+            return made(lambda feats, lengths: _flat(listen(model, feats, lengths)), model.encoder, model.predictor)
+
+        @functools.lru_cache(MOST_SHAPES)
+        def speller(batch: int, steps: int, tokens: int) -> Callable[..., Any]:
+            return made(lambda lengths, *heard: spell(model, _heard(heard), lengths, tokens), model.decoder)
+
+        self.listener, self.speller = listener, speller
+
+    def listen(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Heard:
+        """Return `listen` of features padded to an allowed shape."""
+        return _heard(self.listener(*feats.shape[:2])(feats, lengths))
+
+    def spell(self, heard: Heard, lengths: Int[mx.array, " B"], tokens: int) -> Float[mx.array, "B U V"]:
+        """Return `spell` of an allowed number of tokens."""
+        return self.speller(*heard.encoder_out.shape[:2], tokens)(lengths, *_flat(heard))
+
+
+def _flat(heard: Heard) -> list[mx.array]:
+    return [heard.encoder_out, heard.alphas, *heard.firing]
+
+
+def _heard(arrays: Any) -> Heard:
+    encoder_out, alphas, *firing = arrays
+    return Heard(encoder_out, alphas, Firing(*firing))
+
+
+def padded(feats: Float[mx.array, "B T Din"], lengths: list[int]) -> tuple[mx.array, mx.array]:
+    """Return features and lengths in an allowed shape; recordings that are none have one frame, of zeros."""
+    B, T = feats.shape[:2]
+    more, longer = batch_shape(B) - B, time_shape(T) - T
+    if more or longer:
+        feats = mx.pad(feats, [(0, more), (0, longer), (0, 0)])
+    return feats, mx.array([*lengths, *[1] * more])
