@@ -65,7 +65,7 @@ def _repeated_tail(candidate: Candidate, stack: ExitStack) -> None:
     original = type(part).integrate
 
     def integrate(self: Any, hidden: mx.array, alphas: mx.array) -> Any:
-        return original(self, mx.concatenate([hidden[:, :-1], hidden[:, -2:-1]], axis=1), alphas)
+        return original(self, mx.concatenate([hidden, hidden[:, -1:]], axis=1), alphas)
 
     method(part, "integrate", integrate)
 
