@@ -6,7 +6,7 @@
    depend on that. Matrices are float32, row after row.
 
    Weights are packed once, into the order in which the innermost loop reads them; a BLAS does that on every call, for it
-   cannot know that they never change. The vector type is GCC's and Clang's own, so that no instruction is named here. */
+   cannot know that they never change. Written for AVX2 and FMA in the vector types of GCC and Clang. */
 
 #include <math.h>
 #include <pthread.h>
@@ -15,14 +15,9 @@
 #include <string.h>
 
 #define FOUR(x) (x), (x), (x), (x)
-#ifdef __AVX512F__
-enum { LANES = 16, ROWS = 12 }; /* a tile of the result, ROWS x WIDTH, takes 24 of 32 registers */
-#define all(x) ((vec){FOUR(x), FOUR(x), FOUR(x), FOUR(x)})
-#else
-enum { LANES = 8, ROWS = 6 }; /* with AVX2 12 of 16 */
 #define all(x) ((vec){FOUR(x), FOUR(x)})
-#endif
-enum { WIDTH = 2 * LANES };
+enum { LANES = 8, WIDTH = 2 * LANES };
+enum { ROWS = 6 };      /* a tile of the result, ROWS x WIDTH, takes 12 of 16 registers */
 enum { DEPTH = 256 };   /* inputs at a time: a panel, DEPTH x WIDTH, takes half of a 32 KB first-level cache */
 enum { BLOCK = 96 };    /* rows that meet a panel before the next: their inputs stay in the second-level cache */
 enum { QUERIES = 48 };  /* rows of scores at a time */
@@ -151,12 +146,9 @@ INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, 
 
 #define ROWS_ARE(n) case n: tile(n, depth, a, lda, b, c, ldc, start, add, relu); break;
 static void any_tile(int rows, int depth, const float* a, long lda, const float* b, float* c, long ldc,
-                          const float* start, int add, int relu) {
+                     const float* start, int add, int relu) {
     switch (rows) {
         ROWS_ARE(1) ROWS_ARE(2) ROWS_ARE(3) ROWS_ARE(4) ROWS_ARE(5) ROWS_ARE(6)
-#ifdef __AVX512F__
-        ROWS_ARE(7) ROWS_ARE(8) ROWS_ARE(9) ROWS_ARE(10) ROWS_ARE(11) ROWS_ARE(12)
-#endif
     }
 }
 

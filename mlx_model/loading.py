@@ -28,7 +28,7 @@ FAMILIES: dict[str, type[ModelConfig]] = {
 def load(path: str | Path) -> Any:
     """Return the `Model` of a converted directory, weights checked name by name and shape by shape, in eval mode.
 
-    Arrays are read lazily: nothing but the header is in memory before the first use.
+    Weights are read at once, so that any thread may use them.
 
     Raises:
         ConfigError: no config.json, or one this version cannot read.
