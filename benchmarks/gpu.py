@@ -115,8 +115,10 @@ class Mlx:
         mx, model, gpu = self.mx, self.model, self.gpu
         feats, lengths = gpu.padded(self.feats, self.lengths.tolist())
         steps = feats.shape[1]
+
         def encode(x: Any, sizes: Any) -> Any:
-            return gpu.encode(model.encoder, x.astype(model.dtype), length_mask(sizes, steps))
+            padding = gpu.Padding(sizes, length_mask(sizes, steps))
+            return gpu.encode(model.encoder, x.astype(model.dtype), padding)
 
         state: Any = [model.encoder]
         encoder = mx.compile(encode, inputs=state) if self.compiled else encode
@@ -340,9 +342,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
     shared = ["--source", str(options.source), "--models", str(models)]
     rows, table, notes, equal = [], [], [], True
     with contextlib.ExitStack() as stack:
-        sides = {
-            name: stack.enter_context(measure.Side(name, __file__, shared, os.cpu_count() or 1)) for name in names
-        }
+        sides = {name: stack.enter_context(measure.Side(name, __file__, shared, os.cpu_count() or 1)) for name in names}
         for batch, seconds in options.cases:
             feats = str(scratch / f"{batch}x{seconds:g}.npy")
             sides["mlx"].ask(do="features", audio=str(options.audio), seconds=seconds, batch=batch, out=feats)

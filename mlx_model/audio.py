@@ -329,13 +329,17 @@ def _mono(block: np.ndarray) -> np.ndarray:
 
 
 def _joined(blocks: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+    found = [block for block in blocks if len(block)]
+    if len(found) == 1:
+        return found[0]  # no copy
+    return np.concatenate(found) if found else np.empty(0, np.float32)
 
 
 def _check_finite(name: str, waveform: np.ndarray, rate: int, before: int = 0) -> None:
     """Refuse NaN and infinities; `before` samples of the file came in earlier pieces."""
-    bad = np.flatnonzero(~np.isfinite(waveform))
-    if len(bad):
+    finite = np.isfinite(waveform)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
         first = before + int(bad[0])
         raise AudioError(
             f"{name}: {len(bad)} of {len(waveform)} samples are NaN or infinite, "

@@ -1,8 +1,11 @@
-"""Recordings in groups of similar length. Pure; imports no mlx: who only plans needs no model."""
+"""Recordings in groups of similar length, and a group as one array. Pure; imports no mlx."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
 
 
 def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: float) -> list[list[int]]:
@@ -23,3 +26,12 @@ def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: flo
         else:
             groups.append([index])
     return groups
+
+
+def side_by_side(waveforms: Sequence[np.ndarray]) -> tuple[Float32[np.ndarray, "B S"], list[int]]:
+    """Return waveforms as the rows of one array, zeros behind the shorter ones, and how many samples each has."""
+    samples = [len(waveform) for waveform in waveforms]
+    rows = np.zeros((len(waveforms), max(samples)), dtype=np.float32)
+    for row, waveform in zip(rows, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    return rows, samples

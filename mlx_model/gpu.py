@@ -1,7 +1,8 @@
 """From features to logits on a GPU: in few operations, in few shapes, and with one wait for the host in between.
 
 - An operation costs the host 3 to 25 us, which is all the time there is for one short recording. So layers work on
-  rows, (B*T, D), and heads are split without copies.
+  rows, (B*T, D), heads are split without copies, and what stands between products is one operation where it can be
+  (`gpu_kernels.py`): a layer gives the next one its input and the norm of it.
 - A new shape costs 0.2 s on CUDA, for cuDNN's plans of convolution and attention. So batches are padded to one of few
   shapes (`rounded_up`).
 - `mx.compile` fuses what stands between the matrix products and saves building the graph: about a tenth of the time.
@@ -12,8 +13,8 @@
 - The host waits once, for the token counts, which decide on the decoder's shape.
 
 The modules are those of the plain path; `encoder.py`, `decoder.py` and `predictor.py` say what a layer is. Where
-modules are watched one by one, in parity, the plain path runs (`cpu_lanes.exactly(1)`). Nothing here is particular to
-CUDA or Metal.
+modules are watched one by one, in parity, the plain path runs (`cpu_lanes.exactly(1)`). Nothing in this file is particular
+to CUDA or Metal.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from mlx_model import cpu_lanes
 from mlx_model.attention import masked
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
-from mlx_model.layers import DepthwiseConv1d, length_mask, sinusoidal_positions
+from mlx_model.gpu_kernels import Memory, Padding, relu_and_norm, sum_and_norm
+from mlx_model.layers import length_mask, sinusoidal_positions
 from mlx_model.predictor import Firing
 
 if TYPE_CHECKING:
     from mlx_model.decoder import DecoderLayerSANM, ParaformerSANMDecoder
     from mlx_model.encoder import EncoderLayerSANM, SANMEncoder
+    from mlx_model.layers import LayerNorm
     from mlx_model.paraformer import Model
 
 MOST_SHAPES = 64  # kept of encoder and decoder each
@@ -85,68 +88,80 @@ def attend(q: mx.array, k: mx.array, v: mx.array, bias: Bias) -> Rows:
     return context.transpose(0, 2, 1, 3).reshape(B * U, H * width)
 
 
-def fsmn(block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], keep: Keep) -> Rows:
-    """Return the memory of every position; see `attention.forward_fsmn`."""
-    inputs = masked(inputs, keep)
-    return (block(inputs) + inputs).reshape(-1, inputs.shape[-1])
+def encoder_layer(
+    layer: EncoderLayerSANM, x: Rows, normed: Rows, padding: Padding, bias: Bias, following: LayerNorm
+) -> tuple[Rows, Rows]:
+    """Return what EncoderLayerSANM makes of x, and `following`, the next norm, of that; `normed` is norm1 of x."""
+    (B, T), attention = padding.keep.shape, layer.self_attn
+    heads = attention.linear_q_k_v(normed)
+    q, k, v = mx.split(heads.reshape(B, T, 3 * attention.heads, -1), 3, axis=2)  # each (B, T, H, D/H)
+    memory = Memory(attention.fsmn_block, heads, 2 * heads.shape[1] // 3, padding)
+    attended = attention.linear_out(attend(q, k, v, bias))
+    x, normed = sum_and_norm(layer.norm2, x if layer.residual else None, attended, memory)
+    return sum_and_norm(following, x, layer.feed_forward(normed))
 
 
-def encoder_layer(layer: EncoderLayerSANM, x: Rows, keep: Keep, bias: Bias) -> Rows:
-    """Return what EncoderLayerSANM makes of its input."""
-    (B, T), attention = keep.shape, layer.self_attn
-    heads = attention.linear_q_k_v(layer.norm1(x)).reshape(B, T, 3 * attention.heads, -1)
-    q, k, v = mx.split(heads, 3, axis=2)  # each (B, T, H, D/H)
-    memory = fsmn(attention.fsmn_block, v.reshape(B, T, -1), keep)
-    attended = attention.linear_out(attend(q, k, v, bias)) + memory
-    x = x + attended if layer.residual else attended
-    return x + layer.feed_forward(layer.norm2(x))
-
-
-def encode(encoder: SANMEncoder, feats: Float[mx.array, "B T Din"], keep: Keep) -> Float[mx.array, "B T D"]:
+def encode(encoder: SANMEncoder, feats: Float[mx.array, "B T Din"], padding: Padding) -> Float[mx.array, "B T D"]:
     """Return encoder_out; anything may stand in the padding."""
     B, T, width = feats.shape
-    bias = score_bias(keep, feats.dtype)
+    bias, layers = score_bias(padding.keep, feats.dtype), encoder.layers
     x = feats * encoder.scale + sinusoidal_positions(T, width).astype(feats.dtype)
     x = x.reshape(B * T, width)
-    for layer in encoder.layers:
-        x = encoder_layer(layer, x, keep, bias)
-    return encoder.after_norm(x).reshape(B, T, -1)
+    normed = layers[0].norm1(x)
+    for layer, following in zip(layers, [*(layer.norm1 for layer in layers[1:]), encoder.after_norm], strict=True):
+        x, normed = encoder_layer(layer, x, normed, padding, bias, following)
+    return normed.reshape(B, T, -1)
 
 
-def decoder_layer(layer: DecoderLayerSANM, tgt: Rows, keep: Keep, memory: Rows, bias: Bias) -> Rows:
-    """Return what DecoderLayerSANM makes of its input; `keep` is of the tokens, `bias` of the frames."""
-    B, U = keep.shape
-    x = layer.feed_forward(layer.norm1(tgt))
-    if layer.self_attn is not None:
-        x = tgt + fsmn(layer.self_attn.fsmn_block, layer.norm2(x).reshape(B, U, -1), keep)
-    if layer.src_attn is not None:
-        cross = layer.src_attn
-        q = cross.linear_q(layer.norm3(x)).reshape(B, U, cross.heads, -1)
-        k, v = mx.split(cross.linear_k_v(memory).reshape(B, -1, 2 * cross.heads, q.shape[-1]), 2, axis=2)
-        x = x + cross.linear_out(attend(q, k, v, bias))
-    return x
+def decoder_layer(
+    layer: DecoderLayerSANM, tgt: Rows, normed: Rows, padding: Padding, memory: Rows, bias: Bias, following: LayerNorm
+) -> tuple[Rows, Rows]:
+    """Return what DecoderLayerSANM makes of tgt, and `following` of that; `normed` is norm1 of tgt.
+
+    `padding` is that of the tokens, `bias` leaves out the frames' padding.
+    """
+    B, forward, cross = len(padding.keep), layer.feed_forward, layer.src_attn
+    x = forward.w_2(relu_and_norm(forward.norm, forward.w_1(normed)))
+    if layer.self_attn is None:
+        return (
+            (x, following(x)) if cross is None else attend_across(layer, x, layer.norm3(x), B, memory, bias, following)
+        )
+    remembered = Memory(layer.self_attn.fsmn_block, layer.norm2(x), 0, padding)
+    x, normed = sum_and_norm(following if cross is None else layer.norm3, tgt, None, remembered)
+    return (x, normed) if cross is None else attend_across(layer, x, normed, B, memory, bias, following)
+
+
+def attend_across(
+    layer: DecoderLayerSANM, x: Rows, normed: Rows, batch: int, memory: Rows, bias: Bias, following: LayerNorm
+) -> tuple[Rows, Rows]:
+    """Return x with what its tokens attend to added, and `following` of that; `normed` is norm3 of x."""
+    cross: Any = layer.src_attn
+    q = cross.linear_q(normed).reshape(batch, len(x) // batch, cross.heads, -1)
+    k, v = mx.split(cross.linear_k_v(memory).reshape(batch, -1, 2 * cross.heads, q.shape[-1]), 2, axis=2)
+    return sum_and_norm(following, x, cross.linear_out(attend(q, k, v, bias)))
 
 
 def decode(
     decoder: ParaformerSANMDecoder,
     embeds: Float[mx.array, "B U D"],
-    keep: Keep,
+    padding: Padding,
     encoder_out: Float[mx.array, "B T D"],
     frames: Keep,
 ) -> Float[mx.array, "B U V"]:
     """Return the logits of all tokens."""
-    bias = score_bias(frames, embeds.dtype)
+    bias, layers = score_bias(frames, embeds.dtype), decoder.layers
     x, memory = embeds.reshape(-1, embeds.shape[-1]), encoder_out.reshape(-1, encoder_out.shape[-1])
-    for layer in decoder.layers:
-        x = decoder_layer(layer, x, keep, memory, bias)
-    return decoder.output_layer(decoder.after_norm(x)).reshape(*embeds.shape[:2], -1)
+    normed = layers[0].norm1(x)
+    for layer, following in zip(layers, [*(layer.norm1 for layer in layers[1:]), decoder.after_norm], strict=True):
+        x, normed = decoder_layer(layer, x, normed, padding, memory, bias, following)
+    return decoder.output_layer(normed).reshape(*embeds.shape[:2], -1)
 
 
 def listen(model: Model, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Heard:
     """Return encoder_out and where tokens are complete."""
-    keep, predictor = length_mask(lengths, feats.shape[1]), model.predictor
-    encoder_out = masked(encode(model.encoder, feats.astype(model.dtype), keep), keep)
-    alphas = predictor.predict_alphas(encoder_out, keep)
+    padding, predictor = Padding(lengths, length_mask(lengths, feats.shape[1])), model.predictor
+    encoder_out = masked(encode(model.encoder, feats.astype(model.dtype), padding), padding.keep)
+    alphas = predictor.predict_alphas(encoder_out, padding.keep)
     if predictor.tail_threshold > 0.0:
         alphas = predictor.append_tail(alphas, lengths)
     return Heard(encoder_out, alphas, predictor.fire_on_device(alphas))
@@ -155,8 +170,8 @@ def listen(model: Model, feats: Float[mx.array, "B T Din"], lengths: Int[mx.arra
 def spell(model: Model, heard: Heard, lengths: Int[mx.array, " B"], tokens: int) -> Float[mx.array, "B U V"]:
     """Return the logits of so many tokens."""
     embeds = model.predictor.embed(heard.encoder_out, heard.firing, tokens)
-    keep = length_mask(heard.firing.token_num, tokens)
-    return decode(model.decoder, embeds, keep, heard.encoder_out, length_mask(lengths, heard.encoder_out.shape[1]))
+    padding = Padding(heard.firing.token_num, length_mask(heard.firing.token_num, tokens))
+    return decode(model.decoder, embeds, padding, heard.encoder_out, length_mask(lengths, heard.encoder_out.shape[1]))
 
 
 class Path:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from mlx_model import cpu_engine, gpu
+from mlx_model.batching import side_by_side
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
 from mlx_model.decoder import ParaformerSANMDecoder
@@ -138,11 +139,13 @@ class Model(nn.Module):
         self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0
     ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
         """Return features and lengths of a batch of waveforms, to be called with; see `WavFrontend`."""
-        samples = [len(waveform) for waveform in waveforms]
-        padded = np.zeros((len(waveforms), max(samples)), dtype=np.float32)
-        for row, waveform in zip(padded, waveforms, strict=True):
-            row[: len(waveform)] = waveform
-        feats, _ = self.frontend(mx.array(padded), mx.array(samples), dither=dither, seed=seed)
+        return self.features_of(*side_by_side(waveforms), dither=dither, seed=seed)
+
+    def features_of(
+        self, waveforms: Float32[np.ndarray, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0
+    ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
+        """Return the same of waveforms that are already padded; `samples` are their own lengths."""
+        feats, _ = self.frontend(mx.array(waveforms), mx.array(samples), dither=dither, seed=seed)
         return feats, mx.array([self.frontend.steps(count) for count in samples])
 
     def token_ids(self, output: ParaformerOutput) -> list[list[int]]:

@@ -6,16 +6,17 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from mlx_model import cpu_lanes, subtitles
 from mlx_model.audio import duration_s, load_audio
-from mlx_model.batching import batches
+from mlx_model.batching import batches, side_by_side
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
 from mlx_model.errors import AudioError, UsageError
@@ -89,7 +90,8 @@ def transcribe(
         raise UsageError("batch size must be at least 1 and batch seconds above 0")
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
     rate = model.config.frontend.fs
-    lengths = [_length_s(item, rate) for item in items]
+    with ThreadPoolExecutor(decoders()) as pool:
+        lengths = list(pool.map(lambda item: _length_s(item, rate), items))
     plan = batches(lengths, batch_size, batch_seconds)
     results: dict[int, Transcript] = {}
     decoded = in_batches(model, ([items[index] for index in indices] for indices in plan), dither=dither, seed=seed)
@@ -113,11 +115,32 @@ def in_batches(
         dither, seed: as for `transcribe`.
     """
     with ThreadPoolExecutor(decoders()) as pool:
-        decoding = _one_ahead((items, [pool.submit(_load, item, model) for item in items]) for items in plan)
-        loaded = ((items, [future.result() for future in futures]) for items, futures in decoding)
-        ready = _one_ahead((*batch, _start_features(model, batch[1], dither, seed)) for batch in loaded)
-        for items, audio, features in ready:
-            yield list(_decode(model, items, audio, features))
+        decoding = _one_ahead(_start_loading(pool, model, items) for items in plan)
+        loaded = (batch.result() for batch in decoding)
+        ready = _one_ahead((batch, _start_features(model, batch, dither, seed)) for batch in loaded)
+        for batch, features in ready:
+            yield list(_decode(model, batch, features))
+
+
+class Loaded(NamedTuple):
+    """A batch whose audio was decoded: of every recording its path and its length or what is wrong with it."""
+
+    paths: list[str | None]
+    found: list[int | AudioError]  # samples, or the reason why there are none
+    waveforms: np.ndarray | None  # those that are usable, (B, S); None: none
+
+
+def _start_loading(pool: ThreadPoolExecutor, model: Model, items: Sequence[Audio]) -> Future[Loaded]:
+    """Return the batch that threads are decoding; one of them puts it together (30 ms for ten minutes of audio)."""
+    paths = [None if isinstance(item, np.ndarray) else str(item) for item in items]
+    decoded = [pool.submit(_load, item, model) for item in items]
+    return pool.submit(lambda: _together(paths, [future.result() for future in decoded]))
+
+
+def _together(paths: list[str | None], loaded: Sequence[np.ndarray | AudioError]) -> Loaded:
+    usable = [entry for entry in loaded if isinstance(entry, np.ndarray)]
+    waveforms = side_by_side(usable)[0] if usable else None
+    return Loaded(paths, [len(entry) if isinstance(entry, np.ndarray) else entry for entry in loaded], waveforms)
 
 
 def decoders() -> int:
@@ -152,14 +175,14 @@ def _one_ahead(started: Iterable[T]) -> Iterator[T]:
 
 
 def _start_features(
-    model: Model, loaded: Sequence[np.ndarray | AudioError], dither: float, seed: int
-) -> tuple[mx.array, mx.array] | None:
+    model: Model, batch: Loaded, dither: float, seed: int
+) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]] | None:
     """Return features and lengths of what could be loaded, being computed, or None where there is nothing."""
-    waveforms = [entry for entry in loaded if isinstance(entry, np.ndarray)]
-    if not waveforms:
+    if batch.waveforms is None:
         return None
+    samples = [found for found in batch.found if isinstance(found, int)]
     with mx.stream(cpu_lanes.aside()):
-        features = model.features(waveforms, dither=dither, seed=seed)
+        features = model.features_of(batch.waveforms, samples, dither=dither, seed=seed)
     mx.async_eval(*features)
     return features
 
@@ -190,19 +213,15 @@ def _checked_array(waveform: np.ndarray) -> np.ndarray:
 
 
 def _decode(
-    model: Model,
-    items: Sequence[Audio],
-    loaded: Sequence[np.ndarray | AudioError],
-    features: tuple[mx.array, mx.array] | None,
+    model: Model, batch: Loaded, features: tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]] | None
 ) -> Iterator[Transcript]:
     ids = iter(model.token_ids(model(*features)) if features else [])
-    for item, entry in zip(items, loaded, strict=True):
-        path = None if isinstance(item, np.ndarray) else str(item)
-        if isinstance(entry, AudioError):
-            yield Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(entry))
+    for path, found in zip(batch.paths, batch.found, strict=True):
+        if isinstance(found, AudioError):
+            yield Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(found))
             continue
         token_ids = next(ids)
-        duration = len(entry) / model.config.frontend.fs
+        duration = found / model.config.frontend.fs
         yield Transcript(path=path, text=model.tokenizer.decode(token_ids), token_ids=token_ids, duration_s=duration)
 
 

@@ -48,7 +48,7 @@ def check_batches(candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
         row("padding length", candidate, alone, padded(candidate, waveforms), f"{PADDING_S:g} s of zeros after each"),
         row("file order", candidate, alone, turned(candidate, waveforms), f"last file first, in batches of {CHUNK}"),
         *compiled(candidate, waveforms, alone),
-        *prepared(candidate, waveforms, alone),
+        *as_users_run_it(candidate, waveforms, alone),
         formats(candidate, waveforms, alone),
         device(candidate, waveforms, alone),
         *precision(candidate, waveforms, alone),
@@ -111,12 +111,14 @@ def compiled(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logit
     return [*rows, row("lanes", candidate, alone, side, f"rows of a layer side by side in {LANES} lanes")]
 
 
-def prepared(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
-    """Compare with the model made ready for many calls, as `cer` and long `transcribe` runs use it, where it can be."""
-    other = candidate.runner.prepared(waveforms)
-    if other is None:
-        return []
-    return [row("prepared", candidate, alone, other, "Model.prepare: packed weights, kernels of our own")]
+def as_users_run_it(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
+    """Compare with what runs where nobody watches single modules: packed weights on a CPU, fused kernels on a GPU."""
+    ways = {
+        "prepared": (candidate.runner.prepared, "Model.prepare: packed weights, kernels of our own"),
+        "GPU path": (candidate.runner.fused, "few operations in few shapes, fused kernels (gpu.py); as one batch"),
+    }
+    results = [(name, way(waveforms), detail) for name, (way, detail) in ways.items()]
+    return [row(name, candidate, alone, other, detail) for name, other, detail in results if other is not None]
 
 
 def eager(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> InvarianceRow:

@@ -64,6 +64,10 @@ class Runner(ABC):
         """Return each waveform's scores, one by one, by a model made ready for many calls; None where none can be."""
         return None
 
+    def fused(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return each waveform's scores, as one batch, the way a GPU runs them for users; None where there is none."""
+        return None
+
     @abstractmethod
     def parts(self) -> list[nn.Module]:
         """Return the modules whose precision may be changed."""

@@ -107,13 +107,13 @@ def test_the_next_batch_is_made_ready_beside_the_network(model: Model, monkeypat
             happened.append(("asked", 1.0 + number))
             yield [speech_like(1.0 + number)]
 
-    def started(model, loaded, *noise):
-        happened.append(("features", len(loaded[0]) / 16000))
-        return start(model, loaded, *noise)
+    def started(model, batch, *noise):
+        happened.append(("features", batch.found[0] / 16000))
+        return start(model, batch, *noise)
 
-    def decoded(model, items, loaded, features):
-        happened.append(("network", len(loaded[0]) / 16000))
-        return decode(model, items, loaded, features)
+    def decoded(model, batch, features):
+        happened.append(("network", batch.found[0] / 16000))
+        return decode(model, batch, features)
 
     monkeypatch.setattr(transcribing, "_start_features", started)
     monkeypatch.setattr(transcribing, "_decode", decoded)

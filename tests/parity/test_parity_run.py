@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_model import cpu_engine
+from mlx_model import cpu_engine, cpu_lanes, gpu
+from mlx_model.blas import mx
 from mlx_model.errors import CheckpointError, OutputError, UsageError
 from mlx_model.layers import DepthwiseConv1d
 from parity.candidate import Candidate
@@ -66,8 +67,6 @@ def test_other_precisions_pass_by_their_own_tolerances(trace: Trace, tmp_path: P
 
 def test_float16_dressed_as_float32_fails(converted: Path, trace: Trace):
     """Half-precision weights in a float32 model must not slip through."""
-    from mlx_model.blas import mx
-
     candidate = Candidate(converted, load_tapset("paraformer"))
     linear = candidate.model.decoder.decoders3[0].feed_forward.w_2
     linear.weight = linear.weight.astype(mx.float16).astype(mx.float32)
@@ -106,6 +105,22 @@ def test_the_engine_for_many_calls_is_held_against_the_plain_modules(
 
     monkeypatch.setattr(cpu_engine.Memory, "__init__", one_frame_late)
     assert status() == "fail"
+
+
+def test_the_path_for_gpus_is_held_against_the_plain_modules(
+    converted: Path, trace: Trace, monkeypatch: pytest.MonkeyPatch
+):
+    """On the CPU device here: it takes the GPU's way wherever a user's call would on a GPU."""
+
+    def rows() -> dict[str, str]:
+        found = check(converted, trace.directory).invariance
+        return {row.name: row.status for row in found if row.side == "candidate"}
+
+    assert "GPU path" not in rows()
+    monkeypatch.setattr(gpu, "takes", lambda model: not cpu_lanes.forced())
+    assert rows()["GPU path"] == "pass"
+    monkeypatch.setattr(gpu, "score_bias", lambda keep, dtype: mx.zeros((len(keep), 1, 1, keep.shape[1]), dtype))
+    assert rows()["GPU path"] == "fail"  # attention that sees the padding
 
 
 def test_only_files_that_hold_the_samples_are_compared():

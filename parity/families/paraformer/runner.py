@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mlx_model import cpu_engine, cpu_lanes
+from mlx_model import cpu_engine, cpu_lanes, gpu
 from mlx_model.blas import mx, nn
 from mlx_model.paraformer import Model
 from parity.layers.runner import Arrays, Heard, Inputs, Runner
@@ -100,11 +101,17 @@ class ParaformerRunner(Runner):
         model.prepare()
         return [self._results(model, [waveform], 1, 0)[0] for waveform in waveforms]
 
-    def _results(self, model: Model, waveforms: Sequence[np.ndarray], lanes: int, padding: int) -> list[np.ndarray]:
+    def fused(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return each waveform's logits by the GPU's path, as one batch; None where it does not compute (gpu.py)."""
+        return self._results(self.model, waveforms, None, 0) if gpu.takes(self.model) else None
+
+    def _results(
+        self, model: Model, waveforms: Sequence[np.ndarray], lanes: int | None, padding: int
+    ) -> list[np.ndarray]:
         samples = [len(waveform) for waveform in waveforms]
         size = max(samples) + padding
         block = np.stack([np.pad(waveform, (0, size - len(waveform))) for waveform in waveforms]).astype(np.float32)
-        with cpu_lanes.exactly(lanes):
+        with contextlib.nullcontext() if lanes is None else cpu_lanes.exactly(lanes):
             output = model(*model.frontend(mx.array(block), mx.array(samples)))
             logits = np.array(output.logits.astype(mx.float32))
         return [logits[i, :count] for i, count in enumerate(np.array(output.token_num).tolist())]
