@@ -111,8 +111,8 @@ def _bench(report: BenchReport, console: Console, full: bool) -> None:
         rows.add_row(text(row.case), *numbers, text(row.side))
     console.print(rows)
     for side in report.sides:
-        facts = f"absent: {side.absent}" if side.absent else ", ".join(filter(None, (side.precision, side.device)))
-        console.print(text(f"{side.name}: {facts}", "dim"))
+        if side.device:  # those that are absent have a note
+            console.print(text(f"{side.name}: {side.precision}, {side.device}", "dim"))
     console.print(text(f"command: {report.command}", "dim"))
 
 

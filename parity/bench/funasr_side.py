@@ -46,7 +46,7 @@ class FunASR(Peer):
         if self.beside == "gpu" and torch.cuda.is_available():
             self.device = "gpu"
         elif self.beside == "gpu" and self.gpu_only:
-            raise DependencyError(f"torch {torch.__version__} finds no CUDA device; install torch's build for CUDA")
+            raise DependencyError(f"torch {torch.__version__} finds no CUDA device: install torch's build for CUDA")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as MLX_ENABLE_TF32=0
         self.torch, self.where = torch, torch.device(DEVICES[self.device])
         self.auto = load(self.path, device=DEVICES[self.device])

@@ -13,7 +13,7 @@ import pytest
 from parity.bench import bench, peers
 from parity.bench.findings import differing
 from parity.bench.markdown import markdown
-from parity.bench.sides import Side, child_environment
+from parity.bench.sides import Side, SideError, child_environment
 from parity.bench.speech import Speech
 from parity.demo import MODEL
 from tests.parity.bench_fakes import CONFIG, OURS, Fake
@@ -81,6 +81,18 @@ def test_what_is_for_a_gpu_only_is_named_absent_on_a_cpu(converted: Path):
     assert {side.name: side.absent for side in report.sides[1:]} == dict.fromkeys(GPU_PEERS, peers.GPU_ONLY)
     assert f"funasr-compiled is absent: {peers.GPU_ONLY}" in report.notes
     assert report.verdict == ""
+
+
+@pytest.mark.slow
+@pytest.mark.reference
+def test_beside_a_gpu_that_torch_does_not_see(tmp_path: Path):
+    environment = {**child_environment(2), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "parity.bench.serve", "funasr-float16", str(MODEL), "2", "gpu", "float16"]
+    with (
+        Side("funasr-float16", command, environment, tmp_path / "log") as side,
+        pytest.raises(SideError, match="finds no CUDA device: install torch's build for CUDA"),
+    ):
+        side.ask(do="facts")
 
 
 @pytest.fixture(scope="module")
