@@ -10,9 +10,7 @@ measure.py); a turn is the median of its repetitions.
 
 Features come from real speech by our front end, every row of a batch another stretch of it; weights are random. In
 float32 (no TF32 on either side) token ids must be the same, else exit code 1; in float16 those that differ from
-float32's are counted for each side. FunASR 1.4.16 cannot run its modules in half precision as they are: its predictor
-stays in float32 (index_put refuses mixed types), and the decoder's masks are made float16 (float32 masks would turn
-everything into float32, which its layers then refuse).
+float32's are counted for each side. How FunASR's modules run in half precision: parity/bench/funasr_modes.py.
 """
 
 from __future__ import annotations
@@ -29,6 +27,8 @@ from typing import Any
 import full_size_checkpoint
 import measure
 import numpy as np
+
+from parity.bench import funasr_modes
 
 TURN_S, LEAST = 0.3, 5  # a turn repeats a stage for so long, and at least so often
 WARM = 3  # runs before the first turn
@@ -152,40 +152,33 @@ class Torch:
         """Put modules and features of all coming turns in place."""
         torch = self.torch
         if dtype != self.dtype:
-            self.dtype, self.model = dtype, self._modules(getattr(torch, dtype))
-            self.encoder, self.decoder = self.model.encoder, self.model.decoder
+            self.dtype, self.model = dtype, self._modules(dtype)
             if self.mode != "eager":
-                self.encoder = torch.compile(self.encoder, dynamic=False, mode=self.mode)
-                self.decoder = torch.compile(self.decoder, dynamic=False, mode=self.mode)
+                funasr_modes.compile_parts(self.model, self.mode)
         self.feats = torch.from_numpy(feats).cuda()
         self.lengths = torch.tensor([feats.shape[1]] * len(feats)).cuda()
 
-    def _modules(self, dtype: Any) -> Any:
-        import functools
-
+    def _modules(self, dtype: str) -> Any:
         import funasr  # noqa: F401  registers the classes
-        from funasr.models.scama import utils
 
         torch = self.torch
         model = full_size_checkpoint.network()
         model.load_state_dict(torch.load(self.source / "model.pt", map_location="cpu", weights_only=True, mmap=True))
         model.eval().cuda()
-        model.encoder.to(dtype), model.decoder.to(dtype)
-        plain = getattr(utils.sequence_mask, "func", utils.sequence_mask)
-        utils.sequence_mask = functools.partial(plain, dtype=dtype)
+        funasr_modes.lower(model, dtype)
         return model
 
     def hear(self) -> tuple[Any, ...]:
         """Return encoder_out, its lengths, embeddings and token counts."""
-        encoder_out, lengths = self.encoder(self.feats.to(getattr(self.torch, self.dtype)), self.lengths)[:2]
-        embeds, token_num, _, _ = self.model.calc_predictor(encoder_out.float(), lengths)
-        return encoder_out, lengths, embeds.to(encoder_out.dtype), token_num.round().long()
+        encoder_out, lengths = self.model.encoder(self.feats, self.lengths)[:2]
+        embeds, token_num, _, _ = self.model.calc_predictor(encoder_out, lengths)
+        return encoder_out, lengths, embeds, token_num.round().long()
 
     def ids(self) -> list[list[int]]:
         """Return the token ids, as many as there are tokens."""
         with self.torch.inference_mode():
             heard = self.hear()
-            best, counts = self.decoder(*heard)[0].argmax(-1).tolist(), heard[3].tolist()
+            best, counts = self.model.decoder(*heard)[0].argmax(-1).tolist(), heard[3].tolist()
         del heard
         self.torch.cuda.empty_cache()
         return [row[:count] for row, count in zip(best, counts, strict=True)]
@@ -206,10 +199,10 @@ class Torch:
             return wait
 
         return {
-            "encoder": timed(lambda: self.encoder(feats, self.lengths)),
+            "encoder": timed(lambda: self.model.encoder(feats, self.lengths)),
             "encoder+predictor": timed(self.hear),
-            "decoder": timed(lambda: self.decoder(*heard)),
-            "total": timed(lambda: self.decoder(*self.hear())[0].argmax(-1).cpu()),
+            "decoder": timed(lambda: self.model.decoder(*heard)),
+            "total": timed(lambda: self.model.decoder(*self.hear())[0].argmax(-1).cpu()),
         }
 
 

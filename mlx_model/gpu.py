@@ -159,9 +159,19 @@ def decode(
 
 def listen(model: Model, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Heard:
     """Return encoder_out and where tokens are complete."""
-    padding, predictor = Padding(lengths, length_mask(lengths, feats.shape[1])), model.predictor
-    encoder_out = masked(encode(model.encoder, feats.astype(model.dtype), padding), padding.keep)
-    alphas = predictor.predict_alphas(encoder_out, padding.keep)
+    return fire(model, hear(model, feats, lengths), lengths)
+
+
+def hear(model: Model, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Float[mx.array, "B T D"]:
+    """Return encoder_out, zero in the padding."""
+    padding = Padding(lengths, length_mask(lengths, feats.shape[1]))
+    return masked(encode(model.encoder, feats.astype(model.dtype), padding), padding.keep)
+
+
+def fire(model: Model, encoder_out: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"]) -> Heard:
+    """Return `encoder_out` (see `hear`) with where tokens are complete in it."""
+    keep, predictor = length_mask(lengths, encoder_out.shape[1]), model.predictor
+    alphas = predictor.predict_alphas(encoder_out, keep)
     if predictor.tail_threshold > 0.0:
         alphas = predictor.append_tail(alphas, lengths)
     return Heard(encoder_out, alphas, predictor.fire_on_device(alphas))

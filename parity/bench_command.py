@@ -44,7 +44,11 @@ def bench(
         Path, typer.Argument(metavar="MODEL", help="A converted directory; it stands before the options.")
     ],
     against: Annotated[
-        list[str] | None, typer.Option(help="Peers: funasr, onnxruntime, ...; all that can run if left out.")
+        list[str] | None,
+        typer.Option(
+            help="Peers: funasr, onnxruntime, ...; all that can run if left out. On a GPU also funasr-float16, "
+            "funasr-bfloat16, funasr-compiled."
+        ),
     ] = None,
     source: Annotated[str | None, typer.Option(help="The FunASR model, if not where the conversion found it.")] = None,
     audio: Annotated[

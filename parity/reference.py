@@ -71,8 +71,8 @@ def transcribe(src: str | Path, batches: Iterable[Sequence[str | Path]]) -> Iter
 # ---- the child's side: everything below runs beside torch and funasr
 
 
-def load(src: str, dtype: str = "float32") -> Any:
-    """Return FunASR's AutoModel for `src` on the CPU: eval mode, dither 0, proved equal to its checkpoint.
+def load(src: str, dtype: str = "float32", device: str = "cpu") -> Any:
+    """Return FunASR's AutoModel for `src` on torch's `device`: eval mode, dither 0, proved equal to its checkpoint.
 
     Raises:
         DependencyError: torch or funasr is missing.
@@ -83,7 +83,7 @@ def load(src: str, dtype: str = "float32") -> Any:
         import torch
     except ImportError as error:
         raise DependencyError(f"{INSTALL} ({error})") from error
-    options: dict[str, Any] = {"model": src, "device": "cpu", "disable_update": True, "disable_pbar": True}
+    options: dict[str, Any] = {"model": src, "device": device, "disable_update": True, "disable_pbar": True}
     if src.startswith("hf:"):
         options |= {"model": src.removeprefix("hf:"), "hub": "hf"}
     elif src.endswith((".pt", ".pth")):
@@ -115,7 +115,7 @@ def prove(model: Any, checkpoint: str) -> None:
     for name, tensor in model.state_dict().items():
         if name not in state:
             raise CheckpointError(f"{checkpoint}: {name} is missing; FunASR would run with random weights there")
-        if not torch.equal(tensor, state[name].to(tensor.dtype)):
+        if not torch.equal(tensor.cpu(), state[name].to(tensor.dtype)):
             raise CheckpointError(
                 f"{checkpoint}: {name} {tuple(state[name].shape)} was not loaded into the model's {tuple(tensor.shape)}"
             )

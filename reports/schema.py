@@ -92,8 +92,9 @@ class BenchRow:
     is one (benchmarks/). `spread_s` holds the samples, or [low, high]. The fields after `peak_rss_mb` (of the
     side's process while the case ran) are those of `bench`: which stage, for how long a recording and how many at
     once, the median over the audio's duration and its inverse, the operations of one run in 1e9 (counted from the
-    configuration), the share of the machine's rate of matrix products they amount to, and the share of the cores
-    that other processes used.
+    configuration), the share of the machine's rate of matrix products they amount to (on the side's kind of device, in
+    its precision; None where that is not known), the share of the cores that other processes used, and the most memory
+    in use on the side's GPU.
     """
 
     case: str
@@ -110,6 +111,7 @@ class BenchRow:
     gflop: float | None = None
     matmul_fraction: float | None = None
     noise: float | None = None
+    peak_device_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,7 @@ class BenchSide:
     """What was measured, or why not: `absent` is None, or the reason.
 
     `tokens_compared` with this project's own, of which `tokens_different` were others. `disk_mb`: the files it loads.
+    `device`: what it computed on.
     """
 
     name: str
@@ -128,6 +131,7 @@ class BenchSide:
     absent: str | None = None
     tokens_compared: int = 0
     tokens_different: int = 0
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +139,7 @@ class BenchReport:
     """Timings of all sides, interleaved in one run on one machine.
 
     `verdict`: "fail" where token ids of two float32 sides differ, "pass" where they were compared, else "".
-    `matmul_gflops`: the fastest float32 matrix product seen on the machine, by whichever side.
+    `matmul_gflops`: the fastest matrix product of any side on this project's kind of device, in its precision.
     """
 
     SCHEMA: ClassVar[str] = "bench/1"

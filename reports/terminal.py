@@ -110,6 +110,9 @@ def _bench(report: BenchReport, console: Console, full: bool) -> None:
         numbers = [fmt.seconds(row.median_s), fmt.number(row.ratio), fmt.count(row.peak_rss_mb)]
         rows.add_row(text(row.case), *numbers, text(row.side))
     console.print(rows)
+    for side in report.sides:
+        if side.device:  # those that are absent have a note
+            console.print(text(f"{side.name}: {side.precision}, {side.device}", "dim"))
     console.print(text(f"command: {report.command}", "dim"))
 
 

@@ -31,6 +31,7 @@ ONLY_IN = {
     "torch": {
         "convert/checkpoint.py",
         "parity/bench/exports.py",
+        "parity/bench/funasr_modes.py",
         "parity/bench/funasr_side.py",
         "parity/families/fsmn_vad_streaming/recorder.py",
         "parity/families/paraformer/recorder.py",
@@ -39,6 +40,7 @@ ONLY_IN = {
         "parity/reference.py",
     },
     "funasr": {
+        "parity/bench/funasr_modes.py",
         "parity/families/fsmn_vad_streaming/recorder.py",
         "parity/families/paraformer/recorder.py",
         "parity/families/paraformer/reference_checks.py",

@@ -12,7 +12,15 @@ from mlx_model.config import ParaformerConfig, SANMEncoderConfig, WavFrontendCon
 from mlx_model.errors import UsageError
 from mlx_model.sections import nearest
 
-PRODUCT = 2048  # rows of the square product whose rate is the machine's: large enough that packing does not show
+# Rows of the square product whose rate is the machine's, by device and precision: large enough that neither packing nor
+# waiting for a GPU shows. Other pairs have no rate: in half precision MLX multiplies at 2 GFLOP/s on a CPU, which would
+# take minutes, and no side has a product of integers to offer.
+PRODUCT = {
+    ("cpu", "float32"): 2048,
+    ("gpu", "float32"): 8192,
+    ("gpu", "float16"): 8192,
+    ("gpu", "bfloat16"): 8192,
+}
 PRODUCT_RUNS = 5
 
 

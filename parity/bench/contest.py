@@ -20,7 +20,8 @@ class Contest:
     """One child per peer, from entering to `close`.
 
     `absent` says why a peer is not here (any more), `facts` what each said about itself, `paths` what each loaded;
-    `where` stands before the reason of one that fails from now on.
+    `where` stands before the reason of one that fails from now on. `device`: the kind, cpu or gpu, that this project's
+    side computes on; that starts first, so the others can be held against it on the same kind.
     """
 
     def __init__(self, plan: Plan, exports: Exports):
@@ -30,7 +31,7 @@ class Contest:
         self.absent: dict[str, str] = {}
         self.facts: dict[str, Answer] = {}
         self.paths: dict[str, Path | str] = {}
-        self.where = ""
+        self.where, self.device = "", "cpu"
 
     def __enter__(self) -> Contest:
         self.facts = self.each(self.peers, self._start)
@@ -50,13 +51,16 @@ class Contest:
 
     def _start(self, name: str) -> Answer:
         peer, threads = self.peers[name], self.plan.threads
-        if reason := missing(peer):
+        if reason := missing(peer, self.device):
             raise SideError(name, reason)
         self.paths[name] = self.plan.model if name == OURS else self.exports.path(peer)
-        arguments = [name, str(self.paths[name]), str(threads), *map(str, self.plan.dropped)]
-        command = [sys.executable, "-m", "parity.bench.serve", *arguments]
+        how = [str(threads), self.device, self.plan.precision_of(peer), *map(str, self.plan.dropped)]
+        command = [sys.executable, "-m", "parity.bench.serve", name, str(self.paths[name]), *how]
         self.sides[name] = Side(name, command, child_environment(threads), self.log(name))
-        return self.sides[name].ask(do="facts")
+        facts = self.sides[name].ask(do="facts")
+        if name == OURS:
+            self.device = facts["device"]
+        return facts
 
     def drop(self, error: SideError) -> None:
         """Take a peer out of the run, with its reason.

@@ -38,9 +38,12 @@ class Measured:
                 found[side] = values
         return found
 
-    def peak_mb(self, side: str) -> float | None:
-        """Return the largest resident size of the side's process while it ran this case; None where unknown."""
-        return max((answer["peak_mb"] or 0.0 for answer in self.rounds.found[side]), default=0.0) or None
+    def peak_mb(self, side: str, key: str = "peak_mb") -> float | None:
+        """Return the largest resident size of the side's process while it ran this case; None where unknown.
+
+        With "device_peak_mb" as `key` the most memory in use on its GPU.
+        """
+        return max((answer.get(key) or 0.0 for answer in self.rounds.found[side]), default=0.0) or None
 
 
 @dataclass(slots=True)

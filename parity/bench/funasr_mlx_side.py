@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from parity.bench.peer import Peer, python
+from reports.environment import mlx_device
 
 INFER = "from funasr_mlx.cli import main; main()"
 EXTRA = "pip install 'mlx-funasr[bench,reference]'"
@@ -41,6 +42,7 @@ class FunasrMlx(Peer):
         from funasr_mlx.pipeline import load_model  # pyright: ignore[reportMissingImports]
 
         self.mx, folder = mx, Path(self.path)
+        self.device = mx.default_device().type.name
         self.model, config = load_model(folder, family="paraformer")
         options = dict(config["frontend_conf"])
         cmvn = folder / options.pop("cmvn_file")
@@ -79,12 +81,16 @@ class FunasrMlx(Peer):
 
     @property
     def library(self) -> str:
-        """The device, and whose BLAS."""
-        blas = "the BLAS of mlx-funasr" if self.same_blas else "as MLX brings it"
-        return f"{self.mx.default_device()}, {blas}"
+        """Whose BLAS."""
+        return "the BLAS of mlx-funasr" if self.same_blas and self.device == "cpu" else "as MLX brings it"
+
+    @property
+    def device_name(self) -> str:
+        """MLX's device."""
+        return mlx_device() or ""
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
         """Return its `infer` command, which prints token ids."""
         code = f"import mlx_model.blas; {INFER}" if cls.same_blas else INFER
         return python(code, "infer", path, "--model", "paraformer", "--audio", audio)

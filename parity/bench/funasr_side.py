@@ -1,25 +1,31 @@
-"""FunASR's PyTorch model as a side, proved equal to its checkpoint when loaded. Imports torch; never beside mlx."""
+"""FunASR's PyTorch model as sides, proved equal to its checkpoint when loaded. Imports torch; never beside mlx.
+
+On a GPU, where MLX computes on one and torch finds CUDA; there also in half precision and compiled (funasr_modes.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from parity.bench.peer import Peer, python
+from mlx_model.errors import DependencyError
+from parity.bench.peer import AS_CONVERTED, Ids, Peer, python
 
 SCRIPT = """
 import sys
 from funasr import AutoModel
-model = AutoModel(model=sys.argv[1], device="cpu", disable_update=True, disable_pbar=True, log_level="ERROR",
+model = AutoModel(model=sys.argv[1], device=sys.argv[4], disable_update=True, disable_pbar=True, log_level="ERROR",
                   frontend_conf={"dither": 0.0}, ncpu=int(sys.argv[3]))
 print("text:", model.generate(input=sys.argv[2])[0]["text"])
 """
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # ours -> torch's; AutoModel falls back to the CPU where there is no CUDA
 
 
 class FunASR(Peer):
-    """AutoModel on the CPU, float32, eager; on a CPU its `generate` takes one file at a time, whatever it is told."""
+    """AutoModel, float32, eager. Its `generate` takes one file at a time on a CPU, on a GPU all of them at once."""
 
     name = "funasr"
-    what = "FunASR's AutoModel, PyTorch, CPU, eager"
+    what = "FunASR's AutoModel, PyTorch, eager"
     needs = {  # noqa: RUF012
         "torch": "pip install 'mlx-funasr[reference]'",
         "funasr": "pip install 'mlx-funasr[reference]'",
@@ -28,13 +34,28 @@ class FunASR(Peer):
     files = ("model.pt", "config.yaml", "tokens.json", "am.mvn", "seg_dict", "bpe.model")
 
     def load(self) -> None:
-        """Load the source through AutoModel."""
+        """Load the source through AutoModel.
+
+        Raises:
+            DependencyError: it is for a GPU only, and torch finds no CUDA beside MLX's.
+        """
         import torch
 
         from parity.reference import load
 
-        self.torch, self.auto = torch, load(self.path)
+        if self.beside == "gpu" and torch.cuda.is_available():
+            self.device = "gpu"
+        elif self.beside == "gpu" and self.gpu_only:
+            raise DependencyError(f"torch {torch.__version__} finds no CUDA device: install torch's build for CUDA")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as MLX_ENABLE_TF32=0
+        self.torch, self.where = torch, torch.device(DEVICES[self.device])
+        self.auto = load(self.path, device=DEVICES[self.device])
         torch.set_num_threads(self.threads)  # after AutoModel, which sets it too
+
+    def wait(self) -> None:
+        """Return when the device is done."""
+        if self.where.type == "cuda":
+            self.torch.cuda.synchronize()
 
     def stages(self) -> Iterator[str]:
         """Do what `Paraformer.inference` does between waveforms and hypotheses."""
@@ -42,39 +63,115 @@ class FunASR(Peer):
         waveforms = torch.from_numpy(self.waveforms)
         samples = torch.full((len(waveforms),), waveforms.shape[1])
         with torch.inference_mode():
-            feats, lengths = self.auto.kwargs["frontend"](waveforms, samples)
+            feats, frames = self.auto.kwargs["frontend"](waveforms, samples)
             yield "frontend"
-            encoder_out, lengths = model.encode(feats, lengths)
+            encoder_out, lengths = model.encode(feats.to(self.where), frames.to(self.where))
+            self.wait()
             yield "encoder"
-            embeds, token_num, _, _ = model.calc_predictor(encoder_out, lengths)
-            token_num = token_num.round().long()
+            embeds, token_num = self._predict(encoder_out, lengths)
+            self.wait()
             yield "predictor"
-            self.ids = [[] for _ in waveforms]
-            if token_num.max() < 1:
+            scores = self._decode(encoder_out, lengths, embeds, token_num)
+            if self.device == "cpu":  # logits are in the host's memory
                 yield "decoder"
+                self.ids = self._best(scores, token_num)
                 return
-            scores, _ = model.cal_decoder_with_predictor(encoder_out, lengths, embeds, token_num)
+            self.ids = self._best(scores, token_num)
             yield "decoder"
-            self.ids = self.best(scores.numpy(), token_num.tolist())
+            encoder_out, lengths = model.encode(feats.to(self.where), frames.to(self.where))
+            embeds, token_num = self._predict(encoder_out, lengths)
+            self.ids = self._best(self._decode(encoder_out, lengths, embeds, token_num), token_num)
+            yield "network"
+
+    def _predict(self, encoder_out: Any, lengths: Any) -> tuple[Any, Any]:
+        embeds, token_num, _, _ = self.auto.model.calc_predictor(encoder_out, lengths)
+        return embeds, token_num.round().long()
+
+    def _decode(self, encoder_out: Any, lengths: Any, embeds: Any, token_num: Any) -> Any:
+        """Return the scores (B, U, V), None where there is no token in the batch."""
+        if token_num.max() < 1:
+            return None
+        return self.auto.model.cal_decoder_with_predictor(encoder_out, lengths, embeds, token_num)[0]
+
+    def _best(self, scores: Any, token_num: Any) -> Ids:
+        if scores is None:
+            return [[] for _ in token_num]
+        return self.kept(scores.argmax(-1).tolist(), token_num.tolist())
 
     def transcribe(self, files: Sequence[str]) -> list[str]:
         """Return the texts of one `generate` call."""
-        return [result["text"] for result in self.auto.generate(input=list(files))]
+        at_once = {"batch_size": len(files)} if self.device == "gpu" else {}
+        with self.torch.inference_mode():  # as `stages`: torch compiles anew for another mode
+            return [result["text"] for result in self.auto.generate(input=list(files), **at_once)]
 
-    def product(self) -> Callable[[], object]:
+    def product(self, rows: int) -> Callable[[], object]:
         """Return one product by torch's own library."""
-        from parity.bench.cases import PRODUCT
+        a = self.torch.randn(rows, rows).to(self.where, getattr(self.torch, self.dtype))
+        return lambda: (a @ a, self.wait())
 
-        a = self.torch.randn(PRODUCT, PRODUCT)
-        return lambda: a @ a
+    def reset_device_peak(self) -> None:
+        """Let torch's peak begin at what its tensors take now."""
+        if self.where.type == "cuda":
+            self.torch.cuda.reset_peak_memory_stats()
+
+    def device_peak_mb(self) -> float | None:
+        """Return the peak of torch's tensors on the card."""
+        return self.torch.cuda.max_memory_allocated() / 1e6 if self.where.type == "cuda" else None
 
     @property
     def library(self) -> str:
         """What torch was built with."""
         torch = self.torch
+        if self.where.type == "cuda":
+            return f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, no TF32"
         return "MKL" if torch.backends.mkl.is_available() else torch.__config__.parallel_info().splitlines()[0]
 
+    @property
+    def device_name(self) -> str:
+        """The card."""
+        return f"{self.where}, {self.torch.cuda.get_device_name()}" if self.where.type == "cuda" else "CPU"
+
     @classmethod
-    def command(cls, path: str, audio: str, threads: int) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
         """Return the shortest program of FunASR's documentation."""
-        return python(SCRIPT, path, audio, str(threads))
+        return python(SCRIPT, path, audio, str(threads), DEVICES[device])
+
+
+class FunasrFloat16(FunASR):
+    """The same model, encoder and decoder in float16; FunASR has no such program, so there is no process to time."""
+
+    name = "funasr-float16"
+    what = "the same, encoder and decoder in float16, predictor in float32"
+    precision = "float16"
+    gpu_only = True
+    has_program = False
+
+    def load(self) -> None:
+        """Load it, and let it compute in its precision."""
+        from parity.bench.funasr_modes import lower
+
+        super().load()
+        lower(self.auto.model, self.dtype)
+
+
+class FunasrBFloat16(FunasrFloat16):
+    """The same in bfloat16."""
+
+    name = "funasr-bfloat16"
+    what = "the same, encoder and decoder in bfloat16, predictor in float32"
+    precision = "bfloat16"
+
+
+class FunasrCompiled(FunasrFloat16):
+    """The same in the conversion's precision, compiled; `check`, which warms up, compiles for the shapes of a case."""
+
+    name = "funasr-compiled"
+    what = "the same, encoder and decoder by torch.compile, no dynamic shapes"
+    precision = AS_CONVERTED
+
+    def load(self) -> None:
+        """Load it in its precision, and let torch compile it."""
+        from parity.bench.funasr_modes import compile_parts
+
+        super().load()
+        compile_parts(self.auto.model)

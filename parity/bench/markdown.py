@@ -8,6 +8,7 @@ from __future__ import annotations
 from reports.schema import BenchReport, BenchRow, BenchSide
 
 DASH = "–"
+FACTS = ("Device", "Versions", "On disk", "Peak memory, whole process", "Peak on the device", "Token ids")
 
 
 def markdown(report: BenchReport) -> str:
@@ -16,7 +17,7 @@ def markdown(report: BenchReport) -> str:
     if not sides:
         return "Nothing was measured.\n"
     ours = sides[0].name
-    rate = f"; float32 matrix products: {report.matmul_gflops:.0f} GFLOP/s" if report.matmul_gflops else ""
+    rate = f"; {sides[0].precision} matrix products: {report.matmul_gflops:.0f} GFLOP/s" if report.matmul_gflops else ""
     lines = [
         f"{report.machine}{rate}. Medians; in brackets {ours}'s time over the side's, below 1 {ours} is faster.",
         "",
@@ -31,7 +32,7 @@ def markdown(report: BenchReport) -> str:
         speed = DASH if own is None or own.speed is None else f"{own.speed:.1f}"
         share = DASH if own is None or own.matmul_fraction is None else f"{own.matmul_fraction:.0%}"
         lines.append(_line([case, *(_cell(rows.get(side.name)) for side in sides), speed, share]))
-    lines += ["", _line(["Side", "Versions", "On disk", "Peak memory, whole process", "Token ids"]), _line(["---"] * 5)]
+    lines += ["", _line(["Side", *FACTS]), _line(["---"] * (1 + len(FACTS)))]
     lines += [_line(_facts(side, report)) for side in report.sides if side.absent is None]
     return "\n".join([*lines, "", *(f"- {note}" for note in report.notes)]) + "\n"
 
@@ -44,13 +45,17 @@ def _cell(row: BenchRow | None) -> str:
 
 
 def _facts(side: BenchSide, report: BenchReport) -> list[str]:
-    peaks = [row.peak_rss_mb for row in report.rows if row.side == side.name and row.stage == "cold_start"]
+    rows = [row for row in report.rows if row.side == side.name]
+    process = [row.peak_rss_mb for row in rows if row.stage == "cold_start"]
+    device = [row.peak_device_mb for row in rows if row.peak_device_mb is not None]
     different = f"{side.tokens_different} of {side.tokens_compared} differ"
     return [
         f"{side.name}, {side.precision}",
+        side.device or DASH,
         ", ".join(f"{name} {version}" for name, version in side.versions.items()),
         DASH if side.disk_mb is None else f"{side.disk_mb:.0f} MB",
-        DASH if not peaks or peaks[0] is None else f"{peaks[0]:.0f} MB",
+        DASH if not process or process[0] is None else f"{process[0]:.0f} MB",
+        f"{max(device):.0f} MB" if device else DASH,
         different if side.tokens_compared else DASH,
     ]
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from parity.bench.peer import Peer
+from reports.environment import mlx_device
+
+CUDA = ("mlx-cuda-13", "mlx-cuda-12")
+CACHE = 4 << 30  # bytes of freed memory that MLX keeps: on a GPU the sides share the card, and it would keep all of it
 
 
 class Mlx(Peer):
@@ -13,7 +19,7 @@ class Mlx(Peer):
 
     name = "mlx"
     what = "mlx-funasr: this project"
-    distributions = ("mlx-funasr", "mlx", "mlx-cpu", "mlx-metal", "scipy-openblas32", "mkl")
+    distributions = ("mlx-funasr", "mlx", "mlx-cpu", "mlx-metal", *CUDA, "scipy-openblas32", "mkl")
     files = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokens.json")
 
     def load(self) -> None:
@@ -23,9 +29,47 @@ class Mlx(Peer):
 
         self.mx, self.model = mx, load(self.path)
         self.model.prepare()
+        self.device = mx.default_device().type.name
+        if self.device == "gpu":
+            mx.set_cache_limit(CACHE)
 
     def stages(self) -> Iterator[str]:
-        """Do what `Model.recognize` does; recordings are equally long, so nothing is masked but missing tokens."""
+        """Do what `Model.recognize` does."""
+        return self._gpu_stages() if self.device == "gpu" else self._cpu_stages()
+
+    def _gpu_stages(self) -> Iterator[str]:
+        """Do it in the way of mlx_model/gpu.py; `network` is the model as `transcribe` calls it."""
+        from mlx_model import gpu
+        from mlx_model.paraformer import ParaformerOutput
+
+        mx, model, batch = self.mx, self.model, len(self.waveforms)
+        on_device, lengths = model.features(list(self.waveforms))
+        feats, sizes = np.array(on_device), lengths.tolist()
+        yield "frontend"
+        padded, frames = gpu.padded(mx.array(feats), sizes)
+        encoder_out = gpu.hear(model, padded, frames)
+        self._wait(encoder_out)
+        yield "encoder"
+        heard = gpu.fire(model, encoder_out, frames)
+        token_num = heard.firing.token_num[:batch]
+        tokens = int(token_num.max())
+        self._wait(heard.firing)
+        yield "predictor"
+        logits = mx.zeros((batch, 0, 1))
+        if tokens:
+            logits = gpu.spell(model, heard, frames, gpu.time_shape(tokens))[:batch, :tokens]
+        self.ids = model.token_ids(ParaformerOutput(logits, token_num, encoder_out, heard.alphas, heard.firing.fires))
+        yield "decoder"
+        self.ids = model.token_ids(model(mx.array(feats), mx.array(sizes)))
+        yield "network"
+
+    def _wait(self, arrays: object) -> None:
+        """Compute what is asked for, and return when the device is done."""
+        self.mx.eval(arrays)
+        self.mx.synchronize()
+
+    def _cpu_stages(self) -> Iterator[str]:
+        """Recordings are equally long, so nothing is masked but missing tokens."""
         from mlx_model.layers import length_mask
         from mlx_model.paraformer import ParaformerOutput
 
@@ -53,24 +97,38 @@ class Mlx(Peer):
         self.ids = [result.token_ids for result in results]
         return [result.text for result in results]
 
-    def product(self) -> Callable[[], object]:
-        """Return one product by the BLAS in use, all threads on it."""
+    def product(self, rows: int) -> Callable[[], object]:
+        """Return one product, on a CPU by the BLAS in use, all threads on it."""
         from mlx_model import blas, cpu_lanes
-        from parity.bench.cases import PRODUCT
 
-        a = self.mx.random.normal((PRODUCT, PRODUCT))
+        a = self.mx.random.normal((rows, rows)).astype(getattr(self.mx, self.dtype))
+        self._wait(a)
         if blas.status().library:
             blas.use_threads(cpu_lanes.cores())
-        return lambda: self.mx.eval(a @ a)
+        return lambda: self._wait(a @ a)
+
+    def reset_device_peak(self) -> None:
+        """Let MLX's peak begin at what its arrays take now."""
+        if self.device == "gpu":
+            self.mx.reset_peak_memory()
+
+    def device_peak_mb(self) -> float | None:
+        """Return the peak of MLX's arrays on the GPU."""
+        return self.mx.get_peak_memory() / 1e6 if self.device == "gpu" else None
 
     @property
     def library(self) -> str:
-        """The BLAS, and the device."""
+        """The BLAS."""
         from mlx_model.blas import status
 
-        return f"{self.mx.default_device()}, {status().library or 'as MLX brings it'}"
+        return "as MLX brings it" if self.device == "gpu" else status().library or "as MLX brings it"
+
+    @property
+    def device_name(self) -> str:
+        """MLX's device."""
+        return mlx_device() or ""
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
         """Return the command a user types."""
         return [sys.executable, "-m", "workbench", "transcribe", path, audio]

@@ -15,13 +15,16 @@ from typing import ClassVar
 import numpy as np
 
 Ids = list[list[int]]
+AS_CONVERTED = "as converted"  # the precision of a side that takes this project's
 
 
 class Peer:
     """One side. An instance lives in a child process; `ids` holds the token ids of its last run.
 
     `stages` does one batch from waveforms in memory to logits in memory, step by step; `transcribe` goes from files to
-    text as the program does by default. Both set `ids`.
+    text as the program does by default. Both set `ids`. On a GPU a step ends when the device is done, the front end
+    with features and the decoder with token ids in the host's memory; `network` follows as a step of its own, from
+    those features to token ids with no waiting in between.
     """
 
     name: ClassVar[str]
@@ -31,12 +34,19 @@ class Peer:
     exports: ClassVar[tuple[str, ...]] = ()  # steps of exports.py that make what it loads
     folder: ClassVar[str | None] = None  # of the exports; None: it loads the source itself
     files: ClassVar[tuple[str, ...]] = ("*",)  # what it loads there, for the size on disk
-    precision: ClassVar[str] = "float32"
+    precision: ClassVar[str] = "float32"  # or AS_CONVERTED
+    gpu_only: ClassVar[bool] = False  # on a CPU nobody would choose it
+    has_program: ClassVar[bool] = True  # `command` is what a user would write; else there is no whole process to time
     remark: ClassVar[str] = ""  # why its text may be another, where that is known
     most_audio_s: ClassVar[float] = math.inf  # larger cases are left out, by this number and not by the clock
 
-    def __init__(self, path: str, threads: int, dropped: Sequence[int] = ()):
+    def __init__(
+        self, path: str, threads: int, dropped: Sequence[int] = (), *, beside: str = "cpu", dtype: str = "float32"
+    ):
+        """Load it. `beside`: the kind of device, cpu or gpu, that this project computes on; `dtype`: the precision."""
         self.path, self.threads, self.dropped = path, threads, frozenset(dropped)
+        self.beside, self.dtype = beside, dtype
+        self.device = "cpu"  # or gpu: what it computes on, set by `load`
         self.ids: Ids = []
         self.waveforms = np.zeros((0, 0), dtype=np.float32)  # (B, S), equally long
         self.load()
@@ -59,9 +69,21 @@ class Peer:
         """Return the text of every file."""
         raise NotImplementedError
 
-    def product(self) -> Callable[[], object] | None:
-        """Return a function that computes one square float32 product of PRODUCT rows, where this side can."""
+    def product(self, rows: int) -> Callable[[], object] | None:
+        """Return a function that computes one square product, on its device in its precision, where this side can."""
         return None
+
+    def reset_device_peak(self) -> None:
+        """Let the peak of the device's memory begin at what is in use now."""
+
+    def device_peak_mb(self) -> float | None:
+        """Return the most memory of the device that was in use since then, in MB; None where it has none of its own."""
+        return None
+
+    @property
+    def device_name(self) -> str:
+        """What it computes on."""
+        return "CPU"
 
     @property
     def library(self) -> str:
@@ -69,8 +91,11 @@ class Peer:
         return ""
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int) -> list[str]:
-        """Return the command line of one whole process that prints the text of one file, as a user would write it."""
+    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
+        """Return the command line of one whole process that prints the text of one file, as a user would write it.
+
+        `device`: cpu or gpu, what this project computes on.
+        """
         raise NotImplementedError
 
     @classmethod
@@ -81,8 +106,11 @@ class Peer:
 
     def best(self, logits: np.ndarray, counts: Sequence[int]) -> Ids:
         """Return the arg-max (B, U, V) of every utterance's own tokens, without blank, sos and eos."""
-        rows = zip(logits.argmax(axis=-1).tolist(), counts, strict=True)
-        return [[i for i in row[: int(count)] if i not in self.dropped] for row, count in rows]
+        return self.kept(logits.argmax(axis=-1).tolist(), counts)
+
+    def kept(self, ids: Ids, counts: Sequence[int]) -> Ids:
+        """Return of each row as many ids as are its own, without blank, sos and eos."""
+        return [[i for i in row[: int(n)] if i not in self.dropped] for row, n in zip(ids, counts, strict=True)]
 
 
 def python(code: str, *arguments: str) -> list[str]:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from mlx_model.errors import UsageError
 from mlx_model.sections import nearest
 from parity.bench.funasr_mlx_side import FunasrMlx, FunasrMlxShipped
-from parity.bench.funasr_side import FunASR
+from parity.bench.funasr_side import FunASR, FunasrBFloat16, FunasrCompiled, FunasrFloat16
 from parity.bench.mlx_side import Mlx
 from parity.bench.onnxruntime_side import OnnxRuntime, OnnxRuntimeInt8
 from parity.bench.peer import Peer
@@ -16,8 +16,13 @@ from parity.bench.sherpa_side import SherpaOnnx
 
 OURS = Mlx.name
 PEERS: dict[str, type[Peer]] = {
-    peer.name: peer for peer in (Mlx, FunASR, OnnxRuntime, OnnxRuntimeInt8, SherpaOnnx, FunasrMlx, FunasrMlxShipped)
-}
+    peer.name: peer
+    for peer in (
+        Mlx, FunASR, FunasrFloat16, FunasrBFloat16, FunasrCompiled, OnnxRuntime, OnnxRuntimeInt8, SherpaOnnx, FunasrMlx,
+        FunasrMlxShipped,
+    )
+}  # fmt: skip
+GPU_ONLY = "half precision and torch.compile are compared on a GPU, and MLX computes on the CPU here"
 
 
 def choose(names: Sequence[str] | None) -> list[type[Peer]]:
@@ -33,8 +38,13 @@ def choose(names: Sequence[str] | None) -> list[type[Peer]]:
     return [peer for name, peer in PEERS.items() if name == OURS or names is None or name in names]
 
 
-def missing(peer: type[Peer]) -> str | None:
-    """Return why a peer cannot run here, as far as that shows before it is started; None where nothing is missing."""
+def missing(peer: type[Peer], device: str) -> str | None:
+    """Return why a peer cannot run here, as far as that shows before it is started; None where nothing is missing.
+
+    `device`: cpu or gpu, what this project computes on.
+    """
+    if peer.gpu_only and device == "cpu":
+        return GPU_ONLY
     for module, remedy in peer.needs.items():
         if find_spec(module) is None:
             return f"{module} is not installed: {remedy}"

@@ -17,7 +17,7 @@ from mlx_model.config import ParaformerConfig
 from mlx_model.errors import ConfigError, UsageError
 from parity.bench import cases, peers
 from parity.bench.cases import Case
-from parity.bench.peer import Peer
+from parity.bench.peer import AS_CONVERTED, Peer
 from reports.environment import file_sha256
 from reports.schema import ConversionReport, read
 
@@ -52,6 +52,12 @@ class Plan:
         """The conversion's precision as reports name it: float32, float16, bfloat16, or e.g. 8bit."""
         quantization = self.config.quantization
         return self.config.dtype if quantization is None else f"{quantization['bits']}bit"
+
+    def precision_of(self, peer: type[Peer]) -> str:
+        """Return a side's precision as reports name it; torch has none of our bits, but the dtype beside them."""
+        if peer.name == peers.OURS:
+            return self.precision
+        return self.config.dtype if peer.precision == AS_CONVERTED else peer.precision
 
     @property
     def dropped(self) -> list[int]:

@@ -10,6 +10,7 @@ import platform
 import shlex
 import statistics
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,41 @@ FLAGS = ("MLX_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "ORT_", "TORCH_", "DNNL_")
 
 def make_report(plan: Plan, contest: Contest, findings: Findings, heard: str) -> BenchReport:
     """Return the report of one run; `heard` says what the sides were given to hear."""
-    rate = max(findings.products.values(), default=None)
+    rates = product_rates(plan, contest, findings)
     sides = [make_side(peer, plan, contest, findings) for peer in plan.peers]
     return BenchReport(
-        rows=[row for measured in findings.measured for row in make_rows(measured, rate)],
+        rows=[row for measured in findings.measured for row in make_rows(measured, rates)],
         command=command(),
         verdict=verdict(plan, sides),
-        machine=f"{processor_name()}, {plan.threads} of {os.cpu_count()} cores, {platform.system()}",
-        matmul_gflops=rate,
+        machine=machine(plan, contest),
+        matmul_gflops=rates.get(OURS),
         sides=sides,
-        notes=notes(plan, sides, findings, heard),
+        notes=[*notes(plan, sides, findings, heard), *device_notes(sides, findings, contest, rates)],
         environment=environment(plan, contest, findings),
     )
 
 
-def make_rows(measured: Measured, rate: float | None) -> list[BenchRow]:
-    """Return a case's rows, one per side; `rate`: GFLOP/s of the machine's matrix products."""
+def machine(plan: Plan, contest: Contest) -> str:
+    """Return what it ran on, the GPU too where this project computes on one."""
+    name = contest.facts.get(OURS, {}).get("device_name", "") if contest.device == "gpu" else ""
+    return f"{processor_name()}, {plan.threads} of {os.cpu_count()} cores, {platform.system()}" + (name and f"; {name}")
+
+
+def product_rates(plan: Plan, contest: Contest, findings: Findings) -> dict[str, float]:
+    """Return GFLOP/s by side: the fastest matrix product of any side on its kind of device and in its precision."""
+    kinds = {
+        peer.name: (contest.facts[peer.name].get("device"), plan.precision_of(peer))
+        for peer in plan.peers
+        if peer.name in contest.facts
+    }
+    best: dict[tuple[Any, str], float] = {}
+    for side, rate in findings.products.items():
+        best[kinds[side]] = max(rate, best.get(kinds[side], 0.0))
+    return {side: best[kind] for side, kind in kinds.items() if kind in best}
+
+
+def make_rows(measured: Measured, rates: Mapping[str, float]) -> list[BenchRow]:
+    """Return a case's rows, one per side; `rates`: see `product_rates`."""
     times = measured.times()
     medians = {side: statistics.median(values) for side, values in times.items()}
     audio_s = measured.seconds * measured.batch
@@ -61,8 +81,9 @@ def make_rows(measured: Measured, rate: float | None) -> list[BenchRow]:
             rtf=median / audio_s,
             speed=audio_s / median,
             gflop=measured.gflop,
-            matmul_fraction=measured.gflop / median / rate if measured.gflop and rate else None,
+            matmul_fraction=measured.gflop / median / rates[side] if measured.gflop and side in rates else None,
             noise=measured.rounds.busy,
+            peak_device_mb=measured.peak_mb(side, "device_peak_mb"),
         )
         for side, median in medians.items()
     ]
@@ -75,13 +96,14 @@ def make_side(peer: type[Peer], plan: Plan, contest: Contest, findings: Findings
     return BenchSide(
         name=name,
         what=peer.what,
-        precision=plan.precision if name == OURS else peer.precision,
+        precision=plan.precision_of(peer),
         versions=versions(peer.distributions),
         library=contest.facts.get(name, {}).get("library", ""),
         disk_mb=peer.disk_mb(path) if name in contest.paths and path.is_dir() else None,
         absent=contest.absent.get(name),
         tokens_compared=findings.compared.get(name, 0),
         tokens_different=findings.differing.get(name, 0),
+        device=contest.facts.get(name, {}).get("device_name", ""),
     )
 
 
@@ -125,6 +147,23 @@ def notes(plan: Plan, sides: list[BenchSide], findings: Findings, heard: str) ->
     return said
 
 
+def device_notes(
+    sides: list[BenchSide], findings: Findings, contest: Contest, rates: Mapping[str, float]
+) -> list[str]:
+    """Return what differs on a GPU, and whose share of the product rate is not known."""
+    said = []
+    if contest.device == "gpu":
+        said.append(
+            "on a GPU every step ends when the device is done; features to logits goes on to the token ids: from "
+            "features in the host's memory to ids there, once more in one go, so it is less than the sum of its steps"
+        )
+    timed = {side for measured in findings.measured if measured.gflop for side in measured.rounds.found}
+    unknown = [f"{side.name} ({side.precision})" for side in sides if side.name in timed and side.name not in rates]
+    if unknown:
+        said.append(f"of the product rate: left out for {', '.join(unknown)}, whose products no side can compute alone")
+    return said
+
+
 def other_texts(printed: dict[str, str]) -> list[str]:
     """Return the sides whose whole process printed another text than this project's, spaces aside.
 
@@ -140,7 +179,9 @@ def environment(plan: Plan, contest: Contest, findings: Findings) -> dict[str, A
     measured = child_environment(plan.threads)
     return describe(
         versions=versions(tuple(names)),
-        mlx_device=contest.facts.get(OURS, {}).get("library"),
+        mlx_device=contest.facts.get(OURS, {}).get("device_name"),
+        libraries={name: facts.get("library") for name, facts in contest.facts.items()},
+        devices={name: facts.get("device_name") for name, facts in contest.facts.items()},
         mlx_enable_tf32=measured["MLX_ENABLE_TF32"],
         threads=plan.threads,
         rounds=plan.rounds,

@@ -138,11 +138,11 @@ def ask(contest: Contest, **request: Any) -> Callable[[str], Answer]:
 def _whole(plan: Plan, contest: Contest, findings: Findings, file: str, seconds: float) -> Iterator[Measured]:
     """The whole process of every side that could be started, the live ones ended before."""
     contest.where = "its whole process"
-    names = contest.able(seconds)
+    names = [name for name in contest.able(seconds) if contest.peers[name].has_program]
     contest.close()
 
     def turn(name: str) -> Answer:
-        command = contest.peers[name].command(str(contest.paths[name]), file, plan.threads)
+        command = contest.peers[name].command(str(contest.paths[name]), file, plan.threads, contest.device)
         return whole.run(name, command, plan.threads, contest.log(f"{name}-process"))
 
     findings.printed = {name: answer["printed"] for name, answer in contest.each(names, turn).items()}  # fills caches

@@ -1,4 +1,4 @@
-"""The child's end: `python -m parity.bench.serve NAME PATH THREADS DROPPED...` loads one peer and answers requests.
+"""The child's end: `python -m parity.bench.serve NAME PATH THREADS DEVICE DTYPE DROPPED...` loads one peer and answers.
 
 Must not import mlx or torch before the peer does.
 """
@@ -25,20 +25,22 @@ class Answers:
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to one request, with the peak memory while it was worked on."""
         known = reset_peak()
+        self.peer.reset_device_peak()
         answer = getattr(self, f"do_{request['do']}")(request)
-        return {**answer, "peak_mb": peak_mb() if known else None}
+        return {**answer, "peak_mb": peak_mb() if known else None, "device_peak_mb": self.peer.device_peak_mb()}
 
     def do_facts(self, _: dict[str, Any]) -> dict[str, Any]:
-        """What computes."""
-        return {"library": self.peer.library}
+        """What computes, and on which kind of device."""
+        return {"library": self.peer.library, "device": self.peer.device, "device_name": self.peer.device_name}
 
     def do_product(self, _: dict[str, Any]) -> dict[str, Any]:
-        """GFLOP/s of the fastest square product, None where the side has none of its own."""
-        product = self.peer.product()
-        if product is None:
+        """GFLOP/s of the fastest square product, None where the side has none of its own in its precision."""
+        rows = PRODUCT.get((self.peer.device, self.peer.dtype))
+        product = None if rows is None else self.peer.product(rows)
+        if rows is None or product is None:
             return {"gflops": None}
         product()
-        return {"gflops": 2e-9 * PRODUCT**3 / min(timed(product) for _ in range(PRODUCT_RUNS))}
+        return {"gflops": 2e-9 * rows**3 / min(timed(product) for _ in range(PRODUCT_RUNS))}
 
     def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
         """Token ids of one batch by `stages` and by `transcribe`, where they tell them; the runs are the warm-up."""
@@ -79,9 +81,9 @@ def peak_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
 
 
-def main(name: str, path: str, threads: str, *dropped: str) -> int:
-    """Be the side of that name."""
-    return serve(lambda: Answers(PEERS[name](path, int(threads), [int(i) for i in dropped])))
+def main(name: str, path: str, threads: str, beside: str, dtype: str, *dropped: str) -> int:
+    """Be the side of that name; `beside` and `dtype` are those of `Peer`."""
+    return serve(lambda: Answers(PEERS[name](path, int(threads), [*map(int, dropped)], beside=beside, dtype=dtype)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ import pytest
 
 from parity.demo import MODEL, SPEECH
 from parity.layers.trace import Trace
+from tests.parity.bench_fakes import model, stage_set
+
+__all__ = ["model", "stage_set"]  # fixtures of the bench's tests
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from mlx_model.config import ParaformerConfig
 from mlx_model.errors import ConfigError, OutputError, UsageError
 from parity.bench import bench, cases, peers, rounds, sides
 from parity.bench.cases import gflop
-from parity.bench.contest import Contest
 from parity.bench.exports import STEPS
 from parity.bench.findings import Findings, differing, stage
 from parity.bench.markdown import markdown
@@ -27,27 +26,9 @@ from parity.bench_command import spread
 from parity.demo import MODEL
 from reports import schema
 from tests.conftest import ROOT
+from tests.parity.bench_fakes import CONFIG, OURS, THEIRS, Fake
 
-CONFIG: dict[str, Any] = {
-    "model_type": "paraformer",
-    "vocab_size": 11,
-    "frontend": {"lfr_m": 7, "lfr_n": 6},
-    "encoder": {"output_size": 8, "attention_heads": 2, "linear_units": 16, "num_blocks": 3, "kernel_size": 5},
-    "decoder": {"attention_heads": 2, "linear_units": 32, "num_blocks": 3, "att_layer_num": 2, "kernel_size": 7},
-    "predictor_class": "CifPredictorV2",
-    "predictor": {"idim": 8, "l_order": 1, "r_order": 1},
-    "tokenizer": {},
-}
 NAMES = list(peers.PEERS)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A converted directory as far as the bench's parent looks at it."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(CONFIG), "utf-8")
-    return folder
 
 
 # ---- the command line and what is refused
@@ -73,7 +54,7 @@ def test_options_take_all_the_values_that_follow(given: str, expected: str):
     ("options", "words"),
     [
         ({"against": ["onxruntime"]}, "did you mean 'onnxruntime'"),
-        ({"against": ["whisper"]}, "there are funasr, onnxruntime"),
+        ({"against": ["whisper"]}, "there are funasr, funasr-float16, funasr-bfloat16, funasr-compiled, onnxruntime"),
         ({"stages": ["encodr"]}, "did you mean 'encoder'"),
         ({"seconds": [3, 0]}, "--seconds 3 0: expected numbers above 0"),
         ({"seconds": []}, r"--seconds \(nothing\)"),
@@ -125,16 +106,19 @@ def test_the_tables_are_whole():
         assert set(peer.exports) <= set(STEPS)
         assert bool(peer.exports) == (peer.folder is not None)
         assert peer.what
-        assert peer.command("DIR", "A.wav", 2)[0] == sys.executable
-        compile(peer.command("DIR", "A.wav", 2)[2], peer.name, "exec") if "-c" in peer.command("D", "A", 2) else None
+        command = peer.command("DIR", "A.wav", 2, "gpu")
+        assert command[0] == sys.executable
+        compile(command[2], peer.name, "exec") if "-c" in command else None
+    assert peers.PEERS["funasr"].command("DIR", "A.wav", 2, "gpu")[-1] == "cuda"
 
 
 def test_a_peer_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(peers, "find_spec", lambda name: None if name == "funasr_mlx" else object())
-    assert peers.missing(peers.PEERS["funasr-mlx"]) == (
+    assert peers.missing(peers.PEERS["funasr-mlx"], "cpu") == (
         "funasr_mlx is not installed: pip install 'mlx-funasr[bench,reference]'"
     )
-    assert peers.missing(peers.PEERS["funasr"]) is None
+    assert peers.missing(peers.PEERS["funasr"], "cpu") is None
+    assert peers.missing(peers.PEERS["funasr-float16"], "gpu") is None
 
 
 # ---- counting
@@ -266,58 +250,6 @@ def test_the_parent_loads_no_side(tmp_path: Path):
 
 
 # ---- whole runs with fakes: the times are known, so every number of the report is
-
-
-class Fake:
-    """A live side whose times, ids and manners are given."""
-
-    class Child:
-        pid = 1
-
-    child = Child()
-
-    def __init__(self, times: dict[str, float], ids: list[int], fails: str = ""):
-        self.times, self.token_ids, self.fails, self.count = times, ids, fails, 0
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        if request["do"] == self.fails:
-            raise SideError("funasr", "RuntimeError: out of luck")
-        self.count += 1
-        answer: dict[str, Any] = {"peak_mb": 100.0}
-        if request["do"] == "check":
-            answer |= {"ids": {"stages": [self.token_ids] * len(request["files"])}, "stages": list(self.times)}
-        elif request["do"] == "product":
-            answer |= {"gflops": 50.0 if self.times["encoder"] == 1.0 else None}
-        elif request["do"] == "stages":
-            answer |= {"seconds": {name: value * (1 + self.count % 2 / 10) for name, value in self.times.items()}}
-        elif request["do"] == "files":
-            answer |= {"seconds": {"end_to_end": 2.0 * self.times["encoder"]}}
-        return answer
-
-    def close(self) -> None:
-        pass
-
-
-OURS = {"frontend": 0.1, "encoder": 1.0, "predictor": 0.2, "decoder": 0.4}
-THEIRS = {"frontend": 0.2, "encoder": 2.0, "predictor": 0.4, "decoder": 0.4}
-
-
-@pytest.fixture
-def stage_set(monkeypatch: pytest.MonkeyPatch) -> dict[str, Fake]:
-    """Fakes by name, taken instead of child processes; no waiting."""
-    fakes: dict[str, Fake] = {}
-
-    def start(self: Contest, name: str) -> dict[str, Any]:
-        if name not in fakes:
-            raise SideError(name, "is not installed: pip install it")
-        self.sides[name], self.paths[name] = fakes[name], Path("/nowhere")  # pyright: ignore[reportArgumentType]
-        return {"library": "by hand"}
-
-    monkeypatch.setattr(Contest, "_start", start)
-    monkeypatch.setattr(rounds, "SETTLE_S", 0.0)
-    monkeypatch.setattr(rounds, "wait_for_quiet", lambda: None)
-    monkeypatch.setattr(rounds.Noise, "share", lambda self: 0.0)
-    return fakes
 
 
 LIVE = ["frontend", "encoder", "predictor", "decoder", "network", "end_to_end"]

@@ -43,13 +43,14 @@ def test_the_command_against_funasr(converted: Path, tmp_path: Path, capsys: pyt
     assert report.environment["threads"] >= 1
     assert (tmp_path / "bench.html").is_file()
     assert not any("another text" in note for note in report.notes)
+    assert (sides["mlx"].device[:6], sides["funasr"].device) == ("Device", "CPU")
 
 
-@pytest.mark.parametrize("name", [name for name in peers.PEERS if name not in ("mlx", "funasr")])
+@pytest.mark.parametrize("name", [name for name, peer in peers.PEERS.items() if peer.folder is not None])
 def test_peers_that_are_installed_recognise_the_same(
     name: str, converted: Path, tmp_path_factory: pytest.TempPathFactory
 ):
-    if reason := peers.missing(peers.PEERS[name]):
+    if reason := peers.missing(peers.PEERS[name], "cpu"):
         pytest.skip(reason)
     kept = tmp_path_factory.getbasetemp() / "exports"  # made once for all peers
     asked: dict[str, Any] = {"seconds": [3], "batch": [2], "rounds": 1, "stages": ["network", "end_to_end"]}
