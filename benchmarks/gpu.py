@@ -120,8 +120,7 @@ class Mlx:
             padding = gpu.Padding(sizes, length_mask(sizes, steps))
             return gpu.encode(model.encoder, x.astype(model.dtype), padding)
 
-        state: Any = [model.encoder]
-        encoder = mx.compile(encode, inputs=state) if self.compiled else encode
+        encoder = mx.compile(encode) if self.compiled else encode
         path = gpu.Path(model, compiled=self.compiled)
         heard = path.listen(feats, lengths)
         tokens = gpu.time_shape(max(heard.firing.token_num.tolist()))

@@ -80,7 +80,8 @@ class Model(nn.Module):
     def compile(self) -> None:
         """Let a GPU compile every new shape of batches (`gpu.py`): for services and for benchmarks. Nothing on a CPU.
 
-        Saves about a tenth of the time. On CUDA the first batches on a machine take a minute longer.
+        Saves up to a quarter of the time, most for one short recording. On CUDA the first batches on a machine take a
+        minute longer. Weights are taken as they are now: call it again when they were changed.
         """
         self._gpu_path = gpu.Path(self, compiled=True)
 

@@ -98,14 +98,25 @@ def silent(model: Model) -> None:
 
 
 def test_exchanged_weights_are_used(on_gpu: None):
-    """Graphs are kept, weights are not: they are exchanged when layers are quantised or cast."""
+    """At once where nothing is compiled, as when layers are quantised or cast; by the next `compile` where it is."""
     model = random_model(CONFIG)
+
+    def exchange() -> None:
+        model.decoder.output_layer.weight = model.decoder.output_layer.weight * 2
+        model.encoder.after_norm.bias = model.encoder.after_norm.bias + 1
+
+    def encoded() -> np.ndarray:
+        return np.array(outputs(model, [20]).encoder_out)
+
+    before = encoded()
+    exchange()
+    between = encoded()
+    assert not np.allclose(before, between)
     model.compile()
-    before = outputs(model, [20])
-    model.decoder.output_layer.weight = model.decoder.output_layer.weight * 2
-    model.encoder.after_norm.bias = model.encoder.after_norm.bias + 1
-    after = outputs(model, [20])
-    assert not np.allclose(np.array(before.encoder_out), np.array(after.encoder_out))
+    np.testing.assert_allclose(encoded(), between, atol=2e-5)
+    exchange()
+    model.compile()
+    assert not np.allclose(encoded(), between)
 
 
 def test_graphs_are_bounded(on_gpu: None, monkeypatch: pytest.MonkeyPatch):
