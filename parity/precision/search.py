@@ -151,7 +151,7 @@ def _about(document: Mapping[str, Any], levels: Sequence[int], layers: int) -> s
     return (
         f"Weights quantised by measurement, budget {budget['kind']}={budget['limit']:g} on {document['recordings']} "
         f"recordings ({document['audio_s']:.0f} s): {spread}, {layers - len(modules)} that could be were left as they "
-        f"are, as were the layers whose width no group of {document['group_size']} divides."
+        f"are, as were the layers that groups of {document['group_size']} would not make smaller."
     )
 
 
