@@ -179,8 +179,9 @@ class _Measure:
 
 
 def _tokens(path: Path, trial: Trial) -> list[list[int]]:
-    """Return every waveform's token ids by a written model, its layers packed."""
+    """Return every waveform's token ids by a written model, its layers packed, as the `transcribe` command computes."""
     model = load_recognizer(path)
+    model.prepare()
     found: dict[int, list[int]] = {}
     for indices, features in zip(trial.plan, trial.features, strict=True):
         found |= zip(indices, model.token_ids(model(*features)), strict=True)

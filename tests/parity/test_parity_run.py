@@ -16,7 +16,7 @@ from mlx_model.errors import CheckpointError, OutputError, UsageError
 from mlx_model.layers import DepthwiseConv1d
 from parity.candidate import Candidate
 from parity.demo import MODEL, SPEECH
-from parity.layers.invariance import in_24_bits
+from parity.layers.invariance import in_24_bits, prepared
 from parity.layers.run import check, compare_trace, find_audio, record, run
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
@@ -106,6 +106,21 @@ def test_the_engine_for_many_calls_is_held_against_the_plain_modules(
 
     monkeypatch.setattr(cpu_engine.Memory, "__init__", one_frame_late)
     assert status() == "fail"
+
+
+@pytest.mark.skipif(not cpu_engine.available(), reason="the CPU engine needs x86-64 with AVX2, and a C compiler")
+def test_the_engine_is_held_against_a_quantised_model_too(trace: Trace, tmp_path: Path):
+    import convert
+
+    convert.convert(MODEL, tmp_path / "model", bits=4, group_size=32)
+    candidate = Candidate(tmp_path / "model", load_tapset("paraformer"))
+    waveforms = [trace.waveform(row) for row in trace.utterances[:2]]
+    alone = [candidate.runner.results([waveform])[0] for waveform in waveforms]
+    [row] = prepared(candidate, waveforms, alone)
+    assert (row.name, row.status, row.tokens_differ) == ("prepared", "pass", 0)
+    assert row.max_abs is not None
+    assert 0 < row.max_abs < 1e-3  # two orders of summation, logits of about 10
+    assert candidate.model.encoder._engine is None  # the model that parity watches keeps its weights
 
 
 def test_only_files_that_hold_the_samples_are_compared():
