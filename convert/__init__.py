@@ -40,7 +40,7 @@ def convert(
         out: directory to create. It appears when it is whole, or not at all.
         dtype: float32, float16 or bfloat16; CMVN stays float32.
         bits: 8, 6 or 4 quantises the linear layers after the conversion was verified; None leaves them.
-        group_size: 64 or 32 (128 where it divides), for `bits`.
+        group_size: 64, 32 or 128, for `bits`.
         overwrite: replace `out` if it is an earlier conversion; nothing else is ever replaced.
         revision: of a hub id; the same as `@revision`.
 

@@ -102,9 +102,11 @@ def name_parts(files: Sequence[Path]) -> None:
 
 
 def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_size: int) -> dict[str, Any]:
-    modules, kept = quantize.choose_modules(plan.model, plan.family, group_size)
+    modules, kept = quantize.choose_modules(
+        plan.model, plan.family, bits=bits, group_size=group_size, dtype=plan.config.dtype
+    )
     if not modules:
-        raise UsageError(f"no linear layer's width is divisible by the group size {group_size}; nothing to quantise")
+        raise UsageError(f"no linear layer gets smaller with {bits} bits, groups of {group_size}; nothing to quantise")
     made = quantize.quantize_files(
         files, stage, dict.fromkeys(modules, bits), group_size=group_size, limit=SHARD_BYTES
     )

@@ -1,7 +1,8 @@
 """MLX's affine quantisation, a second step after a verified conversion. Imports mlx (through mlx_model), never torch.
 
-Tensor by tensor: the verified weights are read back, quantised with mx.quantize (what nn.quantize calls), and written
-beside them as `weight` (packed uint32), `scales` and `biases`; everything else is copied bit for bit.
+Tensor by tensor: the verified weights are read back, quantised as nn.quantize does (mlx_model.layers.quantize_weight:
+zeros fill the last group of a row), and written beside them as `weight` (packed uint32), `scales` and `biases`;
+everything else is copied bit for bit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convert.architectures import Family
+from convert.dtypes import PRECISIONS
 from convert.safetensors_file import SafetensorsWriter, TensorInfo, shards
 from convert.verify import Written
 from convert.weight_map import matches
@@ -38,19 +40,22 @@ def check_options(bits: int | None, group_size: int) -> None:
         raise UsageError(f"group size {group_size} is not supported; choose {', '.join(map(str, GROUP_SIZES))}")
 
 
-def choose_modules(model: Any, family: Family, group_size: int) -> tuple[list[str], dict[str, str]]:
+def choose_modules(
+    model: Any, family: Family, *, bits: int, group_size: int, dtype: str
+) -> tuple[list[str], dict[str, str]]:
     """Return the modules to quantise, and those with a linear layer that stay, each with its reason."""
     from mlx_model.blas import nn
+    from mlx_model.layers import quantizing_pays
 
     chosen, kept = [], {}
     for name, module in sorted(model.named_modules()):
         if not isinstance(module, nn.Linear):
             continue
-        width = module.weight.shape[-1]
+        shape = module.weight.shape
         if any(matches(pattern, name) for pattern in family.protected):
             kept[name] = "protected: decides where tokens fire, or which token it is"
-        elif width % group_size:
-            kept[name] = f"input width {width} is not divisible by the group size {group_size}"
+        elif not quantizing_pays(shape, PRECISIONS[dtype].storage.itemsize, group_size=group_size, bits=bits):
+            kept[name] = f"{bits} bits in groups of {group_size} take no less room at input width {shape[1]}"
         else:
             chosen.append(name)
     return chosen, kept
@@ -86,7 +91,9 @@ def _infos(written: Written, name: str, bits: int | None, group_size: int) -> li
     shape, dtype = written.shape(name), written.dtype(name)
     if bits is None:
         return [TensorInfo(name=name, shape=shape, dtype=dtype)]
-    stem, rows, width = name.removesuffix(".weight"), shape[0], shape[1]
+    from mlx_model.layers import padded_width
+
+    stem, rows, width = name.removesuffix(".weight"), shape[0], padded_width(shape[1], group_size)
     return [
         TensorInfo(name=name, shape=(rows, width * bits // 32), dtype="uint32"),
         TensorInfo(name=f"{stem}.scales", shape=(rows, width // group_size), dtype=dtype),
@@ -105,10 +112,9 @@ def _tensor(written: Written, name: str, wanted: Mapping[str, int], group_size: 
 
 
 def _quantize(written: Written, weight: str, bits: int, group_size: int) -> tuple[mx.array, mx.array, mx.array]:
-    from mlx_model.blas import mx
+    from mlx_model.layers import quantize_weight
 
-    packed, scales, biases = mx.quantize(_to_mlx(written, weight), group_size=group_size, bits=bits)
-    return packed, scales, biases
+    return quantize_weight(_to_mlx(written, weight), group_size, bits)
 
 
 def _to_mlx(written: Written, name: str) -> mx.array:
@@ -141,7 +147,9 @@ def _verify(quantised: Written, original: Written, wanted: Mapping[str, int], gr
         packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))
         restored = mx.dequantize(packed, scales, biases, group_size=group_size, bits=bits).astype(mx.float32)
         step = mx.repeat(mx.abs(scales.astype(mx.float32)), group_size, axis=-1)
-        error = mx.abs(restored - _to_mlx(original, name).astype(mx.float32))
+        weight = _to_mlx(original, name).astype(mx.float32)
+        padding = restored.shape[1] - weight.shape[1]
+        error = mx.abs(restored - mx.pad(weight, [(0, 0), (0, padding)]))
         worst = np.array(error / mx.maximum(step, 1e-30)).max()
         allowed = ROUNDING_STEPS + 2 * 2**bits * LAST_PLACE[original.dtype(name)]
         if not worst <= allowed:

@@ -6,7 +6,8 @@
    depend on that. Matrices are float32, row after row.
 
    Weights are packed once, into the order in which the innermost loop reads them; a BLAS does that on every call, for it
-   cannot know that they never change. Written for AVX2 and FMA in the vector types of GCC and Clang. */
+   cannot know that they never change. Quantised weights stay small in memory: each thread restores some panels of them
+   in its cache, and multiplies all its rows with these. Written for AVX2 and FMA in the vector types of GCC and Clang. */
 
 #include <math.h>
 #include <pthread.h>
@@ -25,7 +26,7 @@ enum { LINE = 16 };     /* floats in a cache line */
 enum { SPINS = 2000 };  /* looks at the next task before a thread goes to sleep, some 50 us */
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int bits __attribute__((vector_size(4 * LANES)));
+typedef int bits __attribute__((vector_size(4 * LANES), aligned(4)));
 #define INLINE static inline __attribute__((always_inline))
 
 static int least(int a, int b) { return a < b ? a : b; }
@@ -97,6 +98,18 @@ static void everywhere(void (*run)(const void*, int), const void* task, int unit
 
 /* ---- products ---- */
 
+static _Thread_local float* scratch;
+static _Thread_local size_t scratch_size;
+
+static float* scratch_of(size_t size) {
+    if (size > scratch_size) {
+        free(scratch);
+        scratch = malloc(size * sizeof(float)), scratch_size = scratch ? size : 0;
+        if (!scratch) abort();
+    }
+    return scratch;
+}
+
 /* Copy w (n, k) with rows `stride` apart into slabs of DEPTH inputs, in them panels of WIDTH outputs; n rounded up. */
 static void pack_rows(int n, int k, const float* w, long stride, float* packed) {
     for (int deep = 0; deep < k; deep += DEPTH)
@@ -115,10 +128,66 @@ static void pack_columns(int n, int k, const float* w, long stride, float* packe
 
 void engine_pack(int n, int k, const float* w, float* packed) { pack_rows(n, k, w, k, packed); }
 
+/* The number of `bits` bits that starts at bit `at` of a row, lowest bits first. */
+INLINE unsigned code_at(const unsigned char* row, long at, int bits) {
+    unsigned two = row[at / 8];
+    if (at % 8 + bits > 8) two |= row[at / 8 + 1] << 8;
+    return two >> at % 8 & ((1u << bits) - 1);
+}
+
+/* The same of quantised weights, n rows of k codes: into words as `restore` reads them, `size` bits a code. */
+INLINE void pack_codes(int n, int k, int bits, int size, const unsigned char* codes, unsigned* words) {
+    const long row = (long)k * bits / 8;
+    for (int deep = 0; deep < k; deep += DEPTH)
+        for (int column = 0; column < n; column += WIDTH)
+            for (int i = deep; i < least(k, deep + DEPTH); i += 16 / size)
+                for (int j = column; j < column + LANES; j++, words++) {
+                    unsigned word = 0;
+                    for (int at = 0; at < 32 / size; at++)
+                        word |= code_at(codes + (j + at % 2 * LANES) * row, (long)(i + at / 2) * bits, bits) << at * size;
+                    *words = word;
+                }
+}
+
+void engine_pack_codes(int n, int k, int bits, const unsigned char* codes, unsigned* words) {
+    if (bits == 4) pack_codes(n, k, 4, 4, codes, words);
+    if (bits == 6) pack_codes(n, k, 6, 8, codes, words);
+    if (bits == 8) pack_codes(n, k, 8, 8, codes, words);
+}
+
 typedef struct {
-    const float *packed, *bias; /* bias (n,), n a multiple of WIDTH; NULL: none */
+    const void* packed; /* float32, or codes as `restore` reads them */
+    const float* bias;  /* (n,), n a multiple of WIDTH; NULL: none */
     int n, k, relu;
+    int size, group, groups; /* bits of a code, 0: float32; inputs that share scale and bias; how many groups, whole */
+    const float* factors;    /* of codes: panels of groups of WIDTH scales and WIDTH biases */
 } linear;
+
+/* One panel from its codes, code * scale + bias. A lane's word holds 32 / size of them, lowest first: an input's code for
+   output `lane`, for output LANES + `lane`, the next input's. */
+INLINE void restore(int size, int group, int groups, const bits* words, const float* factors, float* b) {
+    for (; groups > 0; groups--, factors += 2 * WIDTH) {
+        const vec *scales = (const vec*)factors, *biases = (const vec*)(factors + WIDTH);
+        const vec scale[2] = {scales[0], scales[1]}, bias[2] = {biases[0], biases[1]};
+        for (const bits* end = words + group * size * WIDTH / (32 * LANES); words < end; words++)
+            for (int shift = 0; shift < 32; shift += size, b += LANES)
+                *(vec*)b = __builtin_convertvector((*words >> shift) & ((1 << size) - 1), vec) *
+                               scale[shift / size % 2] + bias[shift / size % 2];
+    }
+}
+
+/* Columns [first, end) of the slab that starts at input `deep`, `depth` inputs of it stored, as float32 panels. */
+static const float* restored(const linear* w, int deep, int depth, int first, int end) {
+    float *const panels = scratch_of((size_t)(end - first) * depth), *b = panels;
+    for (int column = first; column < end; column += WIDTH, b += WIDTH * depth) {
+        const size_t codes = (size_t)deep * w->n + (size_t)column * depth;
+        const bits* words = (const bits*)((const char*)w->packed + codes * w->size / 8);
+        const float* factors = w->factors + 2 * ((size_t)column * w->groups + deep / w->group * WIDTH);
+        if (w->size == 4) restore(4, w->group, depth / w->group, words, factors, b);
+        if (w->size == 8) restore(8, w->group, depth / w->group, words, factors, b);
+    }
+    return panels;
+}
 
 /* A tile of the result, `rows` x WIDTH; `add`: to what stands there. */
 INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, float* c, long ldc, const float* start,
@@ -167,10 +236,13 @@ static void times_panel(int m, int depth, const float* a, long lda, const float*
 static void multiply(const linear* w, int first, int end, int m, const float* a, long lda, float* c, long ldc, int add) {
     for (int deep = 0; deep < w->k; deep += DEPTH) {
         const int depth = least(DEPTH, w->k - deep), last = deep + depth == w->k;
+        const int stored = w->size ? least(DEPTH, w->groups * w->group - deep) : depth; /* zeros fill the last group */
+        const float* panels = w->size ? restored(w, deep, stored, first, end)
+                                      : (const float*)w->packed + (size_t)deep * w->n + (size_t)first * depth;
         for (int top = 0; top < m; top += BLOCK)
             for (int column = first; column < end; column += WIDTH)
                 times_panel(least(BLOCK, m - top), depth, a + top * lda + deep, lda,
-                            w->packed + (size_t)deep * w->n + (size_t)column * depth, c + top * ldc + column, ldc,
+                            panels + (size_t)(column - first) * stored, c + top * ldc + column, ldc,
                             !deep && w->bias ? w->bias + column : NULL, add || deep, last && w->relu);
     }
 }
@@ -313,18 +385,6 @@ typedef struct {
     float *packed, *y;
 } attention;
 
-static _Thread_local float* scratch;
-static _Thread_local size_t scratch_size;
-
-static float* scratch_of(size_t size) {
-    if (size > scratch_size) {
-        free(scratch);
-        scratch = malloc(size * sizeof(float)), scratch_size = scratch ? size : 0;
-        if (!scratch) abort();
-    }
-    return scratch;
-}
-
 static void scale_row(float* row, int size, float factor) {
     for (int i = 0; i < size; i += LANES) *(vec*)(row + i) *= all(factor);
 }
@@ -354,8 +414,8 @@ static void attention_unit(const void* task, int unit) {
     if (rows <= 0) return;
     const int keys = a->keys[u + 1] - a->keys[u], across = wide(keys);
     const float* packed = packed_head(a, u, head);
-    const linear to_scores = {packed, NULL, across, a->size, 0};
-    const linear to_context = {packed + (size_t)across * a->size, NULL, a->size, keys, 0};
+    const linear to_scores = {.packed = packed, .n = across, .k = a->size};
+    const linear to_context = {.packed = packed + (size_t)across * a->size, .n = a->size, .k = keys};
     float *scores = scratch_of((size_t)QUERIES * across), *y = a->y + (size_t)row * d + head * a->size, factors[QUERIES];
     multiply(&to_scores, 0, across, rows, a->q + row * a->q_stride + head * a->size, a->q_stride, scores, across, 0);
     for (int i = 0; i < rows; i++)

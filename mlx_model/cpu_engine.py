@@ -3,7 +3,8 @@
 MLX computes everything but matrix products on one thread of a CPU, and a BLAS brings the weights into its own order on
 every call. Here they are packed once, by `Model.prepare`; products, attention, FSMN memory and LayerNorm run on all
 threads; padding is not computed, and no row's bits depend on what it is batched with. The classes below read like the
-modules that they are made from, and compute the same in float32.
+modules that they are made from, and compute the same in float32. Quantised weights stay quantised in memory (6 bits as
+8); what they are restored to never leaves a core's cache.
 
 Rows are the frames or tokens of all utterances, one after the other: float32, (M, D) with M = the sum of their lengths;
 `starts` (B + 1,) says where each begins.
@@ -24,7 +25,7 @@ from mlx_model.attention import Mask, TokenMask
 from mlx_model.blas import mx, nn
 from mlx_model.compiler import compiled
 from mlx_model.cpu_kernels import on_gpu
-from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear
+from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear, QuantizedLinear
 
 if TYPE_CHECKING:
     from mlx_model.decoder import DecoderLayerSANM, ParaformerSANMDecoder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Rows = Float[np.ndarray, "M _"]
 Starts = Int[np.ndarray, " B1"]
+CODE_SIZES = {4: 4, 6: 8, 8: 8}  # bits of a quantised weight: those its code takes here
 
 
 class _Linear(ctypes.Structure):
@@ -44,6 +46,10 @@ class _Linear(ctypes.Structure):
         ("n", ctypes.c_int),
         ("k", ctypes.c_int),
         ("relu", ctypes.c_int),
+        ("size", ctypes.c_int),
+        ("group", ctypes.c_int),
+        ("groups", ctypes.c_int),
+        ("factors", ctypes.c_void_p),
     )
 
 
@@ -52,6 +58,7 @@ _SIGNATURES = {
     "engine_width": (),
     "engine_threads": (_I,),
     "engine_pack": (_I, _I, _P, _P),
+    "engine_pack_codes": (_I, _I, _I, _P, _P),
     "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _I),
     "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
     "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
@@ -94,33 +101,80 @@ def _processor_flags() -> set[str]:
 
 
 def serves(model: Model) -> bool:
-    """Whether the engine can compute this model here: a CPU it knows, float32, widths that are whole vectors."""
+    """Whether the engine can compute this model here: a CPU it knows, float32, widths that are whole vectors.
+
+    Quantised weights count as float32 where their scales are.
+    """
     if on_gpu() or not available():
         return False
     width = kernels().engine_width()
     linears = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.QuantizedLinear))]
     size, heads = model.config.encoder.output_size, (model.config.encoder, model.config.decoder)
     return (
-        all(type(module) is Linear and module.weight.dtype == mx.float32 for module in linears)
+        all(_known(module) for module in linears)
         and all(size % (part.attention_heads * width) == 0 and part.linear_units % width == 0 for part in heads)
         and model.config.frontend.output_size % width == 0
     )
 
 
+def _known(module: nn.Module) -> bool:
+    if type(module) is QuantizedLinear:
+        return module.scales.dtype == mx.float32 and module.bits in CODE_SIZES
+    return type(module) is Linear and module.weight.dtype == mx.float32
+
+
+def _whole(rows: np.ndarray) -> np.ndarray:
+    """Return a matrix with rows of zeros behind its own, up to whole vectors of outputs."""
+    padding = -len(rows) % kernels().engine_width()
+    return np.pad(rows, [(0, padding), (0, 0)]) if padding else np.ascontiguousarray(rows)
+
+
+def _packed(weight: np.ndarray) -> np.ndarray:
+    """Return a weight (Dout, Din) in the order of panels, Dout rounded up to whole vectors."""
+    weight = _whole(weight)
+    packed = np.empty_like(weight)
+    kernels().engine_pack(*weight.shape, weight.ctypes.data, packed.ctypes.data)
+    return packed
+
+
+def _packed_codes(linear: QuantizedLinear, size: int) -> np.ndarray:
+    """Return the codes of a quantised weight in the order of panels, `size` bits each, as `restore` reads them."""
+    codes, inputs = _whole(np.asarray(linear.weight)), linear.scales.shape[1] * linear.group_size
+    words = np.empty((len(codes), inputs * size // 32), np.uint32)
+    kernels().engine_pack_codes(len(codes), inputs, linear.bits, codes.ctypes.data, words.ctypes.data)
+    return words
+
+
+def _packed_factors(linear: QuantizedLinear) -> np.ndarray:
+    """Return scales and biases in the order of panels, (panels, groups, 2, outputs of a panel)."""
+    outputs, width = len(linear.scales), kernels().engine_width()
+    factors = np.stack([np.asarray(linear.scales), np.asarray(linear.biases)], axis=-1)  # (Dout, groups, 2)
+    factors = np.pad(factors, [(0, -outputs % width), (0, 0), (0, 0)])
+    return np.ascontiguousarray(factors.reshape(-1, width, *factors.shape[1:]).transpose(0, 2, 3, 1))
+
+
 class Product:
     """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors). Takes the weight away from `linear`."""
 
-    def __init__(self, linear: Linear, *, relu: bool = False):
-        weight = np.asarray(linear.weight)
-        self.outputs, inputs = weight.shape
+    def __init__(self, linear: Linear | QuantizedLinear, *, relu: bool = False):
+        self.outputs = linear.weight.shape[0]
         padding = -self.outputs % kernels().engine_width()
-        weight = np.pad(weight, [(0, padding), (0, 0)]) if padding else weight
-        self._packed, self._width = np.empty_like(weight), len(weight)
-        kernels().engine_pack(self._width, inputs, weight.ctypes.data, self._packed.ctypes.data)
+        self._width = self.outputs + padding
         self._bias = np.pad(np.array(linear.bias), (0, padding)) if "bias" in linear else None
-        bias = None if self._bias is None else self._bias.ctypes.data
-        self._struct = _Linear(self._packed.ctypes.data, bias, self._width, inputs, relu)
+        self._struct = _Linear(bias=_address(self._bias), n=self._width, relu=relu)
+        if isinstance(linear, QuantizedLinear):
+            self._take_codes(linear)
+        else:
+            self._packed, self._struct.k = _packed(np.asarray(linear.weight)), linear.weight.shape[1]
+        self._struct.packed = _address(self._packed)
         del linear.weight  # its memory serves the next one's packing
+
+    def _take_codes(self, linear: QuantizedLinear) -> None:
+        size = CODE_SIZES[linear.bits]
+        self._packed, self._factors = _packed_codes(linear, size), _packed_factors(linear)
+        self._struct.k, self._struct.size, self._struct.factors = linear.input_dims, size, _address(self._factors)
+        self._struct.group, self._struct.groups = linear.group_size, linear.scales.shape[1]
+        del linear.scales, linear.biases
 
     def __call__(self, x: Rows) -> Rows:
         """Return the result; columns beyond `outputs` are zero."""
@@ -276,6 +330,10 @@ class Decoder:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Decoder:
         return self
+
+
+def _address(array: np.ndarray | None) -> int | None:
+    return None if array is None else array.ctypes.data
 
 
 def starts_of(x: mx.array, mask: Mask) -> Starts:

@@ -7,6 +7,7 @@ funasr/models/sanm/positionwise_feed_forward.py. Axis letters: README.md beside 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from jaxtyping import Bool, Float, Int
 
@@ -34,6 +35,74 @@ class Linear(nn.Linear):
         if on_gpu() or "bias" not in self:
             return super().__call__(x)
         return x @ self.weight.T + self.bias
+
+    def to_quantized(
+        self, group_size: int | None = None, bits: int | None = None, mode: str = "affine", quantize_input: bool = False
+    ) -> QuantizedLinear:
+        """Return the quantised form of this layer, of any input width; what nn.quantize calls. See `from_linear`."""
+        if quantize_input:
+            raise ValueError("quantize_input = True: only weights can be quantised here")
+        return QuantizedLinear.from_linear(self, group_size, bits, mode)
+
+
+class QuantizedLinear(nn.QuantizedLinear):
+    """A linear layer whose weight is packed by `quantize_weight`: inputs are padded with zeros to whole groups too."""
+
+    def __init__(self, input_dims: int, output_dims: int, bias: bool = True, group_size: int = 64, bits: int = 4):
+        super().__init__(padded_width(input_dims, group_size), output_dims, bias, group_size, bits)
+        self.input_dims = input_dims
+
+    @classmethod
+    def from_linear(
+        cls, linear_layer: Any, group_size: int | None = None, bits: int | None = None, mode: str = "affine"
+    ) -> QuantizedLinear:
+        """Return a linear layer with its weight quantised, in groups of 64 and 4 bits unless others are given.
+
+        Raises:
+            ValueError: a mode other than MLX's affine one.
+        """
+        if mode != "affine":
+            raise ValueError(f"mode = {mode!r}: only MLX's affine quantisation is supported")
+        group_size, bits = group_size or 64, bits or 4
+        outputs, inputs = linear_layer.weight.shape
+        made = cls(inputs, outputs, False, group_size, bits)
+        made.weight, made.scales, made.biases = quantize_weight(linear_layer.weight, group_size, bits)
+        if "bias" in linear_layer:
+            made.bias = linear_layer.bias
+        return made
+
+    def __call__(self, x: Float[mx.array, "*batch Din"]) -> Float[mx.array, "*batch Dout"]:
+        missing = padded_width(self.input_dims, self.group_size) - self.input_dims
+        return super().__call__(mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x)
+
+
+def padded_width(width: int, group_size: int) -> int:
+    """Return how many inputs a quantised layer has: whole groups."""
+    return -(-width // group_size) * group_size
+
+
+def quantize_weight(
+    weight: Float[mx.array, "Dout Din"], group_size: int, bits: int
+) -> tuple[mx.array, mx.array, mx.array]:
+    """Return a weight packed, its scales and its biases; columns of zeros fill the last group.
+
+    uint32 (Dout, padded * bits / 32), and in the weight's precision (Dout, padded / group_size), twice.
+    """
+    missing = padded_width(weight.shape[1], group_size) - weight.shape[1]
+    weight = mx.pad(weight, [(0, 0), (0, missing)]) if missing else weight
+    packed, scales, biases = mx.quantize(weight, group_size=group_size, bits=bits)
+    return packed, scales, biases
+
+
+def quantized_bytes(shape: tuple[int, ...], itemsize: int, *, group_size: int, bits: int) -> int:
+    """Return what a weight (Dout, Din) takes quantised, its scales and biases in `itemsize` bytes each."""
+    outputs, padded = shape[0], padded_width(shape[1], group_size)
+    return outputs * (padded * bits // 8 + 2 * (padded // group_size) * itemsize)
+
+
+def quantizing_pays(shape: tuple[int, ...], itemsize: int, *, group_size: int, bits: int) -> bool:
+    """Whether a weight (Dout, Din) gets smaller: a narrow one may not, for its padding."""
+    return quantized_bytes(shape, itemsize, group_size=group_size, bits=bits) < math.prod(shape) * itemsize
 
 
 def length_mask(lengths: Int[mx.array, " B"], size: int) -> Bool[mx.array, "B T"]:

@@ -40,14 +40,19 @@ def load(path: str | Path) -> Any:
     family = settings.get("model_type")
     if family not in FAMILIES:
         raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    config = FAMILIES[family].from_dict(settings)
-    model = importlib.import_module(f"mlx_model.{family}").Model(config)
-    if config.quantization is not None:
-        _quantize(model, config.quantization)
+    model = unfilled(FAMILIES[family].from_dict(settings))
     _fill(model, read_weights(directory), directory)
     model.eval()
     if hasattr(model, "set_tokens"):
         model.set_tokens(directory / "tokens.json")
+    return model
+
+
+def unfilled(config: ModelConfig) -> Any:
+    """Return a `Model` of this configuration, the layers it names quantised, for weights to be put in."""
+    model = importlib.import_module(f"mlx_model.{config.model_type}").Model(config)
+    if config.quantization is not None:
+        _quantize(model, config.quantization)
     return model
 
 

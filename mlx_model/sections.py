@@ -149,9 +149,9 @@ class ModelConfig:
     """Base of the families' configurations, as stored in config.json.
 
     `quantization` is None or {"bits", "group_size", "modules"} in mlx-lm's manner, `modules` a list, or {name: bits}
-    where a recipe gives them different ones (`bits` is then the lowest); `dtype` is that of the network's
-    weights (CMVN stays float32). A family names the sections of its config.json (`SECTIONS`) and its arguments in
-    config.yaml (`ARGUMENTS`).
+    where a recipe gives them different ones (`bits` is then the lowest); rows of weights are stored in whole groups,
+    zeros fill the last one. `dtype` is that of the network's weights (CMVN stays float32). A family names the
+    sections of its config.json (`SECTIONS`) and its arguments in config.yaml (`ARGUMENTS`).
     """
 
     SECTIONS: ClassVar[dict[str, type[Section]]] = {}

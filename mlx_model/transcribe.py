@@ -148,9 +148,14 @@ def decoders() -> int:
     return max(2, min(8, (os.cpu_count() or 1) // 2))
 
 
-def repays(audio: Iterable[Audio], rate: int) -> bool:
-    """Whether there is so much audio that `Model.prepare` saves more time than it takes; looks no further than that."""
-    total = 0.0
+def repays(model: Model, audio: Iterable[Audio]) -> bool:
+    """Whether `Model.prepare` saves more time than it takes: for much audio, and looks no further than that.
+
+    For a quantised model always: MLX's product with packed weights is scalar on a CPU.
+    """
+    if model.config.quantization is not None:
+        return True
+    total, rate = 0.0, model.config.frontend.fs
     return any((total := total + _length_s(item, rate)) >= REPAYS_S for item in audio)
 
 

@@ -151,7 +151,7 @@ def _about(document: Mapping[str, Any], levels: Sequence[int], layers: int) -> s
     return (
         f"Weights quantised by measurement, budget {budget['kind']}={budget['limit']:g} on {document['recordings']} "
         f"recordings ({document['audio_s']:.0f} s): {spread}, {layers - len(modules)} that could be were left as they "
-        f"are, as were the layers whose width no group of {document['group_size']} divides."
+        f"are, as were the layers that groups of {document['group_size']} would not make smaller."
     )
 
 
@@ -179,8 +179,9 @@ class _Measure:
 
 
 def _tokens(path: Path, trial: Trial) -> list[list[int]]:
-    """Return every waveform's token ids by a written model, its layers packed."""
+    """Return every waveform's token ids by a written model, its layers packed, as the `transcribe` command computes."""
     model = load_recognizer(path)
+    model.prepare()
     found: dict[int, list[int]] = {}
     for indices, features in zip(trial.plan, trial.features, strict=True):
         found |= zip(indices, model.token_ids(model(*features)), strict=True)

@@ -13,12 +13,14 @@ import numpy as np
 from mlx_model.batching import batches
 from mlx_model.blas import mx, nn, tree_flatten
 from mlx_model.errors import UsageError
+from mlx_model.layers import quantize_weight, quantized_bytes, quantizing_pays
 from mlx_model.paraformer import Model
 from parity.cer.score import edits
 
 Bits = Mapping[str, int]  # {module: bits}; a module left out keeps its precision
 SENSITIVE_S = 60.0  # of audio are enough for the order of the layers; the budget is held on all of it
 BATCH_S = 60.0
+MOST_BITS = 8  # a layer is on trial where even these make it smaller, so that every step of the ladder adds bytes
 
 
 class Trial:
@@ -38,9 +40,9 @@ class Trial:
         if model.config.quantization is not None:
             raise UsageError("the model is quantised already; give the unquantised conversion")
         linear = {name: module for name, module in self.model.named_modules() if isinstance(module, nn.Linear)}
-        self.linear = {name: module for name, module in linear.items() if module.weight.shape[1] % group_size == 0}
+        self.linear = {name: module for name, module in linear.items() if self._pays(module.weight)}
         if not self.linear:
-            raise UsageError(f"no linear layer's width is divisible by the group size {group_size}; try 32")
+            raise UsageError(f"no linear layer gets smaller in groups of {group_size}; try 32")
         self.weights = {name: module.weight for name, module in self.linear.items()}
         whole = sum(value.nbytes for value in dict(tree_flatten(model.parameters())).values())
         self.others_mb = (whole - sum(weight.nbytes for weight in self.weights.values())) / 1e6
@@ -51,6 +53,9 @@ class Trial:
         _, self.sample = self._batched(waveforms[:: max(1, round(audio_s / SENSITIVE_S))])
         self.ids = self.tokens({})
         self.logits = self._logits({})
+
+    def _pays(self, weight: mx.array) -> bool:
+        return quantizing_pays(weight.shape, weight.itemsize, group_size=self.group_size, bits=MOST_BITS)
 
     def _batched(self, waveforms: Sequence[np.ndarray]) -> tuple[list[list[int]], list[tuple[mx.array, mx.array]]]:
         rate = self.model.config.frontend.fs
@@ -72,8 +77,9 @@ class Trial:
     def restored(self, name: str, bits: int) -> mx.array:
         """Return a layer's weights, quantised and restored."""
         weight = self.weights[name]
-        parts = mx.quantize(weight, group_size=self.group_size, bits=bits)
-        return mx.dequantize(*parts, group_size=self.group_size, bits=bits).astype(weight.dtype)
+        parts = quantize_weight(weight, self.group_size, bits)
+        restored = mx.dequantize(*parts, group_size=self.group_size, bits=bits).astype(weight.dtype)
+        return restored[:, : weight.shape[1]]
 
     def tokens(self, bits: Bits) -> list[list[int]]:
         """Return every waveform's token ids, in the order given."""
@@ -113,9 +119,9 @@ class Trial:
         """Return what the weights take: packed, with a scale and a bias in the layer's precision per group."""
         return self.others_mb + sum(self.bytes_of(name, bits.get(name)) for name in self.linear) / 1e6
 
-    def bytes_of(self, name: str, bits: int | None) -> float:
+    def bytes_of(self, name: str, bits: int | None) -> int:
         """Return the bytes of one layer's weights."""
         weight = self.weights[name]
         if bits is None:
             return weight.nbytes
-        return weight.size * bits / 8 + 2 * weight.size / self.group_size * weight.itemsize
+        return quantized_bytes(weight.shape, weight.itemsize, group_size=self.group_size, bits=bits)

@@ -60,6 +60,8 @@ def test_half_precision_and_quantised_conversions_load(tmp_path: Path):
     convert.convert(source, tmp_path / "half", dtype="float16")
     speech = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
     assert isinstance(mlx_model.load(tmp_path / "half").segments(speech), list)
+    convert.convert(source, tmp_path / "packed", bits=8, group_size=32)
+    assert isinstance(mlx_model.load(tmp_path / "packed").segments(speech), list)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""--bits. Oracles: nn.quantize on the unquantised model, MLX's own dequantisation, the source bit for bit elsewhere."""
+"""--bits. Oracles: mx.quantize on the source's weights, nn.quantize on the unquantised model, the source elsewhere."""
 
 import json
 
@@ -13,7 +13,7 @@ from mlx_model.errors import UsageError
 mx = pytest.importorskip("mlx.core")
 nn = pytest.importorskip("mlx.nn")
 
-WIDTH, UNITS = 64, 96  # 96 is divisible by 32 only
+WIDTH, UNITS = 64, 96  # the features are 12 wide: neither 32 nor 64 divides all widths
 
 
 @pytest.fixture
@@ -47,16 +47,36 @@ def test_quantised_weights_are_those_of_nn_quantize(wide_dir, tmp_path, bits, gr
     assert all(mx.array_equal(loaded[name], array).item() for name, array in expected.items())
 
 
+@pytest.mark.parametrize(("bits", "group_size"), [(8, 32), (6, 64), (4, 128)])
+def test_zeros_fill_the_last_group_and_change_no_result(wide_dir, tmp_path, bits, group_size):
+    """Oracles: mx.quantize on NumPy's padding; the product with the restored weights, their padding cut off."""
+    mlx_model = pytest.importorskip("mlx_model")
+    convert.convert(wide_dir, tmp_path / "plain")
+    convert.convert(wide_dir, tmp_path / "out", bits=bits, group_size=group_size)
+    name = "decoder.decoders.0.feed_forward.w_2"
+    source = load_file(tmp_path / "plain" / "model.safetensors")[f"{name}.weight"]
+    assert source.shape == (WIDTH, UNITS)
+    filled = np.pad(source, [(0, 0), (0, -UNITS % group_size)])
+    parts = mx.quantize(mx.array(filled), group_size=group_size, bits=bits)
+    found = mx.load(str(tmp_path / "out" / "model.safetensors"))
+    for part, expected in zip(("weight", "scales", "biases"), parts, strict=True):
+        assert mx.array_equal(found[f"{name}.{part}"], expected).item(), part
+    layer = mlx_model.load(tmp_path / "out").decoder.decoders[0].feed_forward.w_2
+    x = np.random.default_rng(0).standard_normal((2, 5, UNITS)).astype(np.float32)
+    restored = np.array(mx.dequantize(*parts, group_size=group_size, bits=bits))[:, :UNITS]
+    # float32 sums of 96 products: a few units in the last place of numbers around 10
+    np.testing.assert_allclose(np.array(layer(mx.array(x))), x @ restored.T, atol=2e-5)
+
+
 def test_what_is_quantised_and_what_is_not(wide_dir, tmp_path):
     report = convert.convert(wide_dir, tmp_path / "out", bits=4, group_size=64)
     settings = report.config["quantization"]
     assert (settings["bits"], settings["group_size"]) == (4, 64)
     assert "encoder.encoders.0.self_attn.linear_q_k_v" in settings["modules"]
-    for kept in ("predictor.cif_output", "decoder.output_layer", "encoder.encoders.0.feed_forward.w_2",
-                 "encoder.encoders0.0.self_attn.linear_q_k_v"):  # fmt: skip
+    assert "encoder.encoders.0.feed_forward.w_2" in settings["modules"]  # 96 wide: 128 with zeros
+    for kept in ("predictor.cif_output", "decoder.output_layer"):
         assert kept not in settings["modules"]
     assert any("predictor.cif_output" in note and "protected" in note for note in report.notes)
-    assert any("input width 96 is not divisible by the group size 64" in note for note in report.notes)
     assert json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))["quantization"] == settings
     found = load_file(tmp_path / "out" / "model.safetensors")
     assert found["encoder.encoders.0.self_attn.linear_q_k_v.weight"].dtype == np.uint32
@@ -70,6 +90,14 @@ def test_half_precision_and_bits_together(wide_dir, tmp_path):
     assert found["frontend.cmvn_scale"].dtype == mx.float32
 
 
-def test_a_model_too_narrow_for_any_group_is_refused(model_dir, tmp_path):
-    with pytest.raises(UsageError, match="no linear layer"):
-        convert.convert(model_dir, tmp_path / "out", bits=4)
+def test_a_layer_that_would_get_no_smaller_stays(model_dir, tmp_path):
+    """By hand: a row of 8 takes 32 bytes; 64 codes of 4 bits, a scale and a bias 40. A row of 12 takes 48."""
+    report = convert.convert(model_dir, tmp_path / "out", bits=4, group_size=64)
+    assert "encoder.encoders0.0.self_attn.linear_q_k_v" in report.config["quantization"]["modules"]
+    assert "encoder.encoders.0.self_attn.linear_q_k_v" not in report.config["quantization"]["modules"]
+    assert any("take no less room at input width 8" in note for note in report.notes)
+
+
+def test_a_model_that_would_get_no_smaller_is_refused(model_dir, tmp_path):
+    with pytest.raises(UsageError, match="no linear layer gets smaller"):
+        convert.convert(model_dir, tmp_path / "out", bits=4, group_size=128)

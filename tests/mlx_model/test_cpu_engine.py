@@ -1,4 +1,7 @@
-"""The CPU engine. Oracles: NumPy in float64 for its kernels, the plain modules for what is built of them."""
+"""The CPU engine. Oracles: NumPy in float64 for its kernels, the plain modules for what is built of them.
+
+Quantised weights: MLX's own restoration of them, then NumPy in float64.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,32 @@ def test_product(rows: int, inputs: int, outputs: int, biased: bool, relu: bool)
 
 
 @settings(deadline=None)
+@given(
+    rows=SIZES, inputs=st.integers(1, 700), outputs=st.integers(1, 200), biased=st.booleans(), relu=st.booleans(),
+    bits=st.sampled_from([8, 6, 4]), group_size=st.sampled_from([32, 64, 128]),
+)  # fmt: skip
+def test_product_with_quantised_weights(
+    rows: int, inputs: int, outputs: int, biased: bool, relu: bool, bits: int, group_size: int
+):
+    x, weight, bias = normal(0, rows, inputs), normal(1, outputs, inputs), normal(2, outputs) if biased else None
+    packed = linear(weight, bias).to_quantized(group_size, bits)
+    parts = packed.weight, packed.scales, packed.biases
+    restored = np.array(mx.dequantize(*parts, group_size=group_size, bits=bits), np.float64)[:, :inputs]
+    exact = x.astype(np.float64) @ restored.T + (0 if bias is None else bias)
+    exact = np.maximum(exact, 0) if relu else exact
+    product = cpu_engine.Product(packed, relu=relu)
+    got = product(x)
+    np.testing.assert_allclose(got[:, :outputs], exact, atol=1e-6 * inputs)
+    assert not got[:, outputs:].any()
+    np.testing.assert_array_equal(product(x[-1:]), got[-1:])  # whatever it is batched with
+    if not relu:
+        y = normal(3, *got.shape)
+        before = y.copy()
+        product.add(x, y)
+        np.testing.assert_allclose(y, before + got, atol=1e-6 * inputs)
+
+
+@settings(deadline=None)
 @given(rows=SIZES, vectors=st.integers(1, 130))
 def test_norm(rows: int, vectors: int):
     size = vectors * cpu_engine.kernels().engine_width()
@@ -133,8 +162,18 @@ def test_what_is_not_a_number_stays_visible():
     assert np.isnan(results[2][:, :32]).all()  # every query of that head saw the key
 
 
-def both(config: ParaformerConfig, lengths: list[int]) -> tuple[ParaformerOutput, ParaformerOutput]:
+def packed_model(config: ParaformerConfig, bits: int) -> Model:
+    """Return a random model whose linear layers of encoder and decoder are all quantised."""
     model = random_model(config)
+    for part in (model.encoder, model.decoder):
+        nn.quantize(part, group_size=32, bits=bits, class_predicate=lambda _, module: isinstance(module, Linear))
+    return model
+
+
+def both(
+    config: ParaformerConfig, lengths: list[int], bits: int | None = None
+) -> tuple[ParaformerOutput, ParaformerOutput]:
+    model = random_model(config) if bits is None else packed_model(config, bits)
     mx.random.seed(1)
     feats, sizes = mx.random.normal((len(lengths), max(lengths), 560)), mx.array(lengths)
     with cpu_lanes.exactly(1):
@@ -148,7 +187,15 @@ def both(config: ParaformerConfig, lengths: list[int]) -> tuple[ParaformerOutput
 @pytest.mark.parametrize("config", [WIDE, EXTRA, dataclasses.replace(WIDE, predictor_class="CifPredictor")])
 @pytest.mark.parametrize("lengths", [[50], [40, 7, 33], [2, 3], [1], [200, 1]])
 def test_a_prepared_model_computes_the_same(config: ParaformerConfig, lengths: list[int]):
-    plain, prepared = both(config, lengths)
+    assert_same(*both(config, lengths), lengths)
+
+
+@pytest.mark.parametrize("bits", [8, 6, 4])
+def test_a_prepared_quantised_model_computes_the_same(bits: int):
+    assert_same(*both(EXTRA, [40, 7, 33], bits), [40, 7, 33])
+
+
+def assert_same(plain: ParaformerOutput, prepared: ParaformerOutput, lengths: list[int]) -> None:
     counts = plain.token_num.tolist()
     assert prepared.token_num.tolist() == counts
     np.testing.assert_array_equal(np.array(prepared.fires), np.array(plain.fires))
@@ -159,8 +206,9 @@ def test_a_prepared_model_computes_the_same(config: ParaformerConfig, lengths: l
             np.testing.assert_allclose(got, expected, atol=3e-5, rtol=3e-5)
 
 
-def test_no_bit_depends_on_the_batch_or_the_threads():
-    model = random_model(WIDE)
+@pytest.mark.parametrize("bits", [None, 8, 4])
+def test_no_bit_depends_on_the_batch_or_the_threads(bits: int | None):
+    model = random_model(WIDE) if bits is None else packed_model(WIDE, bits)
     model.prepare()
     mx.random.seed(1)
     feats, lengths = mx.random.normal((4, 90, 560)), [90, 31, 64, 2]
@@ -174,13 +222,16 @@ def test_no_bit_depends_on_the_batch_or_the_threads():
     assert all(np.array_equal(np.array(several[0]), np.array(other)) for other in several)
 
 
-def test_a_prepared_model_gave_its_weights_away():
-    model = random_model(WIDE)
+@pytest.mark.parametrize("bits", [None, 6])
+def test_a_prepared_model_gave_its_weights_away(bits: int | None):
+    model = random_model(WIDE) if bits is None else packed_model(WIDE, bits)
     names = {name for name, _ in nn.utils.tree_flatten(model.parameters())}
     model.prepare()
     model.prepare()  # nothing more to do
     left = {name for name, _ in nn.utils.tree_flatten(model.parameters())}
-    assert "encoder.encoders.0.feed_forward.w_1.weight" in names - left
+    assert {name for name in names if ".w_1." in name} - left == {
+        name for name in names if ".w_1." in name and not name.endswith(".bias")
+    }
     assert copy.deepcopy(model).encoder._engine is model.encoder._engine
     with pytest.raises((ValueError, TypeError)):
         pickle.dumps(model.encoder._engine)
@@ -194,11 +245,10 @@ def test_widths_that_are_no_whole_vectors_are_left_to_mlx(config: ParaformerConf
     assert model.encoder._engine is None
 
 
-def test_half_precision_and_quantised_weights_are_left_to_mlx():
-    half, packed = random_model(WIDE), random_model(WIDE)
-    half.set_dtype(mx.float16)
-    nn.quantize(packed, group_size=32, bits=8, class_predicate=lambda name, module: name.endswith("w_1"))
+def test_half_precision_is_left_to_mlx_and_so_are_weights_quantised_from_it():
+    half, packed = random_model(WIDE), packed_model(WIDE, 8)
     for model in (half, packed):
+        model.set_dtype(mx.float16)
         model.prepare()
         assert model.encoder._engine is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -125,12 +126,17 @@ def test_the_next_batch_is_made_ready_beside_the_network(model: Model, monkeypat
         assert place["asked", min(second + 2, 4.0)] < place["network", second]
 
 
-def test_much_audio_is_worth_preparing_for_and_no_more_of_it_is_looked_at(tmp_path: Path):
+def test_much_audio_is_worth_preparing_for_and_no_more_of_it_is_looked_at(model: Model, tmp_path: Path):
     second = np.zeros(16000, np.float32)
-    assert not repays([second] * 119, 16000)
-    assert repays([second] * 120, 16000)
-    assert repays(itertools.repeat(second), 16000)
-    assert not repays([tmp_path / "absent.wav"], 16000)
+    assert not repays(model, [second] * 119)
+    assert repays(model, [second] * 120)
+    assert repays(model, itertools.repeat(second))
+    assert not repays(model, [tmp_path / "absent.wav"])
+
+
+def test_a_quantised_model_is_always_worth_preparing():
+    quantization = {"bits": 8, "group_size": 32, "modules": []}
+    assert repays(Model(dataclasses.replace(CONFIG, quantization=quantization)), [np.zeros(1, np.float32)])
 
 
 def test_one_bad_file_does_not_stop_the_others(model: Model, tmp_path: Path):

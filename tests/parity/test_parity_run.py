@@ -17,7 +17,7 @@ from mlx_model.errors import CheckpointError, OutputError, UsageError
 from mlx_model.layers import DepthwiseConv1d
 from parity.candidate import Candidate
 from parity.demo import MODEL, SPEECH
-from parity.layers.invariance import in_24_bits
+from parity.layers.invariance import in_24_bits, prepared
 from parity.layers.run import check, compare_trace, find_audio, record, run
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
@@ -121,6 +121,21 @@ def test_the_path_for_gpus_is_held_against_the_plain_modules(
     assert rows()["GPU path"] == "pass"
     monkeypatch.setattr(gpu, "score_bias", lambda keep, dtype: mx.zeros((len(keep), 1, 1, keep.shape[1]), dtype))
     assert rows()["GPU path"] == "fail"  # attention that sees the padding
+
+
+@pytest.mark.skipif(not cpu_engine.available(), reason="the CPU engine needs x86-64 with AVX2, and a C compiler")
+def test_the_engine_is_held_against_a_quantised_model_too(trace: Trace, tmp_path: Path):
+    import convert
+
+    convert.convert(MODEL, tmp_path / "model", bits=4, group_size=32)
+    candidate = Candidate(tmp_path / "model", load_tapset("paraformer"))
+    waveforms = [trace.waveform(row) for row in trace.utterances[:2]]
+    alone = [candidate.runner.results([waveform])[0] for waveform in waveforms]
+    [row] = prepared(candidate, waveforms, alone)
+    assert (row.name, row.status, row.tokens_differ) == ("prepared", "pass", 0)
+    assert row.max_abs is not None
+    assert 0 < row.max_abs < 1e-3  # two orders of summation, logits of about 10
+    assert candidate.model.encoder._engine is None  # the model that parity watches keeps its weights
 
 
 def test_only_files_that_hold_the_samples_are_compared():

@@ -10,6 +10,7 @@ import numpy as np
 
 from mlx_model import cpu_engine, cpu_lanes, gpu
 from mlx_model.blas import mx, nn
+from mlx_model.loading import unfilled
 from mlx_model.paraformer import Model
 from parity.layers.runner import Arrays, Heard, Inputs, Runner
 from parity.layers.tap import Activations, record
@@ -95,7 +96,7 @@ class ParaformerRunner(Runner):
         """Return each waveform's logits by the CPU engine; None where it does not serve (cpu_engine.py)."""
         if not cpu_engine.serves(self.model):
             return None
-        model = Model(self.model.config)
+        model = unfilled(self.model.config)
         model.update(self.model.parameters())  # the same arrays; the engine takes them away from this model alone
         model.eval()
         model.prepare()
