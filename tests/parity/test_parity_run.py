@@ -17,7 +17,7 @@ from mlx_model.errors import CheckpointError, OutputError, UsageError
 from mlx_model.layers import DepthwiseConv1d
 from parity.candidate import Candidate
 from parity.demo import MODEL, SPEECH
-from parity.layers.invariance import in_24_bits, prepared
+from parity.layers.invariance import as_users_run_it, in_24_bits
 from parity.layers.run import check, compare_trace, find_audio, record, run
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
@@ -131,7 +131,7 @@ def test_the_engine_is_held_against_a_quantised_model_too(trace: Trace, tmp_path
     candidate = Candidate(tmp_path / "model", load_tapset("paraformer"))
     waveforms = [trace.waveform(row) for row in trace.utterances[:2]]
     alone = [candidate.runner.results([waveform])[0] for waveform in waveforms]
-    [row] = prepared(candidate, waveforms, alone)
+    [row] = as_users_run_it(candidate, waveforms, alone)
     assert (row.name, row.status, row.tokens_differ) == ("prepared", "pass", 0)
     assert row.max_abs is not None
     assert 0 < row.max_abs < 1e-3  # two orders of summation, logits of about 10
