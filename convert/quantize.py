@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 BITS = (8, 6, 4)
 GROUP_SIZES = (32, 64, 128)
 # Error allowed per weight, in quantisation steps: half from rounding, up to one because mx.quantize moves a group's
-# range so that zero stays exact. Scales, biases and the restored weight are themselves rounded where they are stored in
-# 16 bits: each is off by half a unit in its last place, which counts up to 2 ** bits steps; together two units.
+# range so that zero stays exact. Scales and biases are themselves rounded to 16 bits: each is off by half a unit in its
+# last place, or by half of the least float16, which counts up to 2 ** bits times; together two units.
 ROUNDING_STEPS = 1.5
-LAST_PLACE = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+FACTORS = {"float32": "float16", "float16": "float16", "bfloat16": "bfloat16"}  # what scales and biases are kept in
+LAST_PLACE = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+LEAST = 2.0**-24
 
 
 def check_options(bits: int | None, group_size: int) -> None:
@@ -96,8 +98,8 @@ def _infos(written: Written, name: str, bits: int | None, group_size: int) -> li
     stem, rows, width = name.removesuffix(".weight"), shape[0], padded_width(shape[1], group_size)
     return [
         TensorInfo(name=name, shape=(rows, width * bits // 32), dtype="uint32"),
-        TensorInfo(name=f"{stem}.scales", shape=(rows, width // group_size), dtype=dtype),
-        TensorInfo(name=f"{stem}.biases", shape=(rows, width // group_size), dtype=dtype),
+        TensorInfo(name=f"{stem}.scales", shape=(rows, width // group_size), dtype=FACTORS[dtype]),
+        TensorInfo(name=f"{stem}.biases", shape=(rows, width // group_size), dtype=FACTORS[dtype]),
     ]
 
 
@@ -135,6 +137,7 @@ def _to_numpy(array: mx.array) -> np.ndarray:
 def _verify(quantised: Written, original: Written, wanted: Mapping[str, int], group_size: int) -> None:
     """Every untouched tensor bit for bit; every quantised weight within one step of what it replaces."""
     from mlx_model.blas import mx
+    from mlx_model.layers import restore_weight
 
     for name in original.names - wanted.keys():
         if (
@@ -145,13 +148,14 @@ def _verify(quantised: Written, original: Written, wanted: Mapping[str, int], gr
     for name, bits in wanted.items():
         stem = name.removesuffix(".weight")
         packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))
-        restored = mx.dequantize(packed, scales, biases, group_size=group_size, bits=bits).astype(mx.float32)
+        restored = restore_weight(packed, scales, biases, group_size=group_size, bits=bits)
         step = mx.repeat(mx.abs(scales.astype(mx.float32)), group_size, axis=-1)
         weight = _to_mlx(original, name).astype(mx.float32)
         padding = restored.shape[1] - weight.shape[1]
         error = mx.abs(restored - mx.pad(weight, [(0, 0), (0, padding)]))
-        worst = np.array(error / mx.maximum(step, 1e-30)).max()
-        allowed = ROUNDING_STEPS + 2 * 2**bits * LAST_PLACE[original.dtype(name)]
+        unit = LAST_PLACE[FACTORS[original.dtype(name)]]
+        worst = np.array(mx.maximum(error - 2 * 2**bits * LEAST, 0) / mx.maximum(step, LEAST)).max()
+        allowed = ROUNDING_STEPS + 2 * 2**bits * unit
         if not worst <= allowed:
             raise OutputError(
                 f"verification failed: {name!r} is {worst:.2f} quantisation steps off, {allowed:.2f} are explained"

@@ -103,7 +103,7 @@ def _processor_flags() -> set[str]:
 def serves(model: Model) -> bool:
     """Whether the engine can compute this model here: a CPU it knows, float32, widths that are whole vectors.
 
-    Quantised weights count as float32 where their scales are.
+    Quantised weights, too, where what they meet is float32.
     """
     if on_gpu() or not available():
         return False
@@ -111,7 +111,8 @@ def serves(model: Model) -> bool:
     linears = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.QuantizedLinear))]
     size, heads = model.config.encoder.output_size, (model.config.encoder, model.config.decoder)
     return (
-        all(_known(module) for module in linears)
+        model.dtype == mx.float32
+        and all(_known(module) for module in linears)
         and all(size % (part.attention_heads * width) == 0 and part.linear_units % width == 0 for part in heads)
         and model.config.frontend.output_size % width == 0
     )
@@ -119,7 +120,7 @@ def serves(model: Model) -> bool:
 
 def _known(module: nn.Module) -> bool:
     if type(module) is QuantizedLinear:
-        return module.scales.dtype == mx.float32 and module.bits in CODE_SIZES
+        return module.bits in CODE_SIZES
     return type(module) is Linear and module.weight.dtype == mx.float32
 
 
@@ -148,7 +149,8 @@ def _packed_codes(linear: QuantizedLinear, size: int) -> np.ndarray:
 def _packed_factors(linear: QuantizedLinear) -> np.ndarray:
     """Return scales and biases in the order of panels, (panels, groups, 2, outputs of a panel)."""
     outputs, width = len(linear.scales), kernels().engine_width()
-    factors = np.stack([np.asarray(linear.scales), np.asarray(linear.biases)], axis=-1)  # (Dout, groups, 2)
+    parts = [np.asarray(linear[name].astype(mx.float32)) for name in ("scales", "biases")]
+    factors = np.stack(parts, axis=-1)  # (Dout, groups, 2)
     factors = np.pad(factors, [(0, -outputs % width), (0, 0), (0, 0)])
     return np.ascontiguousarray(factors.reshape(-1, width, *factors.shape[1:]).transpose(0, 2, 3, 1))
 

@@ -86,23 +86,32 @@ def quantize_weight(
 ) -> tuple[mx.array, mx.array, mx.array]:
     """Return a weight packed, its scales and its biases; columns of zeros fill the last group.
 
-    uint32 (Dout, padded * bits / 32), and in the weight's precision (Dout, padded / group_size), twice.
+    uint32 (Dout, padded * bits / 32), and (Dout, padded / group_size), twice. Those are kept in 16 bits, as a float16
+    or bfloat16 weight has them: in float32 they take a third of all 4-bit weights, and save a hundredth of a step.
     """
     missing = padded_width(weight.shape[1], group_size) - weight.shape[1]
     weight = mx.pad(weight, [(0, 0), (0, missing)]) if missing else weight
-    packed, scales, biases = mx.quantize(weight, group_size=group_size, bits=bits)
+    packed, *factors = mx.quantize(weight, group_size=group_size, bits=bits)
+    kept = mx.float16 if weight.dtype == mx.float32 else weight.dtype
+    scales, biases = (factor.astype(kept) for factor in factors)
     return packed, scales, biases
 
 
-def quantized_bytes(shape: tuple[int, ...], itemsize: int, *, group_size: int, bits: int) -> int:
-    """Return what a weight (Dout, Din) takes quantised, its scales and biases in `itemsize` bytes each."""
+def restore_weight(packed: mx.array, scales: mx.array, biases: mx.array, *, group_size: int, bits: int) -> mx.array:
+    """Return the weight that a quantised layer computes with, (Dout, padded), float32."""
+    factors = (factor.astype(mx.float32) for factor in (scales, biases))  # MLX's product does so, too
+    return mx.dequantize(packed, *factors, group_size=group_size, bits=bits)
+
+
+def quantized_bytes(shape: tuple[int, ...], *, group_size: int, bits: int) -> int:
+    """Return what a weight (Dout, Din) takes quantised, its scales and biases in two bytes each."""
     outputs, padded = shape[0], padded_width(shape[1], group_size)
-    return outputs * (padded * bits // 8 + 2 * (padded // group_size) * itemsize)
+    return outputs * (padded * bits // 8 + 2 * (padded // group_size) * 2)
 
 
 def quantizing_pays(shape: tuple[int, ...], itemsize: int, *, group_size: int, bits: int) -> bool:
-    """Whether a weight (Dout, Din) gets smaller: a narrow one may not, for its padding."""
-    return quantized_bytes(shape, itemsize, group_size=group_size, bits=bits) < math.prod(shape) * itemsize
+    """Whether a weight (Dout, Din) of `itemsize` bytes each gets smaller: a narrow one may not, for its padding."""
+    return quantized_bytes(shape, group_size=group_size, bits=bits) < math.prod(shape) * itemsize
 
 
 def length_mask(lengths: Int[mx.array, " B"], size: int) -> Bool[mx.array, "B T"]:

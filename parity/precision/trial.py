@@ -13,7 +13,7 @@ import numpy as np
 from mlx_model.batching import batches
 from mlx_model.blas import mx, nn, tree_flatten
 from mlx_model.errors import UsageError
-from mlx_model.layers import quantize_weight, quantized_bytes, quantizing_pays
+from mlx_model.layers import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
 from mlx_model.paraformer import Model
 from parity.cer.score import edits
 
@@ -78,8 +78,8 @@ class Trial:
         """Return a layer's weights, quantised and restored."""
         weight = self.weights[name]
         parts = quantize_weight(weight, self.group_size, bits)
-        restored = mx.dequantize(*parts, group_size=self.group_size, bits=bits).astype(weight.dtype)
-        return restored[:, : weight.shape[1]]
+        restored = restore_weight(*parts, group_size=self.group_size, bits=bits)
+        return restored[:, : weight.shape[1]].astype(weight.dtype)
 
     def tokens(self, bits: Bits) -> list[list[int]]:
         """Return every waveform's token ids, in the order given."""
@@ -116,7 +116,7 @@ class Trial:
         return (off / size) ** 0.5 if size else 0.0
 
     def size_mb(self, bits: Bits) -> float:
-        """Return what the weights take: packed, with a scale and a bias in the layer's precision per group."""
+        """Return what the weights take: packed, with a scale and a bias of 16 bits per group."""
         return self.others_mb + sum(self.bytes_of(name, bits.get(name)) for name in self.linear) / 1e6
 
     def bytes_of(self, name: str, bits: int | None) -> int:
@@ -124,4 +124,4 @@ class Trial:
         weight = self.weights[name]
         if bits is None:
             return weight.nbytes
-        return quantized_bytes(weight.shape, weight.itemsize, group_size=self.group_size, bits=bits)
+        return quantized_bytes(weight.shape, group_size=self.group_size, bits=bits)

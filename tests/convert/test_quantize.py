@@ -49,7 +49,7 @@ def test_quantised_weights_are_those_of_nn_quantize(wide_dir, tmp_path, bits, gr
 
 @pytest.mark.parametrize(("bits", "group_size"), [(8, 32), (6, 64), (4, 128)])
 def test_zeros_fill_the_last_group_and_change_no_result(wide_dir, tmp_path, bits, group_size):
-    """Oracles: mx.quantize on NumPy's padding; the product with the restored weights, their padding cut off."""
+    """Oracles: mx.quantize on NumPy's padding, scales and biases in 16 bits; the product with the restored weights."""
     mlx_model = pytest.importorskip("mlx_model")
     convert.convert(wide_dir, tmp_path / "plain")
     convert.convert(wide_dir, tmp_path / "out", bits=bits, group_size=group_size)
@@ -57,13 +57,15 @@ def test_zeros_fill_the_last_group_and_change_no_result(wide_dir, tmp_path, bits
     source = load_file(tmp_path / "plain" / "model.safetensors")[f"{name}.weight"]
     assert source.shape == (WIDTH, UNITS)
     filled = np.pad(source, [(0, 0), (0, -UNITS % group_size)])
-    parts = mx.quantize(mx.array(filled), group_size=group_size, bits=bits)
+    packed, *factors = mx.quantize(mx.array(filled), group_size=group_size, bits=bits)
+    parts = (packed, *(factor.astype(mx.float16) for factor in factors))
     found = mx.load(str(tmp_path / "out" / "model.safetensors"))
     for part, expected in zip(("weight", "scales", "biases"), parts, strict=True):
         assert mx.array_equal(found[f"{name}.{part}"], expected).item(), part
     layer = mlx_model.load(tmp_path / "out").decoder.decoders[0].feed_forward.w_2
     x = np.random.default_rng(0).standard_normal((2, 5, UNITS)).astype(np.float32)
-    restored = np.array(mx.dequantize(*parts, group_size=group_size, bits=bits))[:, :UNITS]
+    exact = (packed, *(factor.astype(mx.float32) for factor in parts[1:]))
+    restored = np.array(mx.dequantize(*exact, group_size=group_size, bits=bits))[:, :UNITS]
     # float32 sums of 96 products: a few units in the last place of numbers around 10
     np.testing.assert_allclose(np.array(layer(mx.array(x))), x @ restored.T, atol=2e-5)
 

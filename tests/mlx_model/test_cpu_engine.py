@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from mlx_model import cpu_engine, cpu_lanes
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
-from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear
+from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear, restore_weight
 from mlx_model.paraformer import Model, ParaformerOutput
 from tests.mlx_model.test_cpu_lanes import random_model
 from tests.mlx_model.test_transcribe import CONFIG
@@ -83,7 +83,7 @@ def test_product_with_quantised_weights(
     x, weight, bias = normal(0, rows, inputs), normal(1, outputs, inputs), normal(2, outputs) if biased else None
     packed = linear(weight, bias).to_quantized(group_size, bits)
     parts = packed.weight, packed.scales, packed.biases
-    restored = np.array(mx.dequantize(*parts, group_size=group_size, bits=bits), np.float64)[:, :inputs]
+    restored = np.array(restore_weight(*parts, group_size=group_size, bits=bits), np.float64)[:, :inputs]
     exact = x.astype(np.float64) @ restored.T + (0 if bias is None else bias)
     exact = np.maximum(exact, 0) if relu else exact
     product = cpu_engine.Product(packed, relu=relu)
