@@ -71,18 +71,20 @@ def ratio_chart(points: Sequence[Point]) -> str:
 
 
 def bars(rows: Sequence[Bar]) -> str:
-    """Return medians as horizontal bars grouped by case, each with its spread as a whisker."""
+    """Return medians as horizontal bars grouped by case, each with its spread as a whisker; each case has its scale."""
     sides = list(dict.fromkeys(row.side for row in rows))
     left, right, top = 30 + 7 * min(28, max(map(len, sides), default=0)), 190, 8
-    peak = max([row.high_s for row in rows if math.isfinite(row.high_s)] + [1e-9])
-    scale = (WIDTH - left - right) / peak
     parts, y = [], float(top)
     for case, group in groupby(rows, key=lambda row: row.case):
+        of_case = list(group)
+        peak = max([row.high_s for row in of_case if math.isfinite(row.high_s)] + [1e-9])
+        scale = (WIDTH - left - right) / peak
         y += 18
         parts.append(text(14, y, fmt.visible(case), "case", anchor="start"))
-        for row in group:
+        for row in of_case:
             y += 8
-            kind = f"bar side{sides.index(row.side) % 4}"
+            number = sides.index(row.side)
+            kind = f"bar side{number and 1 + (number - 1) % 3}"  # the first, this project, is alone in its colour
             parts.append(rect(left, y, _length(row.median_s, scale), 16, kind, f"{row.case}, {row.side}"))
             parts.append(text(left - 8, y + 12, fmt.elide(fmt.visible(row.side), 28), "tick", anchor="end"))
             parts += _whisker(left, y + 8, row, scale)
