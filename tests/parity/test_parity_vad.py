@@ -12,7 +12,8 @@ from parity import families
 from parity.families.fsmn_vad_streaming import made_up
 from parity.families.fsmn_vad_streaming.faults import FAULTS
 from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, COLUMNS, table, transitions
-from parity.families.fsmn_vad_streaming.outcomes import merged
+from parity.families.fsmn_vad_streaming.outcomes import Side, _follow, merged
+from parity.layers.decisions import decision
 from parity.layers.run import check, record, run
 from parity.layers.selftest import judge
 from parity.layers.trace import Trace
@@ -109,3 +110,29 @@ def test_only_known_families_can_be_compared():
     assert families.by_class("FsmnVADStreaming").name == "fsmn_vad_streaming"
     with pytest.raises(UsageError, match="SenseVoiceSmall cannot be compared; there are Paraformer"):
         families.by_class("SenseVoiceSmall")
+
+
+def side(state: list[int], segments: list[list[int]]) -> Side:
+    """A recording of a few frames: the detector's state at each, and the segments reported."""
+    return Side(table([[1, 2, number, 0, 0, 0, 0] for number in state]), [segments])
+
+
+@pytest.mark.parametrize(
+    ("flips", "explained"),
+    [
+        ([(1e-4, 2e-4)], True),
+        ([(1e-4, 2e-4), (3e-4, 1e-4)], False),  # one of the frames is a bug
+        ([], False),  # no frame differs: the machine itself went another way
+    ],
+)
+def test_what_follows_from_frames_is_explained_by_all_of_them(flips: list[tuple[float, float]], explained: bool):
+    reference, candidate = side([1, 1, 2, 2], [[20, 40]]), side([1, 2, 2, 2], [[10, 40]])
+    frames = [decision("frame", "a", 1, ("silence", "speech"), margin, noise) for margin, noise in flips]
+    rows = _follow("a", reference, candidate, frames)
+    assert [(row.kind, row.position, row.explained) for row in rows] == [
+        ("transition", 0, explained),  # the first transition comes a frame early
+        ("segment", 0, explained),
+    ]
+    assert not _follow("a", reference, reference, frames)
+    [missing] = _follow("a", reference, Side(reference.frames, [[]]), frames)
+    assert (missing.kind, missing.candidate, missing.explained) == ("segment", "nothing", explained)
