@@ -1,6 +1,7 @@
 """What fewer bits cost: size, changed tokens, CER and time of every precision, on the trained checkpoints in ../shared.
 
     python benchmarks/precisions.py [--utterances 500] [--calibration 250] [--group-size 32] [--checkpoints NAME...]
+    python benchmarks/precisions.py --checkpoints /tmp/full --utterances 20 --budgets      any FunASR directory
 
 Each checkpoint is converted to float32, float16, bfloat16, and to 8, 6 and 4 bits everywhere `convert --bits`
 quantises; then `quantize` finds recipes on the first utterances (budgets tokens=0 and cer=+0.1). All transcribe the
@@ -77,13 +78,11 @@ def made(source: Path, dataset: Path, options: argparse.Namespace, scratch: Path
     }.items():  # fmt: skip
         convert.convert(source, scratch / name, **how)
         yield name, scratch / name
-    for budget in ("tokens=0", "cer=+0.1"):
+    for budget in options.budgets:
         found = search(
             scratch / "float32", Budget.parse(budget), data=str(dataset), limit=options.calibration, group_size=group
         )
-        requantize(
-            scratch / "float32", scratch / budget, found.found.modules, group_size=group, about=found.about
-        )
+        requantize(scratch / "float32", scratch / budget, found.found.modules, group_size=group, about=found.about)
         yield f"recipe {budget}", scratch / budget
 
 
@@ -116,20 +115,22 @@ def main() -> int:
     parser.add_argument("--utterances", type=int, default=500)
     parser.add_argument("--calibration", type=int, default=250)
     parser.add_argument("--group-size", type=int, default=32)
-    parser.add_argument("--checkpoints", nargs="+", default=list(CHECKPOINTS))
+    parser.add_argument("--checkpoints", nargs="+", default=list(CHECKPOINTS), help="names in ../shared, or paths")
+    parser.add_argument("--budgets", nargs="*", default=["tokens=0", "cer=+0.1"], help="of recipes; none: no search")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     lines, rows, passed = [], [], True
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-bench-") as folder:
         dataset = kaldi_subset(options.utterances, Path(folder) / "data")
         for checkpoint in options.checkpoints:
-            scratch = Path(folder) / checkpoint
+            name = Path(checkpoint).name
+            scratch = Path(folder) / name
             found = made(measure.SHARED / "checkpoints" / checkpoint, dataset, options, scratch)
             heard = [transcripts(name, model, dataset, scratch) for name, model in found]
-            more, holds = table(checkpoint.removeprefix("paraformer_real_"), heard)
+            more, holds = table(name.removeprefix("paraformer_real_"), heard)
             lines, passed = [*lines, *more], passed and holds
             rows += [
-                BenchRow(case=checkpoint, side=row.name, median_s=row.seconds, ratio=row.seconds / heard[0].seconds)
+                BenchRow(case=name, side=row.name, median_s=row.seconds, ratio=row.seconds / heard[0].seconds)
                 for row in heard
             ]
     measure.publish("precisions", rows, lines, options.out, [])
