@@ -311,7 +311,8 @@ def processes_of(session: int) -> list[str]:
 def test_a_run_that_was_interrupted_and_then_killed_goes_on(converted, here, tmp_path):
     out = tmp_path / "run"
     script = (
-        "import sys, time, parity.cer\n"
+        "import signal, sys, time, parity.cer\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job inherits it ignored
         "def slowly(done, total, rate): time.sleep(0.5 * (done > 0))\n"
         f"parity.cer.evaluate({str(converted)!r}, {str(SPEECH)!r}, workers=2, out={str(out)!r}, batch_seconds=3.0,\n"
         "    progress=slowly if sys.argv[1] == 'slowly' else None)\n"
