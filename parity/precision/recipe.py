@@ -2,7 +2,8 @@
 
 Rounding errors of different layers add like noise, squared; so the layers are given more bits in the order of squared
 error taken away per byte added, and the shortest such list with which the budget holds is found by bisection. The
-budget itself is not estimated: every candidate is run on all of the audio.
+budget itself is not estimated: every candidate is run on all of the audio. Where no such list holds, layers are given
+the most bits one by one.
 """
 
 from __future__ import annotations
@@ -89,6 +90,10 @@ def find(
         tried += 1
         low, high = (low, middle) if known[middle] <= budget.limit else (middle + 1, high)
     modules = climbed(least, steps[:low])
+    if not modules:  # a strict budget: which layers cost nothing at all?
+        order = [name for name, bits in reversed(steps) if bits is None]
+        modules = one_by_one(order, levels[-1], lambda bits: cost(trial.tokens(bits)) <= budget.limit)
+        tried += len(order)
     if not modules:
         raise UsageError(f"the budget of {budget.limit:g} {budget.kind} allows no layer to be quantised")
     return Found(
@@ -99,6 +104,15 @@ def find(
         errors=errors,
         tried=tried,
     )
+
+
+def one_by_one(order: Sequence[str], bits: int, fits: Callable[[Mapping[str, int]], bool]) -> dict[str, int]:
+    """Return the layers that can be given `bits` one after the other, in that order, each kept only where all fit."""
+    modules: dict[str, int] = {}
+    for name in order:
+        if fits({**modules, name: bits}):
+            modules[name] = bits
+    return modules
 
 
 def ladder(errors: Errors, levels: Sequence[int], bytes_of: Callable[[str, int | None], float]) -> list[Step]:

@@ -15,7 +15,7 @@ from mlx_model.errors import UsageError
 from mlx_model.loading import load_recognizer
 from parity.demo import SPEECH
 from parity.precision import Budget, search
-from parity.precision.recipe import climbed, ladder
+from parity.precision.recipe import climbed, find, ladder
 from parity.precision.trial import Trial
 
 LEVELS = (4, 6, 8)
@@ -56,6 +56,33 @@ def test_the_ladder_takes_most_error_per_byte_first():
     """By hand: a's first step takes 0.16 - 0.01 away for 2 bytes, b's 0.09 - 0.01 for 2, then a's 0.01 - 0 for 2."""
     errors = {"a": {4: 0.4, 6: 0.1, 8: 0.0}, "b": {4: 0.3, 6: 0.1, 8: 0.1}}
     assert ladder(errors, LEVELS, bytes_of)[:3] == [("a", 6), ("b", 6), ("a", 8)]
+
+
+class MadeUp:
+    """A trial whose layers err as told; `tokens` are the layers that are quantised."""
+
+    def __init__(self, errors: dict[str, float]):
+        self.errors, self.names = errors, list(errors)
+        self.bytes_of = bytes_of
+
+    def error(self, bits: dict[str, int]) -> float:
+        [(name, number)] = bits.items()
+        return self.errors[name] / number
+
+    def tokens(self, bits: dict[str, int]) -> list[list[str]]:
+        return [list(bits)]
+
+    def size_mb(self, bits: dict[str, int]) -> float:
+        return sum(bytes_of(name, bits.get(name)) for name in self.names)
+
+
+def test_where_no_list_of_steps_holds_layers_are_tried_one_by_one():
+    """The layer that flips a token errs least, so every list of steps holds it to the last."""
+    trial = MadeUp({"a": 0.3, "b": 0.01, "c": 0.2})
+    found = find(trial, Budget("tokens", 0), lambda ids: float("b" in ids[0]), levels=LEVELS)
+    assert (found.modules, found.cost) == ({"c": 8, "a": 8}, 0)
+    with pytest.raises(UsageError, match="allows no layer to be quantised"):
+        find(trial, Budget("tokens", 0), lambda ids: float(len(ids[0])), levels=LEVELS)
 
 
 @pytest.fixture(scope="module")
