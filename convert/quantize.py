@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 BITS = (8, 6, 4)
 GROUP_SIZES = (32, 64, 128)
 # Error allowed per weight, in quantisation steps: half from rounding, up to one because mx.quantize moves a group's
-# range so that zero stays exact. Scales and biases are themselves rounded to 16 bits: each is off by half a unit in its
-# last place, or by half of the least float16, which counts up to 2 ** bits times; together two units.
+# range so that zero stays exact. Scales and biases are themselves rounded to 16 bits, by half a unit in the last place.
 ROUNDING_STEPS = 1.5
 FACTORS = {"float32": "float16", "float16": "float16", "bfloat16": "bfloat16"}  # what scales and biases are kept in
-LAST_PLACE = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
-LEAST = 2.0**-24
+HALF_UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # relative, from the least normal number on; below it, of that
+LEAST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126}
 
 
 def check_options(bits: int | None, group_size: int) -> None:
@@ -149,14 +148,12 @@ def _verify(quantised: Written, original: Written, wanted: Mapping[str, int], gr
         stem = name.removesuffix(".weight")
         packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))
         restored = restore_weight(packed, scales, biases, group_size=group_size, bits=bits)
-        step = mx.repeat(mx.abs(scales.astype(mx.float32)), group_size, axis=-1)
+        scale, bias = (mx.repeat(mx.abs(part.astype(mx.float32)), group_size, axis=-1) for part in (scales, biases))
         weight = _to_mlx(original, name).astype(mx.float32)
         padding = restored.shape[1] - weight.shape[1]
         error = mx.abs(restored - mx.pad(weight, [(0, 0), (0, padding)]))
-        unit = LAST_PLACE[FACTORS[original.dtype(name)]]
-        worst = np.array(mx.maximum(error - 2 * 2**bits * LEAST, 0) / mx.maximum(step, LEAST)).max()
-        allowed = ROUNDING_STEPS + 2 * 2**bits * unit
-        if not worst <= allowed:
-            raise OutputError(
-                f"verification failed: {name!r} is {worst:.2f} quantisation steps off, {allowed:.2f} are explained"
-            )
+        kept = FACTORS[original.dtype(name)]
+        rounded = 2**bits * mx.maximum(scale, LEAST_NORMAL[kept]) + mx.maximum(bias, LEAST_NORMAL[kept])
+        worst = np.array(error / (ROUNDING_STEPS * scale + HALF_UNIT[kept] * rounded)).max()
+        if not worst <= 1.0:
+            raise OutputError(f"verification failed: {name!r} is off by {worst:.2f} times what rounding explains")

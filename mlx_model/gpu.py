@@ -188,7 +188,7 @@ class Path:
     """`listen` and `spell` of one model, compiled or not; `MOST_SHAPES` of each are kept.
 
     Compiled graphs hold the weights as constants. As inputs, 700 of them would be looked at on every call, and every
-    layer would transpose its own anew: a tenth of the time of one short recording.
+    layer would transpose its own anew: for one short recording 10.6 ms in place of 10.3, by the fastest of some rounds.
     """
 
     def __init__(self, model: Model, *, compiled: bool):

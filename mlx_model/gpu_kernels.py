@@ -155,7 +155,7 @@ def on_cuda() -> bool:
 
 
 def _fits(norm: LayerNorm, rows: Rows, memory: Memory | None) -> bool:
-    """Whether the kernel can compute this: on CUDA, an even width that fits registers, taps that fit shared memory."""
+    """Whether the kernel can compute this: on CUDA, in one precision, an even width and taps that fit registers."""
     if not on_cuda() or not on_gpu() or norm.weight.dtype != rows.dtype:
         return False
     taps = 0 if memory is None else memory.block.weight.shape[1]

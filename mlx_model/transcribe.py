@@ -131,7 +131,7 @@ class Loaded(NamedTuple):
 
 
 def _start_loading(pool: ThreadPoolExecutor, model: Model, items: Sequence[Audio]) -> Future[Loaded]:
-    """Return the batch that threads are decoding; one of them puts it together (30 ms for ten minutes of audio)."""
+    """Return the batch that threads are decoding; one of them puts it together, beside the network."""
     paths = [None if isinstance(item, np.ndarray) else str(item) for item in items]
     decoded = [pool.submit(_load, item, model) for item in items]
     return pool.submit(lambda: _together(paths, [future.result() for future in decoded]))

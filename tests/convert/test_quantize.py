@@ -1,6 +1,7 @@
 """--bits. Oracles: mx.quantize on the source's weights, nn.quantize on the unquantised model, the source elsewhere."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ from safetensors.numpy import load_file
 from tiny_model import CONFIG, TOKENS, random_tensors
 
 import convert
-from mlx_model.errors import UsageError
+from convert import quantize
+from mlx_model.errors import OutputError, UsageError
 
 mx = pytest.importorskip("mlx.core")
 nn = pytest.importorskip("mlx.nn")
+layers = pytest.importorskip("mlx_model.layers")
 
 WIDTH, UNITS = 64, 96  # the features are 12 wide: neither 32 nor 64 divides all widths
 
@@ -103,3 +106,43 @@ def test_a_layer_that_would_get_no_smaller_stays(model_dir, tmp_path):
 def test_a_model_that_would_get_no_smaller_is_refused(model_dir, tmp_path):
     with pytest.raises(UsageError, match="no linear layer gets smaller"):
         convert.convert(model_dir, tmp_path / "out", bits=4, group_size=128)
+
+
+def quantised(tmp_path: Path, size: float, dtype: str, bits: int) -> None:
+    """Quantise one weight whose groups lie far apart in size, one of them zeros; what was written is verified."""
+    mx.random.seed(1)
+    weight = mx.random.normal((24, 96)) * size * mx.repeat(mx.array([1e-3, 1.0, 0.0]), 32)
+    source = tmp_path / "source.safetensors"
+    mx.save_safetensors(str(source), {"layer.weight": weight.astype(getattr(mx, dtype))}, {"format": "mlx"})
+    (tmp_path / "out").mkdir(exist_ok=True)
+    quantize.quantize_files([source], tmp_path / "out", {"layer": bits}, group_size=32, limit=1 << 30)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("bits", [8, 6, 4])
+@pytest.mark.parametrize("size", [1e-6, 1e-4, 1e-2, 1.0, 100.0])
+def test_what_rounding_explains_passes(tmp_path, dtype, bits, size):
+    """The smallest scales are below float16's normal numbers, or zero."""
+    quantised(tmp_path, size, dtype, bits)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("bits", [8, 6, 4])
+@pytest.mark.parametrize("part", ["weight", "scales", "biases"])
+def test_what_rounding_does_not_explain_fails(tmp_path, monkeypatch, dtype, bits, part):
+    """One code off by half of the range, or one scale or bias by a half."""
+    right = layers.quantize_weight
+
+    def damaged(weight, group_size, bits):
+        packed, scales, biases = right(weight, group_size, bits)
+        if part == "weight":
+            codes = np.array(packed)
+            codes[3, bits] ^= np.uint32(1 << bits - 1)  # the highest bit of the second group's first code
+            return mx.array(codes), scales, biases
+        factor = mx.where(mx.arange(scales.size).reshape(scales.shape) == 4, 1.5, 1.0)  # row 1, second group
+        return packed, *(value * factor.astype(value.dtype) if name == part else value
+                         for name, value in (("scales", scales), ("biases", biases)))  # fmt: skip
+
+    monkeypatch.setattr(layers, "quantize_weight", damaged)
+    with pytest.raises(OutputError, match=r"'layer\.weight' is off by"):
+        quantised(tmp_path, 1.0, dtype, bits)

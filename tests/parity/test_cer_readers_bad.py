@@ -90,7 +90,7 @@ def damaged(draw: st.DrawFn, good: bytes) -> bytes:
     return good
 
 
-def read_or_refuse(folder: Path, inside: str, kind: str, files: dict[str, bytes]) -> None:
+def assert_read_or_refused(folder: Path, inside: str, kind: str, files: dict[str, bytes]) -> None:
     path = os.path.normpath(folder / inside)
     names = {Path(name).name for name in files} | {folder.name}
     try:
@@ -129,7 +129,7 @@ def test_made_up_lists_are_read_or_refused(kind, data):
         for file, content in made.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(content)
-        read_or_refuse(folder, inside, kind, made)
+        assert_read_or_refused(folder, inside, kind, made)
 
 
 @settings(max_examples=150, deadline=timedelta(seconds=5))
@@ -145,7 +145,7 @@ def test_damaged_shards_are_read_or_refused(data):
     with tempfile.TemporaryDirectory(prefix="made-up-") as name:
         folder = put(Path(name), {"data.list": "0.tar\n"})
         (folder / "0.tar").write_bytes(content)
-        read_or_refuse(folder, "data.list", "shards", {"0.tar": b""})
+        assert_read_or_refused(folder, "data.list", "shards", {"0.tar": b""})
 
 
 @given(text=st.one_of(st.text(max_size=40), st.text(AWKWARD, max_size=20)))
