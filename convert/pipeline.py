@@ -107,9 +107,7 @@ def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_s
     )
     if not modules:
         raise UsageError(f"no linear layer gets smaller with {bits} bits, groups of {group_size}; nothing to quantise")
-    made = quantize.quantize_files(
-        files, stage, dict.fromkeys(modules, bits), group_size=group_size, limit=SHARD_BYTES
-    )
+    made = quantize.quantize_files(files, stage, dict.fromkeys(modules, bits), group_size=group_size, limit=SHARD_BYTES)
     for path in files:
         path.unlink()
     name_parts(made)

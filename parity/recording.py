@@ -102,5 +102,3 @@ def fbank_tap() -> Iterator[list[Any]]:
         yield seen
     finally:
         wav_frontend.kaldi.fbank = original
-
-

@@ -147,9 +147,7 @@ def notes(plan: Plan, sides: list[BenchSide], findings: Findings, heard: str) ->
     return said
 
 
-def device_notes(
-    sides: list[BenchSide], findings: Findings, contest: Contest, rates: Mapping[str, float]
-) -> list[str]:
+def device_notes(sides: list[BenchSide], findings: Findings, contest: Contest, rates: Mapping[str, float]) -> list[str]:
     """Return what differs on a GPU, and whose share of the product rate is not known."""
     said = []
     if contest.device == "gpu":

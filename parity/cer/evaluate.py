@@ -132,9 +132,7 @@ def _from_anywhere(dataset: StrPath) -> str:
     return os.path.abspath(text) if os.path.exists(text.partition("#")[0]) else text
 
 
-def _engine(
-    source: Source, workers: int | str | None, recognizer: Recognizer | None, recordings: Recordings
-) -> Engine:
+def _engine(source: Source, workers: int | str | None, recognizer: Recognizer | None, recordings: Recordings) -> Engine:
     model, name, _ = source
     if workers is not None:
         from parity.cer.distributed import open_cluster

@@ -122,9 +122,7 @@ def _read(file: Any, utterance: Utterance, name: str) -> np.ndarray:
     return _checked(samples, (first, last), file.samplerate, at, name)
 
 
-def _checked(
-    samples: np.ndarray, bounds: tuple[int, int | None], rate: int, total: int, name: str
-) -> np.ndarray:
+def _checked(samples: np.ndarray, bounds: tuple[int, int | None], rate: int, total: int, name: str) -> np.ndarray:
     """Return the samples, or raise AudioError where the recording ended (at frame `total`) before the part did."""
     first, last = bounds
     missing = 0 if last is None else last - first - len(samples)

@@ -13,9 +13,7 @@ import numpy as np
 from reports.schema import DecisionRow
 
 
-def decision(
-    kind: str, utt_id: str, position: int, sides: tuple[str, str], margin: float, noise: float
-) -> DecisionRow:
+def decision(kind: str, utt_id: str, position: int, sides: tuple[str, str], margin: float, noise: float) -> DecisionRow:
     """Return the row of one difference; `sides` are what reference and candidate decided, in words."""
     return DecisionRow(
         kind=kind,

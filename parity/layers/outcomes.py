@@ -86,7 +86,6 @@ class Outcomes(ABC):
         """Return why the recordings of a trace show nothing, or None where they do."""
 
 
-
 def settled(recorded: Recorded, taps: dict[str, np.ndarray]) -> Recorded:
     """Return the recorded taps without those whose float64 and float32 runs disagree in shape (in token count)."""
     own = {name: pair for name, pair in recorded.own.items() if pair.settled}

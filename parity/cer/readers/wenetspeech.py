@@ -161,7 +161,7 @@ class _Text:
             if self.at < len(self.ahead):
                 return
             if not self.more():
-                raise DatasetError(f"{self.where(self.at)}: ends inside \"audios\"; it was cut short")
+                raise DatasetError(f'{self.where(self.at)}: ends inside "audios"; it was cut short')
 
     def skip_to(self, pattern: re.Pattern[str]) -> None:
         """Pass over everything up to the end of the pattern's first match."""

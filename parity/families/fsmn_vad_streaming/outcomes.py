@@ -257,9 +257,7 @@ def frame(case: made_up.FrameCase, opts: Any) -> str:
     opts = dataclasses.replace(opts, **case.options)
     noise = NoiseFloor(opts.noise_frame_num_used_for_snr)
     silence = np.asarray(case.silence, dtype=np.float64)
-    return made_up.marked(
-        vad_decision.speech_frames(silence, case.levels, noise, opts, opts.speech_noise_thres)
-    )
+    return made_up.marked(vad_decision.speech_frames(silence, case.levels, noise, opts, opts.speech_noise_thres))
 
 
 def state(case: made_up.MachineCase, opts: Any) -> str:

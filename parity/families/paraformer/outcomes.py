@@ -106,9 +106,7 @@ class ParaformerOutcomes(Outcomes):
             explanation="; ".join(map(line, decided)),
         )
 
-    def _end_to_end(
-        self, comparison: Comparison, utterance: TracedUtterance, ids: list[int], *, excused: bool
-    ) -> str:
+    def _end_to_end(self, comparison: Comparison, utterance: TracedUtterance, ids: list[int], *, excused: bool) -> str:
         total, decode = comparison.total, self.candidate.model.tokenizer.decode
         text, decoded = decode(ids), decode(utterance.token_ids)
         total("tokenizer").add_discrete(utterance.utt_id, [utterance.text], [decoded])  # the reference's own ids
