@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32
+
+from mlx_model.audio import as_float
 
 
 def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: float) -> list[list[int]]:
@@ -28,10 +29,14 @@ def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: flo
     return groups
 
 
-def side_by_side(waveforms: Sequence[np.ndarray]) -> tuple[Float32[np.ndarray, "B S"], list[int]]:
-    """Return waveforms as the rows of one array, zeros behind the shorter ones, and how many samples each has."""
+def side_by_side(waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """Return waveforms as the rows of one array, zeros behind the shorter ones, and how many samples each has.
+
+    int16 where all are, which is half to carry; else float32 (`audio.as_float`).
+    """
     samples = [len(waveform) for waveform in waveforms]
-    rows = np.zeros((len(waveforms), max(samples)), dtype=np.float32)
+    integers = all(waveform.dtype == np.int16 for waveform in waveforms)
+    rows = np.zeros((len(waveforms), max(samples)), dtype=np.int16 if integers else np.float32)
     for row, waveform in zip(rows, waveforms, strict=True):
-        row[: len(waveform)] = waveform
+        row[: len(waveform)] = waveform if integers else as_float(waveform)
     return rows, samples

@@ -5,14 +5,16 @@ Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam sea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Int, Shaped, UInt
 
 from mlx_model import cpu_engine, gpu
+from mlx_model.audio import FULL_SCALE
 from mlx_model.batching import side_by_side
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
@@ -97,9 +99,22 @@ class Model(nn.Module):
             feats: features after LFR and CMVN, (B, T, m*M).
             lengths: valid frames of each, (B,).
         """
+        return self.begin(feats, lengths)()
+
+    def begin(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Callable[[], ParaformerOutput]:
+        """Start a batch, and return the function that finishes it and returns what a call does.
+
+        A GPU is given all that it can compute before the token counts are known, so that it has work while the host is
+        busy with another batch. A CPU starts when the function is called.
+        """
         sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
         if gpu.takes(self):
-            return self._on_gpu(feats, sizes)
+            return self._begin_on_gpu(feats, sizes)
+        return functools.partial(self._on_cpu, feats, lengths, sizes)
+
+    def _on_cpu(
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], sizes: list[int]
+    ) -> ParaformerOutput:
         mask = None if min(sizes) == feats.shape[1] else length_mask(lengths, feats.shape[1])
         encoder_out = self.encoder(feats.astype(self.dtype), mask)
         embeds, token_num, alphas, fires = self.predictor(encoder_out, lengths, mask)
@@ -112,22 +127,27 @@ class Model(nn.Module):
         logits = self.decoder(embeds, tgt_mask, encoder_out, mask)
         return ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
 
-    def _on_gpu(self, feats: Float[mx.array, "B T Din"], sizes: list[int]) -> ParaformerOutput:
+    def _begin_on_gpu(self, feats: Float[mx.array, "B T Din"], sizes: list[int]) -> Callable[[], ParaformerOutput]:
         """Return the same in the way of gpu.py. One host synchronisation, for the token counts."""
         if self._gpu_path is None:
             self._gpu_path = gpu.Path(self, compiled=False)
-        B, T = feats.shape[:2]
+        path, (B, T) = self._gpu_path, feats.shape[:2]
         feats, lengths = gpu.padded(feats, sizes)
-        heard = self._gpu_path.listen(feats, lengths)
-        token_num = heard.firing.token_num[:B]
-        tokens = max(token_num.tolist())  # pyright: ignore[reportArgumentType]
-        logits = mx.zeros((B, 0, self.config.vocab_size), dtype=self.dtype)
-        if tokens > 0:
-            logits = self._gpu_path.spell(heard, lengths, gpu.time_shape(tokens))[:B, :tokens]
-        steps = T + heard.alphas.shape[1] - feats.shape[1]  # with the tail frame
-        return ParaformerOutput(
-            logits, token_num, heard.encoder_out[:B, :T], heard.alphas[:B, :steps], heard.firing.fires[:B, :steps]
-        )
+        heard = path.listen(feats, lengths)
+        mx.async_eval(heard)
+
+        def finish() -> ParaformerOutput:
+            token_num = heard.firing.token_num[:B]
+            tokens = max(token_num.tolist())  # pyright: ignore[reportArgumentType]
+            logits = mx.zeros((B, 0, self.config.vocab_size), dtype=self.dtype)
+            if tokens > 0:
+                logits = path.spell(heard, lengths, gpu.time_shape(tokens))[:B, :tokens]
+            steps = T + heard.alphas.shape[1] - feats.shape[1]  # with the tail frame
+            return ParaformerOutput(
+                logits, token_num, heard.encoder_out[:B, :T], heard.alphas[:B, :steps], heard.firing.fires[:B, :steps]
+            )
+
+        return finish
 
     def recognize(self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0) -> list[list[int]]:
         """Return the token ids of each waveform (float32, [-1, 1], the model's rate), decoded as one batch.
@@ -140,20 +160,32 @@ class Model(nn.Module):
         self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0
     ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
         """Return features and lengths of a batch of waveforms, to be called with; see `WavFrontend`."""
-        return self.features_of(*side_by_side(waveforms), dither=dither, seed=seed)
+        rows, samples = side_by_side(waveforms)
+        return self.features_of(mx.array(rows), samples, dither=dither, seed=seed)
 
     def features_of(
-        self, waveforms: Float32[np.ndarray, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0
+        self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0
     ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
-        """Return the same of waveforms that are already padded; `samples` are their own lengths."""
-        feats, _ = self.frontend(mx.array(waveforms), mx.array(samples), dither=dither, seed=seed)
+        """Return the same of waveforms that are already padded, float32 or int16; `samples` are their own lengths."""
+        if waveforms.dtype == mx.int16:
+            waveforms = waveforms.astype(mx.float32) / FULL_SCALE
+        feats, _ = self.frontend(waveforms, mx.array(samples), dither=dither, seed=seed)
         return feats, mx.array([self.frontend.steps(count) for count in samples])
 
     def token_ids(self, output: ParaformerOutput) -> list[list[int]]:
         """Return the best token of every position, per utterance, without blank, sos and eos."""
-        if output.logits.shape[1] == 0:  # MLX has no arg-max of nothing
-            return [[] for _ in range(output.logits.shape[0])]
-        ids, counts = np.array(output.logits.argmax(axis=-1)), np.array(output.token_num)
+        return self.spoken(*self.best(output))
+
+    def best(self, output: ParaformerOutput) -> tuple[UInt[mx.array, "B U"], Int[mx.array, " B"]]:
+        """Return the best token of every position, padding included, and how many there are, being computed."""
+        B, tokens = output.logits.shape[:2]
+        best = output.logits.argmax(axis=-1) if tokens else mx.zeros((B, 0), mx.uint32)  # MLX has none of nothing
+        mx.async_eval(best, output.token_num)
+        return best, output.token_num
+
+    def spoken(self, best: UInt[mx.array, "B U"], token_num: Int[mx.array, " B"]) -> list[list[int]]:
+        """Return `best` without padding, blank, sos and eos, per utterance, in the host's memory."""
+        ids, counts = np.array(best), np.array(token_num)
         kept = ~np.isin(ids, (self.config.blank_id, self.config.sos, self.config.eos))
         return [row[:count][keep[:count]].tolist() for row, keep, count in zip(ids, kept, counts, strict=True)]
 

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt
 
-from mlx_model import cpu_lanes, subtitles
-from mlx_model.audio import duration_s, load_audio
+from mlx_model import cpu_lanes, gpu, subtitles
+from mlx_model.audio import duration_s, load_samples
 from mlx_model.batching import batches, side_by_side
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
 from mlx_model.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
-    from mlx_model.paraformer import Model
+    from mlx_model.paraformer import Model, ParaformerOutput
 
+S = TypeVar("S")
 T = TypeVar("T")
 Audio = str | Path | np.ndarray
+Features = tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]
+Tokens = tuple[UInt[mx.array, "B U"], Int[mx.array, " B"]]
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
 BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (gpu.py)
@@ -91,7 +94,7 @@ def transcribe(
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
     rate = model.config.frontend.fs
     with ThreadPoolExecutor(decoders()) as pool:
-        lengths = list(pool.map(lambda item: _length_s(item, rate), items))
+        lengths = _dealt(pool, lambda item: _length_s(item, rate), items)()
     plan = batches(lengths, batch_size, batch_seconds)
     results: dict[int, Transcript] = {}
     decoded = in_batches(model, ([items[index] for index in indices] for indices in plan), dither=dither, seed=seed)
@@ -107,19 +110,24 @@ def in_batches(
 ) -> Iterator[list[Transcript]]:
     """Yield the Transcripts of one batch after the other.
 
-    Beside the network the next batch's features are computed, and the audio of the one after it is decoded.
+    Beside the network the audio of the next batches is decoded. A CPU computes the next batch's features there, too. A
+    GPU, which works while the host does something else, is given all of the next batch's encoder before this one's
+    token counts are waited for, and its decoder before the text of this one is put together.
 
     Args:
         model: what `mlx_model.load` returned.
         plan: batches as `transcribe` takes single recordings; may be endless.
         dither, seed: as for `transcribe`.
     """
+    features_ahead, network_ahead = (0, 1) if gpu.takes(model) else (1, 0)
     with ThreadPoolExecutor(decoders()) as pool:
-        decoding = _one_ahead(_start_loading(pool, model, items) for items in plan)
+        decoding = ahead((_start_loading(pool, model, items) for items in plan), 1 + network_ahead)
         loaded = (batch.result() for batch in decoding)
-        ready = _one_ahead((batch, _start_features(model, batch, dither, seed)) for batch in loaded)
-        for batch, features in ready:
-            yield list(_decode(model, batch, features))
+        ready = ahead(((batch, _start_features(model, batch, dither, seed)) for batch in loaded), features_ahead)
+        begun = ahead(((batch, _begin(model, batch, features)) for batch, features in ready), network_ahead)
+        heard = ahead(((batch, _finish(model, batch, forward)) for batch, forward in begun), network_ahead)
+        for batch, tokens in heard:
+            yield list(_transcripts(model, batch, tokens))
 
 
 class Loaded(NamedTuple):
@@ -127,19 +135,34 @@ class Loaded(NamedTuple):
 
     paths: list[str | None]
     found: list[int | AudioError]  # samples, or the reason why there are none
-    waveforms: np.ndarray | None  # those that are usable, (B, S); None: none
+    waveforms: mx.array | None  # those that are usable, (B, S); None: none
 
 
 def _start_loading(pool: ThreadPoolExecutor, model: Model, items: Sequence[Audio]) -> Future[Loaded]:
     """Return the batch that threads are decoding; one of them puts it together, beside the network."""
+    waveforms = _dealt(pool, lambda item: _load(item, model), items)
+    return pool.submit(lambda: _together(items, waveforms()))
+
+
+def _dealt(pool: ThreadPoolExecutor, function: Callable[[S], T], items: Sequence[S]) -> Callable[[], list[T]]:
+    """Let threads compute function(item) of every item, and return the function that waits for all of them.
+
+    Every thread gets its share at once: a task of its own takes a pool as long as opening a file does.
+    """
+    count = min(decoders(), len(items))
+    shares = [pool.submit(lambda at=at: [function(item) for item in items[at::count]]) for at in range(count)]
+
+    def wait() -> list[T]:
+        found = [share.result() for share in shares]
+        return [found[number % count][number // count] for number in range(len(items))]
+
+    return wait
+
+
+def _together(items: Sequence[Audio], loaded: Sequence[np.ndarray | AudioError]) -> Loaded:
     paths = [None if isinstance(item, np.ndarray) else str(item) for item in items]
-    decoded = [pool.submit(_load, item, model) for item in items]
-    return pool.submit(lambda: _together(paths, [future.result() for future in decoded]))
-
-
-def _together(paths: list[str | None], loaded: Sequence[np.ndarray | AudioError]) -> Loaded:
     usable = [entry for entry in loaded if isinstance(entry, np.ndarray)]
-    waveforms = side_by_side(usable)[0] if usable else None
+    waveforms = mx.array(side_by_side(usable)[0]) if usable else None
     return Loaded(paths, [len(entry) if isinstance(entry, np.ndarray) else entry for entry in loaded], waveforms)
 
 
@@ -169,19 +192,17 @@ def _length_s(item: Audio, rate: int) -> float:
         return 0.0
 
 
-def _one_ahead(started: Iterable[T]) -> Iterator[T]:
-    """Yield items, each only after the next one was taken from `started`, which starts them."""
+def ahead(started: Iterable[T], count: int) -> Iterator[T]:
+    """Yield items, each only after so many more were taken from `started`, which starts them."""
     waiting: deque[T] = deque()
     for item in started:
         waiting.append(item)
-        if len(waiting) > 1:
+        if len(waiting) > count:
             yield waiting.popleft()
     yield from waiting
 
 
-def _start_features(
-    model: Model, batch: Loaded, dither: float, seed: int
-) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]] | None:
+def _start_features(model: Model, batch: Loaded, dither: float, seed: int) -> Features | None:
     """Return features and lengths of what could be loaded, being computed, or None where there is nothing."""
     if batch.waveforms is None:
         return None
@@ -196,7 +217,7 @@ def _load(item: Audio, model: Model) -> np.ndarray | AudioError:
     """The waveform, or the reason why there is none."""
     rate = model.config.frontend.fs
     try:
-        waveform = _checked_array(item) if isinstance(item, np.ndarray) else load_audio(item, rate)
+        waveform = _checked_array(item) if isinstance(item, np.ndarray) else load_samples(item, rate)
         if len(waveform) < model.frontend.min_samples:
             raise AudioError(f"too short: {len(waveform)} samples, one frame needs {model.frontend.min_samples}")
         if len(waveform) > MAX_DURATION_S * rate:
@@ -217,10 +238,17 @@ def _checked_array(waveform: np.ndarray) -> np.ndarray:
     return waveform.astype(np.float32)
 
 
-def _decode(
-    model: Model, batch: Loaded, features: tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]] | None
-) -> Iterator[Transcript]:
-    ids = iter(model.token_ids(model(*features)) if features else [])
+def _begin(model: Model, batch: Loaded, features: Features | None) -> Callable[[], ParaformerOutput] | None:
+    return model.begin(*features) if features else None
+
+
+def _finish(model: Model, batch: Loaded, forward: Callable[[], ParaformerOutput] | None) -> Tokens | None:
+    """Return the best tokens and how many there are of each recording, being computed."""
+    return model.best(forward()) if forward else None
+
+
+def _transcripts(model: Model, batch: Loaded, tokens: Tokens | None) -> Iterator[Transcript]:
+    ids = iter(model.spoken(*tokens) if tokens else [])
     for path, found in zip(batch.paths, batch.found, strict=True):
         if isinstance(found, AudioError):
             yield Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(found))

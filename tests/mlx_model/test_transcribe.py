@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlx_model
-from mlx_model import cpu_kernels, cpu_lanes
+from mlx_model import cpu_kernels, cpu_lanes, gpu
 from mlx_model import transcribe as transcribing
 from mlx_model.batching import batches
 from mlx_model.blas import mx
@@ -98,32 +100,37 @@ def test_another_thread_gives_the_same(directory: Path, lanes: int):
         assert there == [fresh.transcribe(waveforms, batch_size=1)] * 2
 
 
-def test_the_next_batch_is_made_ready_beside_the_network(model: Model, monkeypatch: pytest.MonkeyPatch):
-    """Batch n + 2 is asked for and batch n + 1 has its features begun before batch n goes through the network."""
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_the_next_batches_are_made_ready_beside_the_network(
+    model: Model, device: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):
+    """A CPU has the features of batch n + 1 begun before batch n goes through the network. A GPU gets the encoder of
+    batch n + 1 before the tokens of batch n are waited for, and the decoder of n + 1 before the text of n is made."""
     happened: list[tuple[str, float]] = []
-    start, decode = transcribing._start_features, transcribing._decode
+    if device == "gpu":
+        monkeypatch.setattr(gpu, "takes", lambda model: True)
 
-    def plan():
+    def noted(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def note(model: Model, batch: Any, *rest: Any) -> Any:
+            happened.append((event, batch.found[0] / 16000))
+            return function(model, batch, *rest)
+
+        return note
+
+    def plan() -> Iterator[list[np.ndarray]]:
         for number in range(4):
             happened.append(("asked", 1.0 + number))
             yield [speech_like(1.0 + number)]
 
-    def started(model, batch, *noise):
-        happened.append(("features", batch.found[0] / 16000))
-        return start(model, batch, *noise)
-
-    def decoded(model, batch, features):
-        happened.append(("network", batch.found[0] / 16000))
-        return decode(model, batch, features)
-
-    monkeypatch.setattr(transcribing, "_start_features", started)
-    monkeypatch.setattr(transcribing, "_decode", decoded)
+    for event in ("start_features", "begin", "finish", "transcripts"):
+        monkeypatch.setattr(transcribing, f"_{event}", noted(event, getattr(transcribing, f"_{event}")))
     durations = [batch[0].duration_s for batch in transcribing.in_batches(model, plan())]
     assert durations == [1.0, 2.0, 3.0, 4.0]
     place = {event: number for number, event in enumerate(happened)}
     for second in (1.0, 2.0, 3.0):
-        assert place["features", second + 1] < place["network", second]
-        assert place["asked", min(second + 2, 4.0)] < place["network", second]
+        assert (place["start_features", second + 1] < place["begin", second]) == (device == "cpu")
+        assert (place["begin", second + 1] < place["finish", second]) == (device == "gpu")
+        assert (place["finish", second + 1] < place["transcripts", second]) == (device == "gpu")
 
 
 def test_much_audio_is_worth_preparing_for_and_no_more_of_it_is_looked_at(model: Model, tmp_path: Path):
