@@ -1,6 +1,7 @@
-"""The network on a GPU, full size, float16: MLX against FunASR's modules in PyTorch, eager and compiled, on one card.
+"""The network on a GPU, full size, half precision: MLX against FunASR's modules in PyTorch, eager and compiled.
 
-    python benchmarks/gpu.py [--source DIR] [--cases 64x20 1x10] [--rounds 7] [--compile default reduce-overhead]
+    python benchmarks/gpu.py [--source DIR] [--cases 64x20 1x10] [--rounds 7] [--dtype float16]
+        [--compile default reduce-overhead]
 
 Timed, from features on the device to token ids in the host's memory: `mlx` as `transcribe` runs it (mlx_model/gpu.py),
 `mlx-compiled` after `Model.compile`, with `--plain` also `mlx-plain` (module after module); `torch-eager`, and
@@ -9,7 +10,7 @@ better torch side at 64 x 20 s, 0.6 at 1 x 10 s; printed, not asserted. One proc
 measure.py); a turn is the median of its repetitions.
 
 Features come from real speech by our front end, every row of a batch another stretch of it; weights are random. In
-float32 (no TF32 on either side) token ids must be the same, else exit code 1; in float16 those that differ from
+float32 (no TF32 on either side) token ids must be the same, else exit code 1; in half precision those that differ from
 float32's are counted for each side. How FunASR's modules run in half precision: parity/bench/funasr_modes.py.
 """
 
@@ -58,7 +59,7 @@ class Mlx:
         from mlx_model.loading import load
 
         self.mx, self.gpu, self.lanes, self.plain = mx, gpu, cpu_lanes, way == "plain"
-        self.models = {dtype: load(Path(models) / dtype) for dtype in ("float32", "float16")}
+        self.models = {path.name: load(path) for path in Path(models).iterdir()}
         self.device, self.compiled = str(mx.default_device()), way == "compiled"
         mx.set_cache_limit(CACHE)
 
@@ -216,7 +217,7 @@ def answer(side: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
             side.prepare(np.load(request["feats"]), request["dtype"])
             return {"ids": side.ids(), "device": side.device}
         elif request["do"] == "prepare":
-            side.prepare(np.load(request["feats"]), "float16")
+            side.prepare(np.load(request["feats"]), request["dtype"])
             stages.update(side.stages())
             for run in stages.values():
                 for _ in range(WARM):
@@ -250,8 +251,8 @@ def differing(one: list[list[int]], other: list[list[int]]) -> int:
     )
 
 
-def compare_ids(sides: dict[str, measure.Side], case: str, feats: str) -> tuple[bool, list[str]]:
-    """Return whether all sides agree in float32, and lines on both precisions. Compiled torch is asked in float16."""
+def compare_ids(sides: dict[str, measure.Side], case: str, feats: str, dtype: str) -> tuple[bool, list[str]]:
+    """Return whether all sides agree in float32, and lines on both precisions. Compiled torch is asked in the lower."""
     ids = {
         name: side.ask(do="ids", feats=feats, dtype="float32")["ids"]
         for name, side in sides.items()
@@ -261,19 +262,19 @@ def compare_ids(sides: dict[str, measure.Side], case: str, feats: str) -> tuple[
     tokens = sum(map(len, truth))
     wrong = {name: differing(truth, found) for name, found in ids.items() if name != "torch-eager"}
     lines = [f"{case}, float32: {tokens} token ids; differ from torch's: {wrong}"]
-    half = {name: side.ask(do="ids", feats=feats, dtype="float16")["ids"] for name, side in sides.items()}
+    half = {name: side.ask(do="ids", feats=feats, dtype=dtype)["ids"] for name, side in sides.items()}
     counts = {name: differing(truth, found) for name, found in half.items()}
-    return not any(wrong.values()), [*lines, f"{case}, float16: ids that differ from torch's float32: {counts}"]
+    return not any(wrong.values()), [*lines, f"{case}, {dtype}: ids that differ from torch's float32: {counts}"]
 
 
 def measure_case(
-    sides: dict[str, measure.Side], case: tuple[int, float], feats: str, rounds: int
+    sides: dict[str, measure.Side], case: tuple[int, float], feats: str, dtype: str, rounds: int
 ) -> tuple[list, list[str]]:
     """Return (rows, table) of one case."""
     batch, seconds = case
-    name = f"GPU, full size, float16, {batch} x {seconds:g} s"
+    name = f"GPU, full size, {dtype}, {batch} x {seconds:g} s"
     for child in sides.values():
-        child.ask(do="prepare", feats=feats)
+        child.ask(do="prepare", feats=feats, dtype=dtype)
     turns = {side: lambda child=child: child.ask(do="run") for side, child in sides.items()}
     found = measure.interleaved(turns, rounds, [child.child.pid for child in sides.values()])
     rows, table = [], []
@@ -304,6 +305,7 @@ def main() -> int:
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings, wav or flac")
     parser.add_argument("--cases", type=parse_case, nargs="+", default=list(BARS), help="BATCHxSECONDS")
     parser.add_argument("--compile", nargs="*", default=["default"], help="modes of torch.compile")
+    parser.add_argument("--dtype", default="float16", choices=("float16", "bfloat16"))
     parser.add_argument("--plain", action="store_true", help="also module after module")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path)
@@ -326,7 +328,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
 
     full_size_checkpoint.ensure(options.source)
     models = options.models or scratch / "models"
-    for dtype in ("float32", "float16"):
+    for dtype in ("float32", options.dtype):
         if not (models / dtype).is_dir():
             convert.convert(options.source, models / dtype, dtype=dtype)
     ours = ["mlx", "mlx-compiled", *["mlx-plain"] * options.plain]
@@ -338,11 +340,11 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
         for batch, seconds in options.cases:
             feats = str(scratch / f"{batch}x{seconds:g}.npy")
             sides["mlx"].ask(do="features", audio=str(options.audio), seconds=seconds, batch=batch, out=feats)
-            same, lines = compare_ids(sides, f"{batch} x {seconds:g} s", feats)
-            more, cells = measure_case(sides, (batch, seconds), feats, options.rounds)
+            same, lines = compare_ids(sides, f"{batch} x {seconds:g} s", feats, options.dtype)
+            more, cells = measure_case(sides, (batch, seconds), feats, options.dtype, options.rounds)
             rows, table, notes, equal = rows + more, table + cells, [*notes, *lines], equal and same
             print("\n".join([*cells, *lines]), file=sys.stderr, flush=True)
-        device = sides["torch-eager"].ask(do="ids", feats=feats, dtype="float16")["device"]
+        device = sides["torch-eager"].ask(do="ids", feats=feats, dtype=options.dtype)["device"]
     measure.publish("gpu", rows, table, options.out, [*notes, f"card: {device}"], card=device)
     return 0 if equal else 1
 

@@ -4,9 +4,10 @@
 
 The recordings of a folder, again and again until the hour is full, are files of their own length each. Timed is the
 whole of `model.transcribe(paths)`: the first time in the process (graphs and cuDNN's plans are made) and the median of
-the next; then its parts one after the other, nothing beside them: audio decoded (by as many threads as `transcribe`
-uses), features (upload included), the network (features on the device to ids in the host's memory), text. Bar: the
-network alone takes at least half of the whole. `--check MODEL` also compares the text of a converted model (a trained
+the next; then its parts one after the other, nothing beside them: lengths looked up and audio read (by as many threads
+as `transcribe` uses), waveforms padded and uploaded, the device (waveforms in its memory to ids in the host's, batches
+overlapped as in `transcribe`), text. Bar: the device alone takes at least half of the whole. `--compile` calls
+`Model.compile` first. `--check MODEL` also compares the text of a converted model (a trained
 one says more than random weights) on the GPU with that on this machine's CPU, utterance by utterance.
 """
 
@@ -17,20 +18,21 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import full_size_checkpoint
 import measure
+import numpy as np
 from measure import BenchRow
 
-from mlx_model.audio import duration_s, load_audio
-from mlx_model.batching import batches
+from mlx_model.audio import duration_s, load_samples
+from mlx_model.batching import batches, side_by_side
 from mlx_model.blas import mx
 from mlx_model.loading import load
-from mlx_model.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, decoders
+from mlx_model.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, ahead, decoders
 
 CHECKED = 200  # utterances whose text is compared
 
@@ -60,28 +62,35 @@ def parts(model: Any, paths: Sequence[str], batch_seconds: float) -> dict[str, f
     """Return the seconds of each part alone."""
     rate = model.config.frontend.fs
     with ThreadPoolExecutor(decoders()) as pool:
-        decoding, audio = seconds(lambda: list(pool.map(lambda path: load_audio(path, rate), paths)))
-    plan = batches([len(waveform) / rate for waveform in audio], BATCH_SIZE_GPU, batch_seconds)
-    ready, features = [], 0.0
-    for indices in plan:
-        taken, found = seconds(lambda indices=indices: _evaluated(model.features([audio[i] for i in indices])))
-        ready.append(found)
-        features += taken
-    network, ids = seconds(lambda: [model.token_ids(model(*found)) for found in ready])
+        planning, lengths = seconds(lambda: list(pool.map(duration_s, paths)))
+        reading, audio = seconds(lambda: list(pool.map(lambda path: load_samples(path, rate), paths)))
+    plan = batches(lengths, BATCH_SIZE_GPU, batch_seconds)
+    upload, waveforms = seconds(lambda: [_uploaded([audio[i] for i in indices]) for indices in plan])
+    samples = [[len(audio[i]) for i in indices] for indices in plan]
+    device, ids = seconds(lambda: list(_on_device(model, waveforms, samples)))
     text, _ = seconds(lambda: [model.tokenizer.decode(row) for batch in ids for row in batch])
-    return {"decoding": decoding, "features": features, "network": network, "text": text}
+    return {"lengths": planning, "reading": reading, "upload": upload, "device": device, "text": text}
 
 
-def _evaluated(arrays: Any) -> Any:
-    mx.eval(*arrays)
-    return arrays
+def _uploaded(audio: Sequence[np.ndarray]) -> Any:
+    """Return waveforms in the device's memory: managed memory moves there when a kernel first reads it."""
+    waveforms = mx.array(side_by_side(audio)[0])
+    mx.eval(mx.max(waveforms))
+    return waveforms
+
+
+def _on_device(model: Any, waveforms: Sequence[Any], samples: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Yield the token ids of waveforms in the device's memory, as `transcribe` overlaps batches, without waiting."""
+    features = (model.features_of(*batch) for batch in zip(waveforms, samples, strict=True))
+    begun = ahead((model.begin(*batch) for batch in features), 1)
+    yield from (model.spoken(*tokens) for tokens in ahead((model.best(forward()) for forward in begun), 1))
 
 
 def measure_batches(
-    model: Any, paths: Sequence[str], total_s: float, batch_seconds: float, rounds: int
+    model: Any, paths: Sequence[str], total_s: float, batch_seconds: float, rounds: int, how: str
 ) -> tuple[list, str]:
     """Return rows and the table's line for one size of batches."""
-    case = f"GPU, files to text, full size, float16, {total_s / 60:.0f} min, {batch_seconds:g} s a batch"
+    case = f"GPU, files to text, full size, float16, {total_s / 60:.0f} min, {batch_seconds:g} s a batch{how}"
 
     def whole() -> Any:
         return model.transcribe(paths, batch_seconds=batch_seconds, batch_size=BATCH_SIZE_GPU)
@@ -97,10 +106,10 @@ def measure_batches(
         BenchRow(case=case, side=f"{name} alone", median_s=value, ratio=None, spread_s=sorted(a[name] for a in alone))
         for name, value in middle.items()
     ]
-    pieces = ", ".join(f"{name} {value:.2f} s" for name, value in middle.items())
+    pieces = ", ".join(f"{name} {value:.3f} s" for name, value in middle.items())
     line = (
-        f"| {case} | {took:.2f} [{min(later):.2f}, {max(later):.2f}] s, {total_s / took:.0f} times real time; first "
-        f"{first:.2f} s | alone: {pieces} | network {middle['network'] / took:.2f} of the whole (bar 0.5) "
+        f"| {case} | {took:.3f} [{min(later):.3f}, {max(later):.3f}] s, {total_s / took:.0f} times real time; first "
+        f"{first:.2f} s | alone: {pieces} | device {middle['device'] / took:.2f} of the whole (bar 0.5) "
         f"| {rounds} rounds |"
     )
     return rows, line
@@ -134,6 +143,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--batch-seconds", type=float, nargs="+", default=[60.0, BATCH_SECONDS_GPU])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="as a service would")
     parser.add_argument("--check", type=Path, nargs="*", default=[], help="converted models whose texts are compared")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -148,9 +158,12 @@ def main() -> int:
 
             convert.convert(full_size_checkpoint.ensure(options.source), path, dtype="float16")
         model = load(path)
+        if options.compile:
+            model.compile()
         paths, total_s = recordings(options.audio, options.minutes)
+        how = ", compiled" if options.compile else ""
         for batch_seconds in options.batch_seconds:
-            found, line = measure_batches(model, paths, total_s, batch_seconds, options.rounds)
+            found, line = measure_batches(model, paths, total_s, batch_seconds, options.rounds, how)
             rows, table = rows + found, [*table, line]
     info = mx.device_info()
     notes = [*(line for _, line in checked), f"{len(paths)} files; card: {info.get('device_name', info)}"]
