@@ -200,7 +200,7 @@ def quantize(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An unquantised conversion.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
     more: MoreAudio = None,
-    budget: Annotated[str, typer.Option(help="tokens=N changed tokens, or cer=+X points of CER.")] = "tokens=0",
+    budget: Annotated[str, typer.Option(help="tokens=N changed, or cer=+X points, error included.")] = "tokens=0",
     audio: Annotated[list[Path] | None, typer.Option(help="Recordings, or folders of them: --audio PATH...")] = None,
     data: Annotated[str | None, typer.Option(help="Or a test set with transcripts, as `cer` takes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)] = None,

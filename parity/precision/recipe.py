@@ -43,7 +43,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A recipe. `modules`: {layer: bits}; `errors`: what it was chosen by; `cost`: of the budget's kind, measured."""
+    """A recipe. `modules`: {layer: bits}; `errors`: what it was chosen by; `cost`: what the budget limits, measured."""
 
     modules: dict[str, int]
     cost: float
@@ -66,7 +66,7 @@ def find(
     Args:
         trial: the model and the audio.
         budget: the limit.
-        cost: of every waveform's token ids, in the budget's unit.
+        cost: what every waveform's token ids cost, in the budget's unit.
         levels: bits that may be used.
         progress: called with 1 after each layer and level.
 

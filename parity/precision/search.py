@@ -1,6 +1,7 @@
 """Speech in, recipe out: what `mlx-funasr quantize` measures before and after the model is written again.
 
-CER is counted with the normaliser `none`: what changes between two precisions is what matters, not the rate itself.
+CER is counted with the normaliser `none`: what changes between two precisions is what matters, not the rate itself. A
+budget of CER has to hold with one standard error to spare, so that it also holds on other speech.
 """
 
 from __future__ import annotations
@@ -117,9 +118,9 @@ def search(
         raise UsageError("a budget of CER needs transcripts: give a test set with --data DATASET")
     trial = Trial(model, speech.waveforms, group_size)
     share = 1.0 / (len(trial.names) * len(levels))
-    measure = _Measure(trial, speech)
+    measure = Measure(trial, speech)
     found = find(
-        trial, budget, lambda ids: measure(ids)[budget.kind], levels=levels, progress=lambda _: progress(share)
+        trial, budget, lambda ids: measure.of_kind(budget.kind, ids), levels=levels, progress=lambda _: progress(share)
     )
     rows = [{"bits": None, "size_mb": found.full_size_mb, **measure(trial.ids)}]
     for bits in sorted(levels, reverse=True):
@@ -155,27 +156,58 @@ def _about(document: Mapping[str, Any], levels: Sequence[int], layers: int) -> s
     )
 
 
-class _Measure:
-    """What token ids cost: {tokens: how many changed; cer: points of CER more than the unquantised model's}."""
+class Measure:
+    """What token ids cost.
+
+    {tokens: how many changed; cer: points of CER more than the unquantised model's; cer_se: that difference's standard
+    error, over utterances}, the last two where transcripts are known.
+    """
 
     def __init__(self, trial: Trial, speech: Speech):
         self.trial, self.texts = trial, speech.texts
         self.tokenizer: Tokenizer = trial.model.tokenizer
-        self.before = self._points(trial.ids)
+        self.before, self.lengths = self._errors(trial.ids)
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> dict[str, float]:
+        """Return what the class says."""
         cost = {"tokens": float(self.trial.changed(ids))}
-        return cost if self.texts is None else cost | {"cer": self._points(ids) - self.before}
-
-    def _points(self, ids: Sequence[Sequence[int]]) -> float:
         if self.texts is None:
-            return 0.0
+            return cost
+        difference, error = paired_difference(self._errors(ids)[0] - self.before, self.lengths)
+        return cost | {"cer": 100.0 * difference, "cer_se": 100.0 * error}
+
+    def of_kind(self, kind: str, ids: Sequence[Sequence[int]]) -> float:
+        """Return what a budget of that kind limits. One of CER has to hold with a standard error to spare.
+
+        What a recipe costs on other speech is the same up to the error of both. That of a few hundred utterances is as
+        large as the difference a recipe may make, and of many recipes the search meets a lucky one; no model gets
+        better by rounding, so that gains count as none.
+        """
+        cost = self(ids)
+        return max(cost["cer"], 0.0) + cost["cer_se"] if kind == "cer" else cost[kind]
+
+    def _errors(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the errors in each utterance, and its length."""
+        if self.texts is None:
+            return np.zeros(0), np.zeros(0)
         from parity.cer.normalize import find_normalizer
-        from parity.cer.score import score
+        from parity.cer.score import score, utterance_errors
 
         references = {str(number): text for number, text in enumerate(self.texts)}
         heard: Mapping[str, str] = {str(number): self.tokenizer.decode(list(row)) for number, row in enumerate(ids)}
-        return 100.0 * score(references, heard, find_normalizer("none")).cer
+        rows = score(references, heard, find_normalizer("none")).rows
+        lengths = [row.hits + row.substitutions + row.deletions for row in rows]
+        return np.array([utterance_errors(row) for row in rows]), np.array(lengths)
+
+
+def paired_difference(errors: np.ndarray, lengths: np.ndarray) -> tuple[float, float]:
+    """Return how much a rate changes when every utterance has so many more errors, and the standard error of that.
+
+    The error is that of a ratio of sums: the utterances are independent, the differences in one are not.
+    """
+    total = max(int(lengths.sum()), 1)
+    difference = float(errors.sum()) / total
+    return difference, float(np.sqrt(np.sum((errors - difference * lengths) ** 2))) / total
 
 
 def _tokens(path: Path, trial: Trial) -> list[list[int]]:
@@ -194,7 +226,7 @@ def show(document: Mapping[str, Any], console: Console) -> None:
     full, measured = document["full_size_mb"], document["measured"]
     rows = [(f"{row['bits']} bits everywhere" if row["bits"] else "as converted", row) for row in document["uniform"]]
     for name, row in [*rows, ("this recipe", {"size_mb": document["size_mb"], **measured})]:
-        points = f"{row['cer']:+.2f}" if "cer" in row else "-"
+        points = f"{row['cer']:+.2f} ±{row['cer_se']:.2f}" if "cer" in row else "-"
         table.add_row(name, f"{row['size_mb']:.1f}", f"{row['size_mb'] / full:.3f}", f"{row['tokens']:.0f}", points)
     console.print(table)
     least = min(next(iter(document["errors"].values())), key=int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mlx_model.loading import load_recognizer
 from parity.demo import SPEECH
 from parity.precision import Budget, search
 from parity.precision.recipe import climbed, find, ladder
+from parity.precision.search import Measure, Speech, paired_difference
 from parity.precision.trial import Trial
 
 LEVELS = (4, 6, 8)
@@ -122,6 +124,32 @@ def test_a_recipe_keeps_its_budget_and_is_no_larger_than_need_be(converted: Path
     for name, row in document["errors"].items():
         assert row["4"] > row["8"] > 0, name
     assert (document["size_mb"] > uniform[4]["size_mb"]) == (uniform[4]["tokens"] > 0)
+
+
+def test_a_difference_has_the_standard_error_of_resampled_utterances():
+    """Oracle: the spread of the difference over bootstrap samples of the utterances."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 30, 400)
+    errors = rng.binomial(1, 0.05, 400) * rng.integers(-1, 3, 400)
+    difference, error = paired_difference(errors, lengths)
+    assert difference == errors.sum() / lengths.sum()
+    picked = rng.integers(0, 400, (4000, 400))
+    assert error == pytest.approx(np.std(errors[picked].sum(axis=1) / lengths[picked].sum(axis=1)), rel=0.05)
+    assert paired_difference(np.zeros(5), np.zeros(5)) == (0.0, 0.0)
+
+
+def test_a_budget_of_cer_holds_with_a_standard_error_to_spare():
+    """By hand: 4 utterances of 1 character, one wrong more and one less are no difference, but an error of sqrt(2)/4.
+    Two less are a gain, which counts as none."""
+    trial = SimpleNamespace(changed=lambda ids: 2, ids=[[0], [1], [2], [3]])
+    trial.model = SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda row: "abcd"[row[0]]))
+    measure = Measure(trial, Speech(waveforms=[], texts=["a", "b", "a", "a"], skipped=[]))  # type: ignore[arg-type]
+    assert measure([[0], [2], [0], [3]]) == {"tokens": 2, "cer": 0.0, "cer_se": pytest.approx(100 * 2**0.5 / 4)}
+    assert measure.of_kind("cer", [[0], [2], [0], [3]]) == pytest.approx(100 * 2**0.5 / 4)
+    better = [[0], [1], [0], [0]]
+    assert measure(better)["cer"] == -50.0
+    assert measure.of_kind("cer", better) == pytest.approx(measure(better)["cer_se"])
+    assert measure.of_kind("tokens", better) == 2
 
 
 def test_quantize_writes_what_it_measured(converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
