@@ -52,11 +52,11 @@ with Journal(Path(run), {**key, "batch_seconds": 60.0}) as journal:
 """
 
 
-def kaldi_subset(count: int, folder: Path) -> Path:
-    """Write a Kaldi directory of the first utterances of S0150, with absolute paths, and return it."""
+def kaldi_subset(count: int, folder: Path, start: int = 0) -> Path:
+    """Write a Kaldi directory of S0150's utterances `start` to `count` - 1, with absolute paths, and return it."""
     folder.mkdir()
     for name in ("wav.scp", "text", "utt2spk"):
-        lines = (measure.SPEECH / name).read_text("utf-8").splitlines()[:count]
+        lines = (measure.SPEECH / name).read_text("utf-8").splitlines()[start:count]
         if name == "wav.scp":
             pairs = (line.split(maxsplit=1) for line in lines)
             lines = [f"{utt_id} {(measure.SPEECH / path).resolve()}" for utt_id, path in pairs]
