@@ -77,7 +77,7 @@ def default_models(scratch: Path) -> list[Path]:
 
 def main() -> int:
     """Compare every model and print the table rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, nargs="+", help="converted directories")
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings")
     parser.add_argument("--utterances", type=int, default=40)

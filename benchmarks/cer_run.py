@@ -136,7 +136,7 @@ def resumed(count: int, rounds: int, scratch: Path) -> tuple[str, list[float]]:
 
 def main() -> int:
     """Measure and print the table rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--utterances", type=int, default=500)
     parser.add_argument("--journal", type=int, default=10_000)

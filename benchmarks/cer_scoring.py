@@ -158,7 +158,7 @@ def child(utterances: int) -> int:
 
 def main() -> int:
     """Measure and print the table rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--characters", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", type=int, default=1000)

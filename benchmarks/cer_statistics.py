@@ -115,7 +115,7 @@ def peak_mb(function: Callable[[], Any]) -> float:
 
 def main() -> int:
     """Measure every case and print the table rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transcript", type=Path, default=TRANSCRIPT, help="Kaldi text file, ids as AISHELL's")
     parser.add_argument("--resamples", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)

@@ -76,7 +76,7 @@ def commands(source: Path, model: Path, audio: Path, scratch: Path) -> dict[str,
 
 def main() -> int:
     """Measure and print the table rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=full_size_checkpoint.DEFAULT, help="FunASR directory")
     parser.add_argument("--model", type=Path, help="its conversion; made for this run when left out")
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings")

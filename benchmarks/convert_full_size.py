@@ -94,7 +94,7 @@ def measure(source: Path, dtype: str) -> dict:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=Path(tempfile.gettempdir()) / "full")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--runs", type=int, default=3)

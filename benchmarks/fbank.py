@@ -46,7 +46,7 @@ def knf_fbank(fetch: bool = True) -> Callable[[np.ndarray], np.ndarray]:
 
     def fbank(waveform: np.ndarray) -> np.ndarray:
         online = knf.OnlineFbank(options)
-        online.accept_waveform(16000, waveform * 32768.0)
+        online.accept_waveform(16000, waveform * 32768.0)  # pyright: ignore[reportArgumentType]  takes arrays
         online.input_finished()
         frames = range(online.num_frames_ready if fetch else 1)
         return np.stack([online.get_frame(index) for index in frames])
@@ -100,7 +100,7 @@ def throughput(sides: dict[str, measure.Side], audio: Path, rounds: int) -> tupl
 
 def main() -> int:
     """Measure, or be one of the sides."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of 16 kHz WAV files")
     parser.add_argument("--limit", type=int, help="compare at most so many recordings")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 30.0])

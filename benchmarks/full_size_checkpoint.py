@@ -110,7 +110,7 @@ def ensure_converted(source: Path, model: Path | None, scratch: Path) -> Path:
 
 def main() -> int:
     """Build into the folder given on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path, nargs="?", default=DEFAULT)
     directory = parser.parse_args().directory
     if (directory / "model.pt").exists():

@@ -57,7 +57,7 @@ def table(found: dict[str, Any]) -> list[str]:
 
 def main() -> int:
     """Run the comparison and judge it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=full_size_checkpoint.DEFAULT, help="FunASR directory")
     parser.add_argument("--model", type=Path, help="its conversion; made for this run when left out")
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings")

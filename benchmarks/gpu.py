@@ -299,7 +299,7 @@ def parse_case(text: str) -> tuple[int, float]:
 
 def main() -> int:
     """Measure, or be one of the sides."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=full_size_checkpoint.DEFAULT, help="FunASR directory")
     parser.add_argument("--models", type=Path, help="folder for its conversions; kept where given")
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings, wav or flac")
@@ -332,11 +332,13 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
         if not (models / dtype).is_dir():
             convert.convert(options.source, models / dtype, dtype=dtype)
     ours = ["mlx", "mlx-compiled", *["mlx-plain"] * options.plain]
-    names = [*ours, "torch-eager", *(f"torch-compiled-{mode}" for mode in options.compile)]
+    names: list[str] = [*ours, "torch-eager", *(f"torch-compiled-{mode}" for mode in options.compile)]
     shared = ["--source", str(options.source), "--models", str(models)]
-    rows, table, notes, equal = [], [], [], True
+    rows, table, notes, equal, device = [], [], [], True, ""
     with contextlib.ExitStack() as stack:
-        sides = {name: stack.enter_context(measure.Side(name, __file__, shared, os.cpu_count() or 1)) for name in names}
+        sides: dict[str, measure.Side] = {
+            name: stack.enter_context(measure.Side(name, __file__, shared, os.cpu_count() or 1)) for name in names
+        }
         for batch, seconds in options.cases:
             feats = str(scratch / f"{batch}x{seconds:g}.npy")
             sides["mlx"].ask(do="features", audio=str(options.audio), seconds=seconds, batch=batch, out=feats)
@@ -344,7 +346,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
             more, cells = measure_case(sides, (batch, seconds), feats, options.dtype, options.rounds)
             rows, table, notes, equal = rows + more, table + cells, [*notes, *lines], equal and same
             print("\n".join([*cells, *lines]), file=sys.stderr, flush=True)
-        device = sides["torch-eager"].ask(do="ids", feats=feats, dtype=options.dtype)["device"]
+            device = sides["torch-eager"].ask(do="ids", feats=feats, dtype=options.dtype)["device"]
     measure.publish("gpu", rows, table, options.out, [*notes, f"card: {device}"], card=device)
     return 0 if equal else 1
 

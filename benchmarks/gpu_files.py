@@ -136,7 +136,7 @@ def check(path: Path, paths: Sequence[str]) -> tuple[bool, str]:
 
 def main() -> int:
     """Measure; exit code 1 where a float32 model's texts differ between the devices."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=full_size_checkpoint.DEFAULT, help="FunASR directory")
     parser.add_argument("--model", type=Path, help="its float16 conversion; made for this run when left out")
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings, wav or flac")

@@ -133,7 +133,7 @@ def compare(options: argparse.Namespace, model: Path, scratch: Path) -> tuple[li
 
 def main() -> int:
     """Measure, or be one of the sides."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=full_size_checkpoint.DEFAULT, help="FunASR directory")
     parser.add_argument("--model", type=Path, help="its conversion; made for this run when left out")
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings")

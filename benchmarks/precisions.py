@@ -117,7 +117,7 @@ def table(name: str, rows: Sequence[Heard]) -> tuple[list[str], bool]:
 
 def main() -> int:
     """Measure and print the table rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=500)
     parser.add_argument("--calibration", type=int, default=250)
     parser.add_argument("--group-size", type=int, default=32)

@@ -48,7 +48,7 @@ def compare(source: Path, model: Path, files: Sequence[Path]) -> tuple[list[str]
 
 def main() -> int:
     """Compare every checkpoint and print the table rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, nargs="+", default=trained(), help="FunASR directories")
     parser.add_argument("--model", type=Path, nargs="+", help="their conversions; made for this run when left out")
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings")

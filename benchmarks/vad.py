@@ -91,7 +91,7 @@ def _OnnxEncoder(encoder: Any, threads: int) -> Any:  # noqa: N802  a class, mad
     """Export FunASR's FSMN with FunASR's own export class and return a module that runs it in onnxruntime."""
     import copy
 
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
     import torch
     from funasr.models.fsmn_vad_streaming.encoder import FSMNExport
 
