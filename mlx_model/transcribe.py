@@ -147,7 +147,7 @@ def _start_loading(pool: ThreadPoolExecutor, model: Model, items: Sequence[Audio
 def _dealt(pool: ThreadPoolExecutor, function: Callable[[S], T], items: Sequence[S]) -> Callable[[], list[T]]:
     """Let threads compute function(item) of every item, and return the function that waits for all of them.
 
-    Every thread gets its share at once: a task of its own takes a pool as long as opening a file does.
+    Every thread gets its share at once: a task takes a pool 10 to 15 us, an ordinary WAV's length 23.
     """
     count = min(decoders(), len(items))
     shares = [pool.submit(lambda at=at: [function(item) for item in items[at::count]]) for at in range(count)]
