@@ -22,10 +22,9 @@ from jaxtyping import Float32
 
 from mlx_model import plain_wave
 from mlx_model.errors import AudioError
+from mlx_model.plain_wave import MAX_RATE, MIN_RATE, as_float
 
 MIN_DURATION_S = 0.025  # one analysis window; FunASR has no frame for less
-MIN_RATE, MAX_RATE = 1000, 768_000  # outside, the header is broken, and resampling from 1 Hz would fill the memory
-FULL_SCALE = 32768  # of int16 samples
 BLOCK = 1 << 20  # frames read at once: a header that promises 2**63 of them must not allocate them
 
 _HEADERLESS = (".pcm", ".raw", ".sw", ".s16", ".s16le")
@@ -56,19 +55,11 @@ def load_audio(source: Source, sample_rate: int = 16000) -> Float32[np.ndarray, 
 
 
 def load_samples(source: Source, sample_rate: int = 16000) -> np.ndarray:
-    """Return the waveform of `load_audio`, as int16 where the file holds 16 bit, mono, at that rate.
-
-    The same numbers (`as_float`) in half the memory, and faster.
-    """
+    """Return the waveform of `load_audio`, as int16 (see `as_float`) where a file holds 16 bit, mono, at that rate."""
     name, waveform, rate = _read(source)
     waveform = _resample(waveform, rate, sample_rate)
     _check_length(name, len(waveform), sample_rate)
     return waveform
-
-
-def as_float(samples: np.ndarray) -> Float32[np.ndarray, "..."]:
-    """Return int16 samples in [-1, 1), as libsndfile scales them, without rounding; floats as they are."""
-    return samples / np.float32(FULL_SCALE) if samples.dtype == np.int16 else samples
 
 
 def blocks(source: Source, sample_rate: int = 16000) -> Iterator[Float32[np.ndarray, " S"]]:
@@ -134,9 +125,7 @@ def duration_s(source: Source) -> float:
 def _read(source: Source) -> tuple[str, np.ndarray, int]:
     """The name for messages, and the mono waveform at the file's own rate."""
     if isinstance(source, (str, Path)) and (plain := plain_wave.read(source)):
-        samples, rate = plain
-        if MIN_RATE <= rate <= MAX_RATE:
-            return _name(source), _mono(samples), rate
+        return _name(source), _mono(plain[0]), plain[1]
     name, opened = _opened(source)
     waveform, rate = _decode(name, opened)
     if not len(waveform):
@@ -375,16 +364,12 @@ def _joined(blocks: list[np.ndarray]) -> np.ndarray:
 
 def _check_finite(name: str, waveform: np.ndarray, rate: int, before: int = 0) -> None:
     """Refuse NaN and infinities; `before` samples of the file came in earlier pieces."""
-    if waveform.dtype == np.int16:
+    if waveform.dtype == np.int16 or (finite := np.isfinite(waveform)).all():
         return
-    finite = np.isfinite(waveform)
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
-        first = before + int(bad[0])
-        raise AudioError(
-            f"{name}: {len(bad)} of {len(waveform)} samples are NaN or infinite, "
-            f"the first at sample {first} ({first / rate:.3f} s)"
-        )
+    bad = np.flatnonzero(~finite)
+    first = before + int(bad[0])
+    where = f"the first at sample {first} ({first / rate:.3f} s)"
+    raise AudioError(f"{name}: {len(bad)} of {len(waveform)} samples are NaN or infinite, {where}")
 
 
 def _check_length(name: str, samples: int, sample_rate: int) -> None:

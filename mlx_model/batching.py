@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlx_model.audio import as_float
+from mlx_model.plain_wave import as_float
 
 
 def batches(lengths: Sequence[float], batch_size: int | None, batch_seconds: float) -> list[list[int]]:

@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt
 
 from mlx_model import cpu_engine, gpu
-from mlx_model.audio import FULL_SCALE
 from mlx_model.batching import side_by_side
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
@@ -22,6 +21,7 @@ from mlx_model.decoder import ParaformerSANMDecoder
 from mlx_model.encoder import SANMEncoder
 from mlx_model.frontend import WavFrontend
 from mlx_model.layers import length_mask
+from mlx_model.plain_wave import FULL_SCALE
 from mlx_model.predictor import PREDICTORS
 from mlx_model.tokenizer import Tokenizer
 

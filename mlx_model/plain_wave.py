@@ -15,10 +15,13 @@ from stat import S_ISREG
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float32
 
 # RIFF, size, WAVE; fmt, 16, code, channels, rate, bytes per second and per frame, bits; data, size
 HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 PCM = 1
+FULL_SCALE = 32768  # of int16 samples
+MIN_RATE, MAX_RATE = 1000, 768_000  # outside, the header is broken, and resampling from 1 Hz would fill the memory
 MOST = 1 << 23  # bytes of a file that is read at once; 4 minutes
 
 
@@ -46,6 +49,11 @@ def read(path: str | Path) -> tuple[np.ndarray, int] | None:
     return np.frombuffer(found.content, "<i2", offset=HEADER.size).reshape(-1, found.channels), found.rate
 
 
+def as_float(samples: np.ndarray) -> Float32[np.ndarray, "..."]:
+    """Return int16 samples in [-1, 1), as libsndfile scales them, without rounding; floats as they are."""
+    return samples / np.float32(FULL_SCALE) if samples.dtype == np.int16 else samples
+
+
 def _read(path: str | Path, most: int) -> Found | None:
     try:
         state = os.stat(path)
@@ -65,7 +73,8 @@ def _parsed(content: bytes, size: int) -> Found | None:
         content
     )
     plain = (riff, kind, form, length, code, data) == (b"RIFF", b"WAVE", b"fmt ", 16, PCM, b"data")
-    sizes = rest == size - 8 and 0 < samples == size - HEADER.size and bits in (8, 16, 24, 32)
-    if not (plain and sizes and channels and rate and width * 8 == channels * bits and speed == rate * width):
+    sizes = rest == size - 8 and 0 < samples == size - HEADER.size
+    frames = channels > 0 and bits in (8, 16, 24, 32) and width * 8 == channels * bits and speed == rate * width
+    if not (plain and sizes and frames and MIN_RATE <= rate <= MAX_RATE) or samples % width:
         return None
-    return Found(content, samples // width, channels, rate, bits) if samples % width == 0 else None
+    return Found(content, samples // width, channels, rate, bits)
