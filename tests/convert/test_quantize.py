@@ -108,22 +108,26 @@ def test_a_model_that_would_get_no_smaller_is_refused(model_dir, tmp_path):
         convert.convert(model_dir, tmp_path / "out", bits=4, group_size=128)
 
 
-def quantised(tmp_path: Path, size: float, dtype: str, bits: int) -> None:
-    """Quantise one weight whose groups lie far apart in size, one of them zeros; what was written is verified."""
+def quantised(tmp_path: Path, size: float, dtype: str, bits: int) -> list[Path]:
+    """Quantise one weight whose groups lie far apart in size, the last of them zeros; what was written is verified."""
     mx.random.seed(1)
     weight = mx.random.normal((24, 96)) * size * mx.repeat(mx.array([1e-3, 1.0, 0.0]), 32)
     source = tmp_path / "source.safetensors"
     mx.save_safetensors(str(source), {"layer.weight": weight.astype(getattr(mx, dtype))}, {"format": "mlx"})
     (tmp_path / "out").mkdir(exist_ok=True)
-    quantize.quantize_files([source], tmp_path / "out", {"layer": bits}, group_size=32, limit=1 << 30)
+    return quantize.quantize_files([source], tmp_path / "out", {"layer": bits}, group_size=32, limit=1 << 30)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("bits", [8, 6, 4])
 @pytest.mark.parametrize("size", [1e-6, 1e-4, 1e-2, 1.0, 100.0])
 def test_what_rounding_explains_passes(tmp_path, dtype, bits, size):
-    """The smallest scales are below float16's normal numbers, or zero."""
-    quantised(tmp_path, size, dtype, bits)
+    """The smallest scales are below float16's normal numbers, or zero. Zeros are read back as zeros."""
+    [file] = quantised(tmp_path, size, dtype, bits)
+    parts = [mx.load(str(file))[f"layer.{part}"] for part in ("weight", "scales", "biases")]
+    restored = mx.dequantize(*parts, group_size=32, bits=bits)
+    assert restored.shape == (24, 96)
+    assert not mx.any(restored[:, 64:])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
