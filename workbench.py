@@ -120,8 +120,6 @@ def transcribe(
     network = load_recognizer(model)
     options: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds, "dither": dither, "seed": seed}
     _runtime(verbose)
-    if engine.repays(network, audio):
-        network.prepare()
     if vad is None:
         with progress_bar("transcribing", len(audio)) as advance:
             results = network.transcribe(audio, **options, progress=advance)

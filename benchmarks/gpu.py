@@ -111,15 +111,12 @@ class Mlx:
         )
 
     def _shipped_stages(self) -> tuple[Callable[[], Any], ...]:
-        from mlx_model.layers import length_mask
-
         mx, model, gpu = self.mx, self.model, self.gpu
         feats, lengths = gpu.padded(self.feats, self.lengths.tolist())
         steps = feats.shape[1]
 
         def encode(x: Any, sizes: Any) -> Any:
-            padding = gpu.Padding(sizes, length_mask(sizes, steps))
-            return gpu.encode(model.encoder, x.astype(model.dtype), padding)
+            return gpu.encode(model.encoder, x.astype(model.dtype), gpu.padding_of(sizes, steps))
 
         encoder = mx.compile(encode) if self.compiled else encode
         path = gpu.Path(model, compiled=self.compiled)

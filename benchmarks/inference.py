@@ -31,7 +31,6 @@ class Mlx:
         from mlx_model.loading import load
 
         self.mx, self.model, self.library = mx, load(model), status().library
-        self.model.prepare()  # as the `transcribe` command does for much audio
         self.threads = threads  # the BLAS read it from the environment; MLX itself computes on one
 
     def prepare(self, feats: np.ndarray) -> None:

@@ -48,7 +48,6 @@ def transcripts(name: str, model: Path, datasets: Sequence[Path], scratch: Path)
     from parity.cer.datasets import read_dataset
 
     loaded = mlx_model.load(model)
-    loaded.prepare()
     paths = [str(item.path) for item in read_dataset(datasets[0]).utterances]
     start = time.perf_counter()
     results = loaded.transcribe(paths)

@@ -35,7 +35,6 @@ def compare(source: Path, model: Path, files: Sequence[Path]) -> tuple[list[str]
     (theirs,) = transcribe(source, [files])
     between = time.perf_counter()
     network = load(model)
-    network.prepare()  # as `cer` and the `transcribe` command do
     ours = network.transcribe(list(files))
     seconds = {"mlx": [time.perf_counter() - between], "funasr": [between - start]}
     different = [

@@ -5,10 +5,12 @@
    begins. Every row of a result is computed in the same order whatever it is batched with, so that its bits do not
    depend on that. Matrices are float32, row after row.
 
-   Weights are packed once, into the order in which the innermost loop reads them; a BLAS does that on every call, for it
-   cannot know that they never change. Quantised weights stay small in memory: each thread restores some panels of them
-   in its cache, and multiplies all its rows with these. Written for AVX2 and FMA in the vector types of GCC and Clang. */
+   Weights are read as they lie in their file, row after row, float32 or quantised: the file is mapped, and nothing else is
+   held. A thread turns a panel of them into the order in which the innermost loop reads it, in its first-level cache,
+   and multiplies up to BLOCK rows with it while the next panel is fetched from memory. Written for AVX2 and FMA, in the
+   vector types of GCC and Clang. */
 
+#include <immintrin.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -20,7 +22,7 @@
 enum { LANES = 8, WIDTH = 2 * LANES };
 enum { ROWS = 6 };      /* a tile of the result, ROWS x WIDTH, takes 12 of 16 registers */
 enum { DEPTH = 256 };   /* inputs at a time: a panel, DEPTH x WIDTH, takes half of a 32 KB first-level cache */
-enum { BLOCK = 96 };    /* rows that meet a panel before the next: their inputs stay in the second-level cache */
+enum { BLOCK = 192 };   /* rows that meet a panel before the next: their inputs stay in the second-level cache */
 enum { QUERIES = 48 };  /* rows of scores at a time */
 enum { LINE = 16 };     /* floats in a cache line */
 enum { SPINS = 2000 };  /* looks at the next task before a thread goes to sleep, some 50 us */
@@ -110,15 +112,78 @@ static float* scratch_of(size_t size) {
     return scratch;
 }
 
-/* Copy w (n, k) with rows `stride` apart into slabs of DEPTH inputs, in them panels of WIDTH outputs; n rounded up. */
-static void pack_rows(int n, int k, const float* w, long stride, float* packed) {
-    for (int deep = 0; deep < k; deep += DEPTH)
-        for (int column = 0; column < n; column += WIDTH)
-            for (int i = deep; i < least(k, deep + DEPTH); i++)
-                for (int j = column; j < column + WIDTH; j++) *packed++ = j < n ? w[j * stride + i] : 0.0f;
+typedef struct {
+    const char* weights; /* size 0: panels, float32; else rows of k numbers, float32 or codes of `size` bits */
+    const float* bias;   /* (n,), room for whole panels; NULL: none */
+    int n, k, relu;      /* outputs, inputs */
+    int size, group, groups;      /* 32: float32; 4, 6, 8: codes, `group` of which share scale and bias */
+    const float *scales, *biases; /* of codes: (n, groups) */
+} linear;
+
+INLINE long row_bytes(const linear* w, int inputs) { return (long)inputs * w->size / 8; }
+static long stride_of(const linear* w) { return row_bytes(w, w->size == 32 ? w->k : w->groups * w->group); }
+
+/* Eight numbers of a row from the `at`th, a multiple of 8; codes lie lowest bits first. */
+INLINE vec eight(int size, const char* row, int at) {
+    typedef unsigned char octet __attribute__((vector_size(8), aligned(1)));
+    const char* from = row + (long)at * size / 8;
+    unsigned low, high;
+    if (size == 32) return *(const vec*)from;
+    if (size == 8) return __builtin_convertvector(__builtin_convertvector(*(const octet*)from, bits), vec);
+    memcpy(&low, from, 4), memcpy(&high, from + (size == 6 ? 2 : 0), 4);
+    if (size == 6) high >>= 8; /* four codes each */
+    const bits four = {0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size};
+    const bits words = {FOUR((int)low), FOUR((int)(size == 6 ? high : low >> 16))};
+    return __builtin_convertvector(words >> four & ((1 << size) - 1), vec);
 }
 
-/* The same of a matrix that stands the other way, (k, n). */
+/* Eight numbers of eight rows, turned: vector i, at out + i * WIDTH, holds the ith of every row. */
+INLINE void turn(const vec rows[LANES], const vec* scale, const vec* bias, float* out) {
+    __m256 a[LANES], b[LANES];
+    for (int i = 0; i < LANES; i += 2) {
+        a[i] = _mm256_unpacklo_ps((__m256)rows[i], (__m256)rows[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps((__m256)rows[i], (__m256)rows[i + 1]);
+    }
+    for (int i = 0; i < LANES; i += 4)
+        for (int h = 0; h < 2; h++) {
+            b[i + 2 * h] = _mm256_shuffle_ps(a[i + h], a[i + 2 + h], 0x44);
+            b[i + 2 * h + 1] = _mm256_shuffle_ps(a[i + h], a[i + 2 + h], 0xee);
+        }
+    for (int i = 0; i < LANES / 2; i++) {
+        const vec low = (vec)_mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        const vec high = (vec)_mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+        *(vec*)(out + i * WIDTH) = scale ? low * *scale + *bias : low;
+        *(vec*)(out + (i + 4) * WIDTH) = scale ? high * *scale + *bias : high;
+    }
+}
+
+/* Inputs [deep, deep + depth) of eight outputs from `column`; behind the last one it is repeated. depth: eights. */
+INLINE void turn_rows(int size, const linear* w, long stride, int column, int deep, int depth, float* out) {
+    const char* rows[LANES];
+    vec scale = all(1.0f), bias = all(0.0f), numbers[LANES];
+    for (int j = 0; j < LANES; j++) rows[j] = w->weights + least(column + j, w->n - 1) * stride;
+    for (int i = 0; i < depth; i += LANES) {
+        if (size < 32 && i % w->group == 0)
+            for (int j = 0; j < LANES; j++) {
+                const size_t at = (size_t)least(column + j, w->n - 1) * w->groups + (deep + i) / w->group;
+                scale[j] = w->scales[at], bias[j] = w->biases[at];
+            }
+        for (int j = 0; j < LANES; j++) numbers[j] = eight(size, rows[j], deep + i);
+        turn(numbers, size < 32 ? &scale : NULL, &bias, out + i * WIDTH);
+    }
+}
+
+/* The same of WIDTH outputs: a panel. */
+static void make_panel(const linear* w, long stride, int column, int deep, int depth, float* panel) {
+    for (int half = 0; half < WIDTH; half += LANES) {
+        if (w->size == 32) turn_rows(32, w, stride, column + half, deep, depth, panel + half);
+        if (w->size == 8) turn_rows(8, w, stride, column + half, deep, depth, panel + half);
+        if (w->size == 6) turn_rows(6, w, stride, column + half, deep, depth, panel + half);
+        if (w->size == 4) turn_rows(4, w, stride, column + half, deep, depth, panel + half);
+    }
+}
+
+/* Copy k rows of n numbers, `stride` apart, into slabs of DEPTH of them, in these panels of WIDTH numbers of each. */
 static void pack_columns(int n, int k, const float* w, long stride, float* packed) {
     for (int deep = 0; deep < k; deep += DEPTH)
         for (int column = 0; column < n; column += WIDTH)
@@ -126,67 +191,12 @@ static void pack_columns(int n, int k, const float* w, long stride, float* packe
                 memcpy(packed, w + i * stride + column, WIDTH * sizeof(float));
 }
 
-void engine_pack(int n, int k, const float* w, float* packed) { pack_rows(n, k, w, k, packed); }
-
-/* The number of `bits` bits that starts at bit `at` of a row, lowest bits first. */
-INLINE unsigned code_at(const unsigned char* row, long at, int bits) {
-    unsigned two = row[at / 8];
-    if (at % 8 + bits > 8) two |= row[at / 8 + 1] << 8;
-    return two >> at % 8 & ((1u << bits) - 1);
-}
-
-/* The same of quantised weights, n rows of k codes: into words as `restore` reads them, `size` bits a code. */
-INLINE void pack_codes(int n, int k, int bits, int size, const unsigned char* codes, unsigned* words) {
-    const long row = (long)k * bits / 8;
+/* The same panels of a matrix that stands the other way, n rows of k numbers. */
+static void pack_rows(int n, int k, const float* w, long stride, float* packed) {
+    const linear rows = {.weights = (const char*)w, .n = n, .k = k, .size = 32};
     for (int deep = 0; deep < k; deep += DEPTH)
-        for (int column = 0; column < n; column += WIDTH)
-            for (int i = deep; i < least(k, deep + DEPTH); i += 16 / size)
-                for (int j = column; j < column + LANES; j++, words++) {
-                    unsigned word = 0;
-                    for (int at = 0; at < 32 / size; at++)
-                        word |= code_at(codes + (j + at % 2 * LANES) * row, (long)(i + at / 2) * bits, bits) << at * size;
-                    *words = word;
-                }
-}
-
-void engine_pack_codes(int n, int k, int bits, const unsigned char* codes, unsigned* words) {
-    if (bits == 4) pack_codes(n, k, 4, 4, codes, words);
-    if (bits == 6) pack_codes(n, k, 6, 8, codes, words);
-    if (bits == 8) pack_codes(n, k, 8, 8, codes, words);
-}
-
-typedef struct {
-    const void* packed; /* float32, or codes as `restore` reads them */
-    const float* bias;  /* (n,), n a multiple of WIDTH; NULL: none */
-    int n, k, relu;
-    int size, group, groups; /* bits of a code, 0: float32; inputs that share scale and bias; how many groups, whole */
-    const float* factors;    /* of codes: panels of groups of WIDTH scales and WIDTH biases */
-} linear;
-
-/* One panel from its codes, code * scale + bias. A lane's word holds 32 / size of them, lowest first: an input's code for
-   output `lane`, for output LANES + `lane`, the next input's. */
-INLINE void restore(int size, int group, int groups, const bits* words, const float* factors, float* b) {
-    for (; groups > 0; groups--, factors += 2 * WIDTH) {
-        const vec *scales = (const vec*)factors, *biases = (const vec*)(factors + WIDTH);
-        const vec scale[2] = {scales[0], scales[1]}, bias[2] = {biases[0], biases[1]};
-        for (const bits* end = words + group * size * WIDTH / (32 * LANES); words < end; words++)
-            for (int shift = 0; shift < 32; shift += size, b += LANES)
-                *(vec*)b = __builtin_convertvector((*words >> shift) & ((1 << size) - 1), vec) *
-                               scale[shift / size % 2] + bias[shift / size % 2];
-    }
-}
-
-/* Columns [first, end) of the slab that starts at input `deep`, `depth` inputs of it stored, as float32 panels. */
-static const float* restored(const linear* w, int deep, int depth, int first, int end) {
-    float *const panels = scratch_of((size_t)(end - first) * depth), *b = panels;
-    for (int column = first; column < end; column += WIDTH, b += WIDTH * depth) {
-        const size_t codes = (size_t)deep * w->n + (size_t)column * depth;
-        const bits* words = (const bits*)((const char*)w->packed + codes * w->size / 8);
-        const float* factors = w->factors + 2 * ((size_t)column * w->groups + deep / w->group * WIDTH);
-        if (w->size == 4) restore(4, w->group, depth / w->group, words, factors, b);
-        if (w->size == 8) restore(8, w->group, depth / w->group, words, factors, b);
-    }
-    return panels;
+        for (int column = 0; column < n; column += WIDTH, packed += WIDTH * least(DEPTH, k - deep))
+            make_panel(&rows, stride * (long)sizeof(float), column, deep, least(DEPTH, k - deep), packed);
 }
 
 /* A tile of the result, `rows` x WIDTH; `add`: to what stands there. */
@@ -221,29 +231,40 @@ static void any_tile(int rows, int depth, const float* a, long lda, const float*
     }
 }
 
-/* A panel of weights times m rows, while the next panel is fetched from memory, a share with every tile. */
+/* What is to be fetched: `rows` rows, `stride` bytes apart, of so many cache lines each. */
+typedef struct { const char* from; long stride; int rows, lines; } region;
+
+/* A panel of weights times m rows, while the next one is fetched from memory, a share with every tile. */
 static void times_panel(int m, int depth, const float* a, long lda, const float* b, float* c, long ldc,
-                        const float* start, int add, int relu) {
-    const int share = parts(WIDTH * depth / LINE, parts(m, ROWS));
-    const float* next = b + WIDTH * depth;
-    for (int row = 0; row < m; row += ROWS) {
-        for (int i = 0; i < share; i++, next += LINE) __builtin_prefetch(next, 0, 2);
+                        const float* start, int add, int relu, region next) {
+    const int lines = next.rows * next.lines, share = parts(lines, parts(m, ROWS));
+    for (int row = 0, line = 0; row < m; row += ROWS) {
+        for (const int end = least(lines, line + share); line < end; line++)
+            __builtin_prefetch(next.from + line % next.rows * next.stride + line / next.rows * 64, 0, 2);
         any_tile(least(ROWS, m - row), depth, a + row * lda, lda, b, c + row * ldc, ldc, start, add, relu);
     }
 }
 
-/* Columns [first, end) of c (m, n) = relu?(a (m, k) w^T + bias), or added to c. */
+/* Columns [first, end) of c (m, n) = relu?(a (m, k) w^T + bias), or added to c; whole panels are written. */
 static void multiply(const linear* w, int first, int end, int m, const float* a, long lda, float* c, long ldc, int add) {
+    const long stride = stride_of(w);
+    float made[DEPTH * WIDTH] __attribute__((aligned(64)));
     for (int deep = 0; deep < w->k; deep += DEPTH) {
         const int depth = least(DEPTH, w->k - deep), last = deep + depth == w->k;
-        const int stored = w->size ? least(DEPTH, w->groups * w->group - deep) : depth; /* zeros fill the last group */
-        const float* panels = w->size ? restored(w, deep, stored, first, end)
-                                      : (const float*)w->packed + (size_t)deep * w->n + (size_t)first * depth;
-        for (int top = 0; top < m; top += BLOCK)
-            for (int column = first; column < end; column += WIDTH)
-                times_panel(least(BLOCK, m - top), depth, a + top * lda + deep, lda,
-                            panels + (size_t)(column - first) * stored, c + top * ldc + column, ldc,
-                            !deep && w->bias ? w->bias + column : NULL, add || deep, last && w->relu);
+        for (int column = first; column < end; column += WIDTH) {
+            const float* panel = made;
+            const int more = column + WIDTH < end, row = more ? column + WIDTH : first;
+            region next = {w->weights + row * stride + row_bytes(w, more ? deep : deep + depth), stride, WIDTH,
+                           parts(row_bytes(w, depth), 64)};
+            if (w->size) {
+                make_panel(w, stride, column, deep, depth, made);
+            } else {
+                panel = (const float*)w->weights + (size_t)deep * w->n + (size_t)column * depth;
+                next = (region){(const char*)(panel + WIDTH * depth), 0, 1, WIDTH * depth / LINE};
+            }
+            times_panel(m, depth, a + deep, lda, panel, c + column, ldc, !deep && w->bias ? w->bias + column : NULL,
+                        add || deep, last && w->relu, next);
+        }
     }
 }
 
@@ -256,9 +277,9 @@ static void product_unit(const void* task, int unit) {
              p->w->k, p->y + top * p->stride, p->stride, p->add);
 }
 
-/* y (m, n), rows `stride` apart, = relu?(x (m, k) w^T + bias), or added to y. */
+/* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y. */
 void engine_product(const linear* w, int m, const float* x, float* y, long stride, int add) {
-    product p = {w, m, 2 * BLOCK, 4 * WIDTH, x, y, stride, add};
+    product p = {w, m, BLOCK, 4 * WIDTH, x, y, stride, add};
     everywhere(product_unit, &p, parts(m, p.rows) * parts(w->n, p.columns));
 }
 
@@ -414,8 +435,8 @@ static void attention_unit(const void* task, int unit) {
     if (rows <= 0) return;
     const int keys = a->keys[u + 1] - a->keys[u], across = wide(keys);
     const float* packed = packed_head(a, u, head);
-    const linear to_scores = {.packed = packed, .n = across, .k = a->size};
-    const linear to_context = {.packed = packed + (size_t)across * a->size, .n = a->size, .k = keys};
+    const linear to_scores = {.weights = (const char*)packed, .n = across, .k = a->size};
+    const linear to_context = {.weights = (const char*)(packed + (size_t)across * a->size), .n = a->size, .k = keys};
     float *scores = scratch_of((size_t)QUERIES * across), *y = a->y + (size_t)row * d + head * a->size, factors[QUERIES];
     multiply(&to_scores, 0, across, rows, a->q + row * a->q_stride + head * a->size, a->q_stride, scores, across, 0);
     for (int i = 0; i < rows; i++)

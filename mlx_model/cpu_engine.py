@@ -1,10 +1,10 @@
-"""A Paraformer's encoder and decoder for many calls on a CPU, on kernels of our own (`cpu_engine.c`).
+"""A Paraformer's encoder and decoder on a CPU, on kernels of our own (`cpu_engine.c`).
 
-MLX computes everything but matrix products on one thread of a CPU, and a BLAS brings the weights into its own order on
-every call. Here they are packed once, by `Model.prepare`; products, attention, FSMN memory and LayerNorm run on all
-threads; padding is not computed, and no row's bits depend on what it is batched with. The classes below read like the
-modules that they are made from, and compute the same in float32. Quantised weights stay quantised in memory (6 bits as
-8); what they are restored to never leaves a core's cache.
+MLX computes everything but matrix products on one thread of a CPU, and scalar where weights are quantised. Here
+products, attention, FSMN memory and LayerNorm run on all threads; padding is not computed, and no row's bits depend on
+what it is batched with. The classes below read like the modules that they are made from, and compute the same in
+float32. The weights of linear layers are read where they lie, row after row: in a mapped file (`mapped_file.py`), or in
+MLX's memory. What they are turned or restored to never leaves a core's cache.
 
 Rows are the frames or tokens of all utterances, one after the other: float32, (M, D) with M = the sum of their lengths;
 `starts` (B + 1,) says where each begins.
@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import operator
 import platform
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mlx_model import cpu_lanes
 from mlx_model.attention import Mask, TokenMask
-from mlx_model.blas import mx, nn
+from mlx_model.blas import mx, nn, tree_flatten
 from mlx_model.compiler import compiled
 from mlx_model.cpu_kernels import on_gpu
 from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear, QuantizedLinear
@@ -34,14 +36,15 @@ if TYPE_CHECKING:
 
 Rows = Float[np.ndarray, "M _"]
 Starts = Int[np.ndarray, " B1"]
-CODE_SIZES = {4: 4, 6: 8, 8: 8}  # bits of a quantised weight: those its code takes here
+Source = Callable[[nn.Module, str], np.ndarray]  # where a module's parameter lies in memory
+FLOAT32, CODES = 32, (4, 6, 8)  # bits of a weight
 
 
 class _Linear(ctypes.Structure):
     """`linear` of cpu_engine.c."""
 
     _fields_ = (
-        ("packed", ctypes.c_void_p),
+        ("weights", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("n", ctypes.c_int),
         ("k", ctypes.c_int),
@@ -49,7 +52,8 @@ class _Linear(ctypes.Structure):
         ("size", ctypes.c_int),
         ("group", ctypes.c_int),
         ("groups", ctypes.c_int),
-        ("factors", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("biases", ctypes.c_void_p),
     )
 
 
@@ -57,8 +61,6 @@ _P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
 _SIGNATURES = {
     "engine_width": (),
     "engine_threads": (_I,),
-    "engine_pack": (_I, _I, _P, _P),
-    "engine_pack_codes": (_I, _I, _I, _P, _P),
     "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _I),
     "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
     "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
@@ -120,66 +122,57 @@ def serves(model: Model) -> bool:
 
 def _known(module: nn.Module) -> bool:
     if type(module) is QuantizedLinear:
-        return module.bits in CODE_SIZES
+        return module.bits in CODES
     return type(module) is Linear and module.weight.dtype == mx.float32
 
 
-def _whole(rows: np.ndarray) -> np.ndarray:
-    """Return a matrix with rows of zeros behind its own, up to whole vectors of outputs."""
-    padding = -len(rows) % kernels().engine_width()
-    return np.pad(rows, [(0, padding), (0, 0)]) if padding else np.ascontiguousarray(rows)
+def weights_of(model: Model) -> set[str]:
+    """Return the names of the weights that the engine reads where they lie: its linear layers'."""
+    parts = {"encoder": model.encoder, "decoder": model.decoder}
+    modules = ((f"{name}.{path}", module) for name, part in parts.items() for path, module in part.named_modules())
+    return {f"{path}.weight" for path, module in modules if isinstance(module, (nn.Linear, nn.QuantizedLinear))}
 
 
-def _packed(weight: np.ndarray) -> np.ndarray:
-    """Return a weight (Dout, Din) in the order of panels, Dout rounded up to whole vectors."""
-    weight = _whole(weight)
-    packed = np.empty_like(weight)
-    kernels().engine_pack(*weight.shape, weight.ctypes.data, packed.ctypes.data)
-    return packed
+def in_memory(module: nn.Module, key: str) -> np.ndarray:
+    """Return a module's parameter as MLX holds it, copied only where its rows lie apart."""
+    return np.ascontiguousarray(np.asarray(module[key]))
 
 
-def _packed_codes(linear: QuantizedLinear, size: int) -> np.ndarray:
-    """Return the codes of a quantised weight in the order of panels, `size` bits each, as `restore` reads them."""
-    codes, inputs = _whole(np.asarray(linear.weight)), linear.scales.shape[1] * linear.group_size
-    words = np.empty((len(codes), inputs * size // 32), np.uint32)
-    kernels().engine_pack_codes(len(codes), inputs, linear.bits, codes.ctypes.data, words.ctypes.data)
-    return words
+def mapped(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> Source:
+    """Return the source of a model's parameters: `arrays` where they have its name, else MLX's memory."""
+    names = {id(module): name for name, module in model.named_modules()}
 
+    def source(module: nn.Module, key: str) -> np.ndarray:
+        found = arrays.get(f"{names[id(module)]}.{key}")
+        return in_memory(module, key) if found is None else found
 
-def _packed_factors(linear: QuantizedLinear) -> np.ndarray:
-    """Return scales and biases in the order of panels, (panels, groups, 2, outputs of a panel)."""
-    outputs, width = len(linear.scales), kernels().engine_width()
-    parts = [np.asarray(linear[name].astype(mx.float32)) for name in ("scales", "biases")]
-    factors = np.stack(parts, axis=-1)  # (Dout, groups, 2)
-    factors = np.pad(factors, [(0, -outputs % width), (0, 0), (0, 0)])
-    return np.ascontiguousarray(factors.reshape(-1, width, *factors.shape[1:]).transpose(0, 2, 3, 1))
+    return source
 
 
 class Product:
-    """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors). Takes the weight away from `linear`."""
+    """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors); Din is whole vectors."""
 
-    def __init__(self, linear: Linear | QuantizedLinear, *, relu: bool = False):
-        self.outputs = linear.weight.shape[0]
+    def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory, *, relu: bool = False):
+        self._weight = source(linear, "weight")
+        self.outputs = len(self._weight)
         padding = -self.outputs % kernels().engine_width()
         self._width = self.outputs + padding
         self._bias = np.pad(np.array(linear.bias), (0, padding)) if "bias" in linear else None
-        self._struct = _Linear(bias=_address(self._bias), n=self._width, relu=relu)
+        self._struct = _Linear(
+            weights=_address(self._weight), bias=_address(self._bias), n=self.outputs, k=self._weight.shape[1],
+            relu=relu, size=FLOAT32,
+        )  # fmt: skip
         if isinstance(linear, QuantizedLinear):
-            self._take_codes(linear)
-        else:
-            self._packed, self._struct.k = _packed(np.asarray(linear.weight)), linear.weight.shape[1]
-        self._struct.packed = _address(self._packed)
-        del linear.weight  # its memory serves the next one's packing
+            self._read_codes(linear)
 
-    def _take_codes(self, linear: QuantizedLinear) -> None:
-        size = CODE_SIZES[linear.bits]
-        self._packed, self._factors = _packed_codes(linear, size), _packed_factors(linear)
-        self._struct.k, self._struct.size, self._struct.factors = linear.input_dims, size, _address(self._factors)
+    def _read_codes(self, linear: QuantizedLinear) -> None:
+        self._factors = [np.array(linear[name].astype(mx.float32)) for name in ("scales", "biases")]
+        self._struct.scales, self._struct.biases = map(_address, self._factors)
+        self._struct.k, self._struct.size = linear.input_dims, linear.bits
         self._struct.group, self._struct.groups = linear.group_size, linear.scales.shape[1]
-        del linear.scales, linear.biases
 
     def __call__(self, x: Rows) -> Rows:
-        """Return the result; columns beyond `outputs` are zero."""
+        """Return the result; what stands in columns beyond `outputs` means nothing."""
         y = np.empty((len(x), self._width), np.float32)
         self._compute(x, y, 0)
         return y
@@ -238,13 +231,15 @@ def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int)
 class EncoderLayer:
     """See encoder.EncoderLayerSANM."""
 
-    def __init__(self, layer: EncoderLayerSANM):
+    def __init__(self, layer: EncoderLayerSANM, source: Source):
         attention, forward = layer.self_attn, layer.feed_forward
         self.residual, self.heads = layer.residual, attention.heads
         self.norm1, self.norm2 = Norm(layer.norm1), Norm(layer.norm2)
-        self.linear_q_k_v, self.linear_out = Product(attention.linear_q_k_v), Product(attention.linear_out)
+        self.linear_q_k_v, self.linear_out = (
+            Product(linear, source) for linear in (attention.linear_q_k_v, attention.linear_out)
+        )
         self.fsmn_block = Memory(attention.fsmn_block)
-        self.w_1, self.w_2 = Product(forward.w_1, relu=True), Product(forward.w_2)
+        self.w_1, self.w_2 = Product(forward.w_1, source, relu=True), Product(forward.w_2, source)
 
     def __call__(self, x: Rows, starts: Starts) -> Rows:
         """Return the layer's output, in x's place where the widths agree."""
@@ -259,11 +254,12 @@ class EncoderLayer:
 class CrossAttention:
     """See attention.MultiHeadedAttentionCrossAtt, with the norm before it."""
 
-    def __init__(self, layer: DecoderLayerSANM):
+    def __init__(self, layer: DecoderLayerSANM, source: Source):
         attention: Any = layer.src_attn
         self.heads, self.norm3 = attention.heads, Norm(layer.norm3)
-        self.linear_q, self.linear_k_v = Product(attention.linear_q), Product(attention.linear_k_v)
-        self.linear_out = Product(attention.linear_out)
+        self.linear_q, self.linear_k_v, self.linear_out = (
+            Product(linear, source) for linear in (attention.linear_q, attention.linear_k_v, attention.linear_out)
+        )
 
     def add(self, memory: Rows, tokens: Starts, frames: Starts, x: Rows) -> None:
         """Add what x attends to to x."""
@@ -274,12 +270,12 @@ class CrossAttention:
 class DecoderLayer:
     """See decoder.DecoderLayerSANM."""
 
-    def __init__(self, layer: DecoderLayerSANM):
+    def __init__(self, layer: DecoderLayerSANM, source: Source):
         forward, fsmn = layer.feed_forward, layer.self_attn
         self.norm1, self.norm = Norm(layer.norm1), Norm(forward.norm)
-        self.w_1, self.w_2 = Product(forward.w_1, relu=True), Product(forward.w_2)
+        self.w_1, self.w_2 = Product(forward.w_1, source, relu=True), Product(forward.w_2, source)
         self.self_attn = None if fsmn is None else (Norm(layer.norm2), Memory(fsmn.fsmn_block))
-        self.src_attn = None if layer.src_attn is None else CrossAttention(layer)
+        self.src_attn = None if layer.src_attn is None else CrossAttention(layer, source)
 
     def __call__(self, tgt: Rows, memory: Rows, tokens: Starts, frames: Starts) -> Rows:
         """Return the layer's output; tgt is used up."""
@@ -293,11 +289,31 @@ class DecoderLayer:
         return x
 
 
-class Encoder:
-    """What follows scale and positions in encoder.SANMEncoder, whose weights it takes over."""
+class _Part:
+    """The engine's half of a module. It knows what it was made of: a module's weights may be replaced later."""
 
-    def __init__(self, encoder: SANMEncoder):
-        self.layers = [EncoderLayer(layer) for layer in encoder.layers]
+    def __init__(self, module: nn.Module):
+        leaves = tree_flatten(module.parameters())
+        paths = ([int(key) if key.isdigit() else key for key in name.split(".")] for name, _ in leaves)
+        self._made_of = list(zip(paths, (array for _, array in leaves), strict=True))
+
+    def is_of(self, module: nn.Module) -> bool:
+        """Whether the module still has every parameter that this was made of."""
+        try:
+            return all(functools.reduce(operator.getitem, path, module) is array for path, array in self._made_of)
+        except (KeyError, IndexError):  # a layer was replaced by one of another kind
+            return False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self  # nothing in it changes, and its kernels know it by address
+
+
+class Encoder(_Part):
+    """What follows scale and positions in encoder.SANMEncoder."""
+
+    def __init__(self, encoder: SANMEncoder, source: Source = in_memory):
+        super().__init__(encoder)
+        self.layers = [EncoderLayer(layer, source) for layer in encoder.layers]
         self.after_norm = Norm(encoder.after_norm)
 
     def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask) -> Float[mx.array, "B T D"]:
@@ -308,16 +324,14 @@ class Encoder:
             rows = layer(rows, starts)
         return padded(self.after_norm(rows), starts, x.shape[1])
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
-        return self  # nothing in it changes, and its kernels know it by address
 
+class Decoder(_Part):
+    """decoder.ParaformerSANMDecoder."""
 
-class Decoder:
-    """decoder.ParaformerSANMDecoder, whose weights it takes over."""
-
-    def __init__(self, decoder: ParaformerSANMDecoder):
-        self.layers = [DecoderLayer(layer) for layer in decoder.layers]
-        self.after_norm, self.output_layer = Norm(decoder.after_norm), Product(decoder.output_layer)
+    def __init__(self, decoder: ParaformerSANMDecoder, source: Source = in_memory):
+        super().__init__(decoder)
+        self.layers = [DecoderLayer(layer, source) for layer in decoder.layers]
+        self.after_norm, self.output_layer = Norm(decoder.after_norm), Product(decoder.output_layer, source)
 
     def __call__(
         self, embeds: Float[mx.array, "B U D"], tgt_mask: TokenMask, memory: Float[mx.array, "B T D"], memory_mask: Mask
@@ -330,8 +344,14 @@ class Decoder:
         logits = self.output_layer(self.after_norm(x))[:, : self.output_layer.outputs]
         return padded(logits, tokens, embeds.shape[1])
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Decoder:
-        return self
+
+E = TypeVar("E", bound=_Part)
+
+
+def in_force(engine: E | None, module: nn.Module) -> E | None:
+    """Return a module's engine where it is to compute: not where modules are watched, nor with weights of before."""
+    usable = engine is not None and not cpu_lanes.forced() and engine.is_of(module)
+    return engine if usable else None
 
 
 def _address(array: np.ndarray | None) -> int | None:

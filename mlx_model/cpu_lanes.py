@@ -68,7 +68,7 @@ def forced() -> bool:
 
 @contextmanager
 def exactly(count: int) -> Iterator[None]:
-    """Compute in so many lanes inside the block: 1 where modules are watched one by one."""
+    """Compute by the modules, in so many lanes, inside the block: in 1 where they are watched one by one."""
     _forced.append(count)
     try:
         yield

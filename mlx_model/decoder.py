@@ -75,8 +75,8 @@ class ParaformerSANMDecoder(nn.Module):
         memory: Float[mx.array, "B T D"],
         memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:
-        if self._engine is not None:
-            return self._engine(acoustic_embeds, tgt_mask, memory, memory_mask)
+        if engine := cpu_engine.in_force(self._engine, self):
+            return engine(acoustic_embeds, tgt_mask, memory, memory_mask)
         if cpu_lanes.use_lanes(acoustic_embeds):
             return cpu_lanes.decode(self, acoustic_embeds, tgt_mask, memory, memory_mask)
         x = acoustic_embeds

@@ -59,8 +59,8 @@ class SANMEncoder(nn.Module):
 
     def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
         x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
-        if self._engine is not None:
-            return self._engine(x, mask)
+        if engine := cpu_engine.in_force(self._engine, self):
+            return engine(x, mask)
         if cpu_lanes.use_lanes(x):
             return cpu_lanes.encode(self, x, mask)
         for layer in self.layers:

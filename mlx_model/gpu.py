@@ -29,7 +29,7 @@ from mlx_model import cpu_lanes
 from mlx_model.attention import masked
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
-from mlx_model.gpu_kernels import Memory, Padding, relu_and_norm, sum_and_norm
+from mlx_model.gpu_kernels import Memory, Padding, padding_of, relu_and_norm, sum_and_norm
 from mlx_model.layers import length_mask, sinusoidal_positions
 from mlx_model.predictor import Firing
 
@@ -164,7 +164,7 @@ def listen(model: Model, feats: Float[mx.array, "B T Din"], lengths: Int[mx.arra
 
 def hear(model: Model, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Float[mx.array, "B T D"]:
     """Return encoder_out, zero in the padding."""
-    padding = Padding(lengths, length_mask(lengths, feats.shape[1]))
+    padding = padding_of(lengths, feats.shape[1])
     return masked(encode(model.encoder, feats.astype(model.dtype), padding), padding.keep)
 
 
@@ -180,7 +180,7 @@ def fire(model: Model, encoder_out: Float[mx.array, "B T D"], lengths: Int[mx.ar
 def spell(model: Model, heard: Heard, lengths: Int[mx.array, " B"], tokens: int) -> Float[mx.array, "B U V"]:
     """Return the logits of so many tokens."""
     embeds = model.predictor.embed(heard.encoder_out, heard.firing, tokens)
-    padding = Padding(heard.firing.token_num, length_mask(heard.firing.token_num, tokens))
+    padding = padding_of(heard.firing.token_num, tokens)
     return decode(model.decoder, embeds, padding, heard.encoder_out, length_mask(lengths, heard.encoder_out.shape[1]))
 
 

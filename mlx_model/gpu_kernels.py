@@ -4,11 +4,16 @@ On a GPU every operation costs the host some microseconds and the card a trip of
 mask, convolution, three additions and LayerNorm are six of them. On CUDA, where `mx.fast.cuda_kernel` takes our own
 source, they are one: a block for every frame, sums in float32, nothing rounded in between. Elsewhere (Metal, and the
 tests on a CPU) MLX's operations compute the same; so do they where a kernel does not fit (`fits`).
+
+No kernel reads an array of 8 bytes or less: MLX keeps those where the host can write them, and when all blocks read one
+there, the kernel takes 20 us longer, which is five times what it takes. So eps is a constant of the source, and a
+batch's lengths are spread (`padding_of`).
 """
 
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from mlx_model.attention import masked
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
-from mlx_model.layers import DepthwiseConv1d, LayerNorm
+from mlx_model.layers import DepthwiseConv1d, LayerNorm, length_mask
 
 Rows = Float[mx.array, "BT _"]  # all positions of a batch, one below the other
 WARP, THREADS = 32, 256  # of a block, at most
@@ -65,7 +70,7 @@ SOURCE = """
                 if constexpr (ADDED) value = pair(added + start + c);
                 if constexpr (RELU) value = {value.x < 0 ? 0 : value.x, value.y < 0 ? 0 : value.y};
                 if constexpr (MEMORY) {
-                    const int t = row % steps, length = min(steps, lengths[row / steps]);
+                    const int t = row % steps, length = min(steps, lengths[row / steps * lengths_shape[1]]);
                     const T* v = memory + (long)row * STRIDE + FIRST + c;
                     for (int k = 0; k < K; k++) {
                         const int from = t + k - LEFT;
@@ -90,7 +95,7 @@ SOURCE = """
                 values[i].x -= mean, values[i].y -= mean;
                 squares += values[i].x * values[i].x + values[i].y * values[i].y;
             }
-        const float scale = rsqrtf(everywhere(squares, sums[1]) / D + eps[0]);
+        const float scale = rsqrtf(everywhere(squares, sums[1]) / D + __int_as_float(EPS));
         for (int i = 0, c = first; i < PAIRS; i++, c += STEP)
             if (c < D) {
                 const float2 g = pair(gain + c), s = pair(shift + c);
@@ -101,9 +106,9 @@ SOURCE = """
 
 
 class Padding(NamedTuple):
-    """How long every recording of a batch is, said in two ways."""
+    """How long every recording of a batch is, said in two ways; see `padding_of`."""
 
-    lengths: Int[mx.array, " B"]
+    lengths: Int[mx.array, "B 4"]  # each four times
     keep: Bool[mx.array, "B T"]  # False in the padding
 
 
@@ -114,6 +119,11 @@ class Memory(NamedTuple):
     source: Rows
     first: int
     padding: Padding
+
+
+def padding_of(lengths: Int[mx.array, " B"], steps: int) -> Padding:
+    """Return the padding of recordings of these lengths in a batch of so many steps."""
+    return Padding(mx.repeat(lengths[:, None], 4, axis=1), length_mask(lengths, steps))
 
 
 def sum_and_norm(
@@ -163,8 +173,8 @@ def _fits(norm: LayerNorm, rows: Rows, memory: Memory | None) -> bool:
 
 
 @functools.cache
-def _single(value: float, dtype: mx.Dtype) -> mx.array:
-    found = mx.array([value], dtype=dtype)
+def _no_lengths() -> mx.array:
+    found = mx.ones((1, 4), mx.int32)  # never read, but its shape is
     mx.eval(found)
     return found
 
@@ -174,7 +184,7 @@ def _launcher(rows: int, size: int, dtype: mx.Dtype, **constants: int) -> Callab
     """Return function(inputs) -> [total, normed], or [normed] where nothing is summed: then relu comes first."""
     summed = bool(constants["RESIDUAL"] or constants["MEMORY"])
     outputs = ["total", "normed"] if summed else ["normed"]
-    names = ["residual", "added", "memory", "taps", "lengths", "gain", "shift", "eps"]
+    names = ["residual", "added", "memory", "taps", "lengths", "gain", "shift"]
     source = SOURCE if summed else f"T* total = nullptr;{SOURCE}"  # never written to, but named
     threads = min(THREADS, -(-size // (2 * WARP)) * WARP)
     turns = 1 if rows < MANY_ROWS else 8
@@ -194,13 +204,14 @@ def _launcher(rows: int, size: int, dtype: mx.Dtype, **constants: int) -> Callab
 def _kernel(
     norm: LayerNorm, like: Rows, residual: Rows | None, added: Rows | None, memory: Memory | None
 ) -> list[mx.array]:
-    source, taps, lengths = like, norm.weight, _single(1, mx.int32)
-    constants = {"RESIDUAL": residual is not None, "ADDED": added is not None, "MEMORY": memory is not None}
+    source, taps, lengths = like, norm.weight, _no_lengths()
+    (bits,) = struct.unpack("<i", struct.pack("<f", norm.eps))
+    constants = {"EPS": bits, "MEMORY": memory is not None}
+    constants |= {"RESIDUAL": residual is not None, "ADDED": added is not None}
     if memory is not None:
         source, taps, lengths = memory.source, memory.block.weight, memory.padding.lengths
         constants |= {"K": taps.shape[1], "LEFT": memory.block.left}
         constants |= {"STRIDE": source.shape[1], "FIRST": memory.first}
     launch = _launcher(*like.shape, like.dtype, **constants)
     residual, added = like if residual is None else residual, like if added is None else added
-    eps = _single(norm.eps, mx.float32)
-    return launch(inputs=[residual, added, source, taps, lengths, norm.weight, norm.bias, eps])
+    return launch(inputs=[residual, added, source, taps, lengths, norm.weight, norm.bias])

@@ -6,7 +6,7 @@ Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam sea
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,15 +69,20 @@ class Model(nn.Module):
         else:
             self.tokenizer = Tokenizer(tokens, config.tokenizer, **special)
 
-    def prepare(self) -> None:
-        """Make ready for many calls on a CPU, where `cpu_engine.py` knows it; elsewhere nothing happens.
+    def prepare(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """Let `cpu_engine.py` compute encoder and decoder on a CPU that it knows; elsewhere nothing happens.
 
-        Takes a second or two at full size. Results are the same but for rounding; the weights of the encoder's and the
-        decoder's linear layers are then the engine's alone, and can no longer be read or saved.
+        `load` does so. Results are the same but for rounding. Call it for a model made in memory, and again when
+        parameters were replaced: until then MLX computes. An array of parameters must not be written into.
+
+        Args:
+            arrays: weights by their names, where they need not be read from MLX's memory.
         """
-        if self.encoder._engine is None and cpu_engine.serves(self):
-            self.encoder._engine = cpu_engine.Encoder(self.encoder)
-            self.decoder._engine = cpu_engine.Decoder(self.decoder)
+        ready = [cpu_engine.in_force(part._engine, part) for part in (self.encoder, self.decoder)]
+        if not all(ready) and cpu_engine.serves(self):
+            source = cpu_engine.mapped(self, arrays or {})
+            self.encoder._engine = cpu_engine.Encoder(self.encoder, source)
+            self.decoder._engine = cpu_engine.Decoder(self.decoder, source)
 
     def compile(self) -> None:
         """Let a GPU compile every new shape of batches (`gpu.py`): for services and for benchmarks. Nothing on a CPU.

@@ -32,7 +32,6 @@ Tokens = tuple[UInt[mx.array, "B U"], Int[mx.array, " B"]]
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
 BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (gpu.py)
-REPAYS_S = 120.0  # of audio: at full size on 2 cores `Model.prepare` takes about a second, and saves one in every 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +168,6 @@ def _together(items: Sequence[Audio], loaded: Sequence[np.ndarray | AudioError])
 def decoders() -> int:
     """Return how many threads decode audio: 2, and up to 8 where there are cores for them."""
     return max(2, min(8, (os.cpu_count() or 1) // 2))
-
-
-def repays(model: Model, audio: Iterable[Audio]) -> bool:
-    """Whether `Model.prepare` saves more time than it takes: for much audio, and looks no further than that.
-
-    For a quantised model always: MLX's product with packed weights is scalar on a CPU.
-    """
-    if model.config.quantization is not None:
-        return True
-    total, rate = 0.0, model.config.frontend.fs
-    return any((total := total + _length_s(item, rate)) >= REPAYS_S for item in audio)
 
 
 def _length_s(item: Audio, rate: int) -> float:

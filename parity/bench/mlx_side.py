@@ -15,7 +15,7 @@ CACHE = 4 << 30  # bytes of freed memory that MLX keeps: on a GPU the sides shar
 
 
 class Mlx(Peer):
-    """The conversion, prepared for many calls, as the `transcribe` command does from two minutes of audio on."""
+    """The conversion, loaded as the commands load it."""
 
     name = "mlx"
     what = "mlx-funasr: this project"
@@ -28,7 +28,6 @@ class Mlx(Peer):
         from mlx_model.loading import load
 
         self.mx, self.model = mx, load(self.path)
-        self.model.prepare()
         self.device = mx.default_device().type.name
         if self.device == "gpu":
             mx.set_cache_limit(CACHE)

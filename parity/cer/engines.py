@@ -56,7 +56,6 @@ def _open_mlx(model: str) -> Recognizer:
     from mlx_model.transcribe import in_batches
 
     loaded = load_recognizer(model)
-    loaded.prepare()  # repays itself within a minute of audio, quantised at once
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
         for transcripts in in_batches(loaded, batches):

@@ -112,9 +112,12 @@ def compiled(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logit
 
 
 def as_users_run_it(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
-    """Compare with what runs where nobody watches single modules: packed weights on a CPU, fused kernels on a GPU."""
+    """Compare with what runs where nobody watches single modules: kernels of our own on a CPU and on a GPU."""
     ways = {
-        "prepared": (candidate.runner.prepared, "Model.prepare: packed weights, kernels of our own"),
+        "CPU engine": (
+            candidate.runner.on_engine,
+            "kernels of our own on the weights in their file (cpu_engine.c)",
+        ),
         "GPU path": (candidate.runner.fused, "few operations in few shapes, fused kernels (gpu.py); as one batch"),
     }
     results = [(name, way(waveforms), detail) for name, (way, detail) in ways.items()]

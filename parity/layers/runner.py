@@ -60,8 +60,8 @@ class Runner(ABC):
         lanes.
         """
 
-    def prepared(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-        """Return each waveform's scores, one by one, by a model made ready for many calls; None where none can be."""
+    def on_engine(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return each waveform's scores, one by one, the way a CPU runs them for users; None where it is no other."""
         return None
 
     def fused(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
@@ -80,7 +80,7 @@ class Runner(ABC):
         """Return {tap: array} of isolated modules, each run on given inputs; with `steps`, their inside as well."""
         tapset, modules = self.candidate.tapset, self.candidate.modules
         isolated = tapset.isolated(modules, inputs)
-        with record(self.model, tapset.inner_probes(modules, isolated, steps=steps)) as seen:
+        with cpu_lanes.exactly(1), record(self.model, tapset.inner_probes(modules, isolated, steps=steps)) as seen:
             for stream, (name, tap) in zip(cpu_lanes.turns(len(isolated)), isolated, strict=True):
                 given = {number: mx.array(value).astype(self.model.dtype) for number, value in inputs[name].items()}
                 lengths = mx.array([next(iter(inputs[name].values())).shape[1]])

@@ -213,7 +213,6 @@ def paired_difference(errors: np.ndarray, lengths: np.ndarray) -> tuple[float, f
 def _tokens(path: Path, trial: Trial) -> list[list[int]]:
     """Return every waveform's token ids by a written model, its layers packed, as the `transcribe` command computes."""
     model = load_recognizer(path)
-    model.prepare()
     found: dict[int, list[int]] = {}
     for indices, features in zip(trial.plan, trial.features, strict=True):
         found |= zip(indices, model.token_ids(model(*features)), strict=True)

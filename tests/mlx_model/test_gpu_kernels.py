@@ -8,8 +8,8 @@ import pytest
 from mlx_model import gpu_kernels
 from mlx_model.attention import forward_fsmn
 from mlx_model.blas import mx
-from mlx_model.gpu_kernels import Memory, Padding, relu_and_norm, sum_and_norm
-from mlx_model.layers import DepthwiseConv1d, LayerNorm, length_mask
+from mlx_model.gpu_kernels import Memory, padding_of, relu_and_norm, sum_and_norm
+from mlx_model.layers import DepthwiseConv1d, LayerNorm
 
 on_cuda = pytest.mark.skipif(not gpu_kernels.on_cuda(), reason="our own kernels are written for CUDA; none here")
 TOLERANCE = {mx.float32: 2e-5, mx.float16: 2e-2, mx.bfloat16: 2e-1}  # of sums up to 10, rounded once
@@ -38,9 +38,7 @@ def parts(shape: tuple[int, ...], dtype: mx.Dtype) -> tuple[LayerNorm, mx.array,
     norm.weight, norm.bias = numbers(size, dtype=dtype), numbers(size, dtype=dtype)
     block.weight = numbers(size, taps, 1, dtype=dtype)
     lengths = mx.array([max(1, steps - 3 * row) for row in range(batch)])
-    memory = Memory(
-        block, numbers(batch * steps, columns, dtype=dtype), first, Padding(lengths, length_mask(lengths, steps))
-    )
+    memory = Memory(block, numbers(batch * steps, columns, dtype=dtype), first, padding_of(lengths, steps))
     return norm, numbers(batch * steps, size, dtype=dtype), numbers(batch * steps, size, dtype=dtype), memory
 
 

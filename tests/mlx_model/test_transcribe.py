@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,7 @@ from mlx_model.blas import mx
 from mlx_model.config import ParaformerConfig
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.paraformer import Model
-from mlx_model.transcribe import FORMATS, check_format, repays, to_document
+from mlx_model.transcribe import FORMATS, check_format, to_document
 from tests.conftest import speech_like
 
 CONFIG = ParaformerConfig.from_dict(
@@ -131,19 +129,6 @@ def test_the_next_batches_are_made_ready_beside_the_network(
         assert (place["start_features", second + 1] < place["begin", second]) == (device == "cpu")
         assert (place["begin", second + 1] < place["finish", second]) == (device == "gpu")
         assert (place["finish", second + 1] < place["transcripts", second]) == (device == "gpu")
-
-
-def test_much_audio_is_worth_preparing_for_and_no_more_of_it_is_looked_at(model: Model, tmp_path: Path):
-    second = np.zeros(16000, np.float32)
-    assert not repays(model, [second] * 119)
-    assert repays(model, [second] * 120)
-    assert repays(model, itertools.repeat(second))
-    assert not repays(model, [tmp_path / "absent.wav"])
-
-
-def test_a_quantised_model_is_always_worth_preparing():
-    quantization = {"bits": 8, "group_size": 32, "modules": []}
-    assert repays(Model(dataclasses.replace(CONFIG, quantization=quantization)), [np.zeros(1, np.float32)])
 
 
 def test_one_bad_file_does_not_stop_the_others(model: Model, tmp_path: Path):

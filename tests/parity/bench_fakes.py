@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = {
     "tokenizer": {},
 }
 
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A converted directory as far as the bench's parent looks at it."""

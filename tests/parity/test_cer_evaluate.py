@@ -247,7 +247,7 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, monkeypatch)
 
     def load(path: str) -> SimpleNamespace:
         seen.append(path)
-        return SimpleNamespace(prepare=lambda: seen.append("prepared"))
+        return SimpleNamespace()
 
     def in_batches(model: Any, batches: Iterable[Sequence[Path]]) -> Iterator[list[SimpleNamespace]]:
         for batch in batches:
@@ -256,7 +256,7 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, monkeypatch)
     monkeypatch.setattr("mlx_model.loading.load_recognizer", load, raising=False)
     monkeypatch.setattr("mlx_model.transcribe.in_batches", in_batches)
     report = parity.cer.evaluate("converted", kaldi)
-    assert seen == ["converted", "prepared"]
+    assert seen == ["converted"]
     assert (report.engine, report.hits, report.failed) == ("mlx", 7, 1)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from mlx_model import cpu_engine, cpu_lanes, gpu
 from mlx_model.blas import mx, nn
-from mlx_model.loading import unfilled
 from mlx_model.paraformer import Model
 from parity.layers.runner import Arrays, Heard, Inputs, Runner
 from parity.layers.tap import Activations, record
@@ -42,7 +41,7 @@ class Beside:
 
 
 class ParaformerRunner(Runner):
-    """Taps and token ids of a Paraformer. Modules are watched with the CPU's lanes off (cpu_lanes.py)."""
+    """Taps and token ids of a Paraformer. Modules are watched with the CPU's engine and lanes off (cpu_lanes.py)."""
 
     def frontend(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Return {fbank (1, F, M), feats (1, T, m*M)} of one waveform (S,)."""
@@ -90,25 +89,21 @@ class ParaformerRunner(Runner):
 
     def results(self, waveforms: Sequence[np.ndarray], *, lanes: int = 1, padding: int = 0) -> list[np.ndarray]:
         """Return each waveform's logits (U, V), decoded as one batch."""
-        return self._results(self.model, waveforms, lanes, padding)
+        return self._results(waveforms, lanes, padding)
 
-    def prepared(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-        """Return each waveform's logits by the CPU engine; None where it does not serve (cpu_engine.py)."""
-        if not cpu_engine.serves(self.model):
+    def on_engine(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return each waveform's logits by the CPU engine; None where it does not compute (cpu_engine.py)."""
+        encoder = self.model.encoder
+        if cpu_engine.in_force(encoder._engine, encoder) is None:
             return None
-        model = unfilled(self.model.config)
-        model.update(self.model.parameters())  # the same arrays; the engine takes them away from this model alone
-        model.eval()
-        model.prepare()
-        return [self._results(model, [waveform], 1, 0)[0] for waveform in waveforms]
+        return [self._results([waveform], None, 0)[0] for waveform in waveforms]
 
     def fused(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
         """Return each waveform's logits by the GPU's path, as one batch; None where it does not compute (gpu.py)."""
-        return self._results(self.model, waveforms, None, 0) if gpu.takes(self.model) else None
+        return self._results(waveforms, None, 0) if gpu.takes(self.model) else None
 
-    def _results(
-        self, model: Model, waveforms: Sequence[np.ndarray], lanes: int | None, padding: int
-    ) -> list[np.ndarray]:
+    def _results(self, waveforms: Sequence[np.ndarray], lanes: int | None, padding: int) -> list[np.ndarray]:
+        model: Model = self.model
         samples = [len(waveform) for waveform in waveforms]
         size = max(samples) + padding
         block = np.stack([np.pad(waveform, (0, size - len(waveform))) for waveform in waveforms]).astype(np.float32)
