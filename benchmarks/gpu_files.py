@@ -4,9 +4,9 @@
 
 The recordings of a folder, again and again until the hour is full, are files of their own length each. Timed is the
 whole of `model.transcribe(paths)`: the first time in the process (graphs and cuDNN's plans are made) and the median of
-the next; then its parts one after the other, nothing beside them: lengths looked up and audio read (by as many threads
-as `transcribe` uses), waveforms padded and uploaded, the device (waveforms in its memory to ids in the host's, batches
-overlapped as in `transcribe`), text. Bar: the device alone takes at least half of the whole. `--compile` calls
+the next; then its parts one after the other, nothing beside them: lengths looked up and audio read (by the threads
+that `transcribe` uses), waveforms padded and uploaded, the device (waveforms in its memory to ids in the host's,
+batches overlapped as in `transcribe`), text. Bar: the device alone takes at least half of the whole. `--compile` calls
 `Model.compile` first. `--check MODEL` also compares the text of a converted model (a trained
 one says more than random weights) on the GPU with that on this machine's CPU, utterance by utterance.
 """
@@ -32,7 +32,7 @@ from mlx_model.audio import duration_s, load_samples
 from mlx_model.batching import batches, side_by_side
 from mlx_model.blas import mx
 from mlx_model.loading import load
-from mlx_model.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, ahead, decoders
+from mlx_model.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, ahead, decoders, durations_s
 
 CHECKED = 200  # utterances whose text is compared
 
@@ -62,7 +62,7 @@ def parts(model: Any, paths: Sequence[str], batch_seconds: float) -> dict[str, f
     """Return the seconds of each part alone."""
     rate = model.config.frontend.fs
     with ThreadPoolExecutor(decoders()) as pool:
-        planning, lengths = seconds(lambda: list(pool.map(duration_s, paths)))
+        planning, lengths = seconds(lambda: durations_s(pool, list(paths), rate))
         reading, audio = seconds(lambda: list(pool.map(lambda path: load_samples(path, rate), paths)))
     plan = batches(lengths, BATCH_SIZE_GPU, batch_seconds)
     upload, waveforms = seconds(lambda: [_uploaded([audio[i] for i in indices]) for indices in plan])

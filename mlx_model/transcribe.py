@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,7 @@ T = TypeVar("T")
 Audio = str | Path | np.ndarray
 Features = tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]
 Tokens = tuple[UInt[mx.array, "B U"], Int[mx.array, " B"]]
+QUICK_S = 50e-6  # to look up a recording's length; libsndfile takes 0.12 ms, a file elsewhere on a network more
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
 BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (gpu.py)
@@ -93,7 +95,7 @@ def transcribe(
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
     rate = model.config.frontend.fs
     with ThreadPoolExecutor(decoders()) as pool:
-        lengths = _dealt(pool, lambda item: _length_s(item, rate), items)()
+        lengths = durations_s(pool, items, rate)
     plan = batches(lengths, batch_size, batch_seconds)
     results: dict[int, Transcript] = {}
     decoded = in_batches(model, ([items[index] for index in indices] for indices in plan), dither=dither, seed=seed)
@@ -168,6 +170,19 @@ def _together(items: Sequence[Audio], loaded: Sequence[np.ndarray | AudioError])
 def decoders() -> int:
     """Return how many threads decode audio: 2, and up to 8 where there are cores for them."""
     return max(2, min(8, (os.cpu_count() or 1) // 2))
+
+
+def durations_s(pool: ThreadPoolExecutor, items: Sequence[Audio], rate: int) -> list[float]:
+    """Return how long recordings are, for sorting; 0 of an unreadable file.
+
+    They are looked up in this thread as long as that is quick, the rest in the pool's. Threads that do little but open
+    files keep each other from Python's lock: 770 plain WAV files take one thread 8 ms, and eight 29.
+    """
+    found: list[float] = []
+    start = time.perf_counter()
+    while len(found) < len(items) and time.perf_counter() - start < QUICK_S * (16 + len(found)):
+        found.append(_length_s(items[len(found)], rate))
+    return found + _dealt(pool, lambda item: _length_s(item, rate), items[len(found) :])()
 
 
 def _length_s(item: Audio, rate: int) -> float:

@@ -98,6 +98,19 @@ def test_another_thread_gives_the_same(directory: Path, lanes: int):
         assert there == [fresh.transcribe(waveforms, batch_size=1)] * 2
 
 
+@pytest.mark.parametrize("quick_s", [0.0, 1e-9, 10.0])
+def test_durations_in_this_thread_or_in_others(tmp_path: Path, quick_s: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(transcribing, "QUICK_S", quick_s)
+    items: list[Path | np.ndarray] = [tmp_path / "absent.wav", np.zeros(800, np.float32)]
+    for number in range(40):
+        items.append(tmp_path / f"{number}.{'wav' if number % 3 else 'flac'}")
+        soundfile.write(items[-1], np.zeros(1600 + 16 * number, np.int16), 16000)
+    with ThreadPoolExecutor(3) as pool:
+        found = transcribing.durations_s(pool, items, 16000)
+        assert transcribing.durations_s(pool, [], 16000) == []
+    assert found == pytest.approx([0.0, 0.05, *(0.1 + 0.001 * number for number in range(40))])
+
+
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_the_next_batches_are_made_ready_beside_the_network(
     model: Model, device: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
