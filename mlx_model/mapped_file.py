@@ -22,6 +22,8 @@ DTYPES = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4")}  # what the CPU engine
 def map_tensors(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     """Return those of the named tensors that the file holds in float32 or uint32, each a read-only view of the file.
 
+    None where the file system cannot map files.
+
     Args:
         path: a safetensors file that a library has opened before, so that its header is known to be one.
         names: of tensors; what the file does not hold is left out.
@@ -32,7 +34,10 @@ def map_tensors(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(length))
-        file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            file = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError:  # some of those that stand for a network
+            return {}
     if hasattr(mmap, "MADV_WILLNEED"):
         file.madvise(mmap.MADV_WILLNEED)  # the disk starts now, in large pieces
     found = {}

@@ -100,6 +100,21 @@ def test_a_file_that_ends_early_is_refused(tmp_path: Path):
             mlx_model.load(directory)
 
 
+@engine_only
+def test_what_cannot_be_mapped_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    directory = saved(tmp_path / "model", random_model(WIDE), WIDE)
+    feats, sizes = mx.random.normal((1, 60, 560)), mx.array([60])
+    expected = np.array(mlx_model.load(directory)(feats, sizes).logits)
+
+    def refused(*_args: object, **_options: object) -> None:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr("mmap.mmap", refused)
+    model = mlx_model.load(directory)
+    assert model.encoder._engine is not None
+    np.testing.assert_array_equal(np.array(model(feats, sizes).logits), expected)
+
+
 def test_views_of_what_can_be_computed_with(tmp_path: Path):
     arrays = {
         "a": mx.arange(12, dtype=mx.float32).reshape(3, 4),
