@@ -172,9 +172,16 @@ def _fill(model: nn.Module, weights: dict[str, mx.array], directory: Path) -> No
         if value.shape != expected[name].shape:
             raise CheckpointError(f"{directory}: {name} has shape {value.shape}, expected {expected[name].shape}")
     model.load_weights(list(weights.items()))
+    mapped = _map(model, directory)
+    mx.eval([value for name, value in weights.items() if name not in mapped])
+
+
+def _map(model: nn.Module, directory: Path) -> set[str]:
+    """Let the CPU engine, where it serves, compute with weights as they lie in their files; return their names."""
+    if not isinstance(model, paraformer.Model) or not cpu_engine.serves(model):
+        return set()
     arrays: dict[str, np.ndarray] = {}
-    if isinstance(model, paraformer.Model) and cpu_engine.serves(model):
-        for path in weight_files(directory):
-            arrays |= map_tensors(path, cpu_engine.weights_of(model))
-        model.prepare(arrays)
-    mx.eval([value for name, value in weights.items() if name not in arrays])
+    for path in weight_files(directory):
+        arrays |= map_tensors(path, cpu_engine.weights_of(model))
+    model.prepare(arrays)
+    return set(arrays)
