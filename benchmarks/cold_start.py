@@ -59,9 +59,9 @@ class Command:
 
 
 def installed_command() -> list[str]:
-    """Return the installed `mlx-funasr` beside this interpreter, or the checkout's workbench.py."""
+    """Return the installed `mlx-funasr` beside this interpreter, or the checkout's mlx_funasr.py."""
     script = Path(sys.executable).with_name("mlx-funasr")
-    return [str(script)] if script.is_file() else [sys.executable, str(measure.ROOT / "workbench.py")]
+    return [str(script)] if script.is_file() else [sys.executable, str(measure.ROOT / "mlx_funasr.py")]
 
 
 def commands(source: Path, model: Path, audio: Path, scratch: Path) -> dict[str, Command]:

@@ -1,4 +1,4 @@
-"""`mlx-funasr bench MODEL`: one call of `parity.bench.bench`. workbench.py mounts it, as a ManyValues command.
+"""`mlx-funasr bench MODEL`: one call of `parity.bench.bench`. mlx_funasr.py mounts it, as a ManyValues command.
 
 Imports no mlx, torch or funasr.
 """

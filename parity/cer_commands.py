@@ -1,6 +1,6 @@
 """`mlx-funasr cer ...`: evaluate a model, score two files, compare two runs; each one call of an entry point.
 
-workbench.py mounts it. Imports no mlx, torch or funasr.
+mlx_funasr.py mounts it. Imports no mlx, torch or funasr.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reports.console import Json, Out, Overwrite, leave, rated_bar, rendered, sh
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
 
 
-def cer(
+def cer_command(
     arguments: Annotated[list[str], typer.Argument(metavar=USAGE)],
     engine: Annotated[
         str, typer.Option(help="mlx, or funasr (the reference itself; the first argument is then SRC).")

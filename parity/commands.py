@@ -1,6 +1,6 @@
 """The commands `mlx-funasr parity run | record | check | selftest`; each is one call of an entry point of `layers`.
 
-What converts a model on the fly, `converted(src, model)`, comes from workbench.py in the context's `obj`: parity and
+What converts a model on the fly, `converted(src, model)`, comes from mlx_funasr.py in the context's `obj`: parity and
 convert do not import each other. Imports of MLX and of the reference stand inside the commands.
 """
 

@@ -1,4 +1,4 @@
-"""The command line as scripts see it: exit codes, one-line errors, the fields of `--json`. Runs workbench.py itself."""
+"""The command line as scripts see it: exit codes, one-line errors, the fields of `--json`. Runs mlx_funasr.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = SPEECH / "wav/test/D0001/DEMOD0001W0001.wav"
 
 def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run one command; neither side may show a traceback."""
-    command = [sys.executable, str(ROOT / "workbench.py"), *map(str, words)]
+    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done
@@ -180,7 +180,7 @@ def test_cer_json_and_its_exit_code(converted: Path, tmp_path: Path):
 def test_a_killed_evaluation_goes_on_with_the_same_command(converted: Path, tmp_path: Path):
     """kill -9 once the journal holds some answers; then the texts are those of a run that was never killed."""
     words = ("cer", converted, SPEECH, "--batch-seconds", "3", "--out")
-    child = subprocess.Popen([sys.executable, "workbench.py", *map(str, words), str(tmp_path / "killed")], cwd=ROOT)
+    child = subprocess.Popen([sys.executable, "mlx_funasr.py", *map(str, words), str(tmp_path / "killed")], cwd=ROOT)
     journal, deadline = tmp_path / "killed/journal.jsonl", time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None:
         if journal.is_file() and journal.read_bytes().count(b"\n") > 5:

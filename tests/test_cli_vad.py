@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, str(ROOT / "workbench.py"), *map(str, words)]
+    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, input=stdin)
     assert b"Traceback" not in done.stdout + done.stderr, done.stderr
     return done

@@ -17,7 +17,7 @@ FILES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py")
     if RECIPE not in path.parents or path.name == "__init__.py"
 )  # fmt: skip
-OURS = {*PACKAGES, "workbench"}
+OURS = {*PACKAGES, "mlx_funasr"}
 
 # folder -> what of ours it may import
 MAY_IMPORT = {
@@ -129,16 +129,16 @@ def modules_of(package: str) -> list[str]:
 def test_everything_imports_without_torch_and_funasr():
     modules = [module for package in PACKAGES for module in modules_of(package)]
     assert len(modules) > 50
-    assert loaded([*modules, "workbench"], {"torch", "funasr"}, {"torch", "funasr"}) == set()
+    assert loaded([*modules, "mlx_funasr"], {"torch", "funasr"}, {"torch", "funasr"}) == set()
 
 
 @pytest.mark.parametrize(
     ("package", "never"),
     [
-        ("mlx_model", {"convert", "parity", "reports", "workbench"}),
-        ("convert", {"parity", "workbench"}),
-        ("parity", {"convert", "workbench"}),
-        ("reports", {"mlx_model", "convert", "parity", "workbench", "mlx"}),
+        ("mlx_model", {"convert", "parity", "reports", "mlx_funasr"}),
+        ("convert", {"parity", "mlx_funasr"}),
+        ("parity", {"convert", "mlx_funasr"}),
+        ("reports", {"mlx_model", "convert", "parity", "mlx_funasr", "mlx"}),
     ],
 )
 def test_folders_load_only_what_they_may(package: str, never: set[str]):
@@ -146,4 +146,4 @@ def test_folders_load_only_what_they_may(package: str, never: set[str]):
 
 
 def test_the_command_line_starts_without_mlx_and_torch():
-    assert loaded(["workbench"], {"torch", "funasr"}, {"mlx", "numpy", "jiwer", "jinja2"}) == set()
+    assert loaded(["mlx_funasr"], {"torch", "funasr"}, {"mlx", "numpy", "jiwer", "jinja2"}) == set()

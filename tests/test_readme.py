@@ -38,7 +38,7 @@ def test_every_command_does_what_it_says(tmp_path: Path):
             assert words[0] in ("make", "pip"), command
             continue
         done = subprocess.run(
-            [sys.executable, str(ROOT / "workbench.py"), *words[1:]], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, str(ROOT / "mlx_funasr.py"), *words[1:]], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         for line in quoted:

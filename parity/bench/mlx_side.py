@@ -130,4 +130,4 @@ class Mlx(Peer):
     @classmethod
     def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
         """Return the command a user types."""
-        return [sys.executable, "-m", "workbench", "transcribe", path, audio]
+        return [sys.executable, "-m", "mlx_funasr", "transcribe", path, audio]

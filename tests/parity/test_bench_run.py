@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import workbench
+import mlx_funasr
 from parity.bench import bench, peers, rounds
 from parity.bench.cases import CASES
 from parity.demo import MODEL
@@ -26,7 +26,7 @@ def no_waiting_for_a_quiet_machine(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_command_against_funasr(converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     options = f"--source {MODEL} --against funasr --seconds 3 --batch 2 --rounds 1 --out {tmp_path} --json"
-    assert workbench.app(["bench", str(converted), *options.split()], standalone_mode=False) == 0
+    assert mlx_funasr.app(["bench", str(converted), *options.split()], standalone_mode=False) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "bench/1"
     assert document["verdict"] == "pass"

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.reference, pytest.mark.slow]
 def selftest_command(source: Path, audio: Path, out: Path) -> dict[str, Any]:
     """Return what `parity selftest --json` says: as a user runs it, without this process's checks of every shape."""
     words = ["parity", "selftest", str(source), "--audio", str(audio), "--out", str(out), "--json"]
-    done = subprocess.run([sys.executable, str(ROOT / "workbench.py"), *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(ROOT / "mlx_funasr.py"), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (out / "selftest.html").is_file()
     return json.loads(done.stdout)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import workbench
+import mlx_funasr
 from mlx_model.errors import UsageError
 from mlx_model.loading import load_recognizer
 from parity.demo import SPEECH
@@ -155,7 +155,7 @@ def test_a_budget_of_cer_holds_with_a_standard_error_to_spare():
 def test_quantize_writes_what_it_measured(converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     command = ["quantize", str(converted), str(tmp_path / "out"), "--data", str(SPEECH), "--limit", "2", "--json"]
     options = ["--budget", "cer=+2", "--group-size", "32", "--bits", "8", "--bits", "4"]
-    assert workbench.app([*command, *options], standalone_mode=False) in (0, None)
+    assert mlx_funasr.app([*command, *options], standalone_mode=False) in (0, None)
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads((tmp_path / "out/recipe.json").read_text("utf-8"))
     assert document["schema"] == "recipe/1"
@@ -172,7 +172,7 @@ def test_quantize_writes_what_it_measured(converted: Path, tmp_path: Path, capsy
     assert "Weights quantised by measurement" in (tmp_path / "out/conversion.json").read_text("utf-8")
     again = ["quantize", str(tmp_path / "out"), str(tmp_path / "again"), "--audio", str(TEST)]
     with pytest.raises(UsageError, match="quantised already"):
-        workbench.app(again, standalone_mode=False)
+        mlx_funasr.app(again, standalone_mode=False)
 
 
 def model_bits(model, name: str) -> int:
@@ -192,5 +192,5 @@ def model_bits(model, name: str) -> int:
 )
 def test_wrong_arguments_write_nothing(converted: Path, tmp_path: Path, options: list[str], says: str):
     with pytest.raises(UsageError, match=says):
-        workbench.app(["quantize", str(converted), str(tmp_path / "out"), *options], standalone_mode=False)
+        mlx_funasr.app(["quantize", str(converted), str(tmp_path / "out"), *options], standalone_mode=False)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,6 @@
-"""The command line: one function per command, each a call of one entry point of the folders below. No logic of its own.
+"""The public face: `mlx_funasr.load`, `convert`, `inspect`, `parity`, `cer` (see PUBLIC), and the command line.
+
+One function per command, each a call of one entry point of the folders below. No logic of its own.
 
 Talk goes to stderr, results to stdout; `--json` prints one JSON document. Exit codes: 0 passed, 1 ran and the thing
 checked failed, 2 wrong usage or bad input. Imports of the folders stand inside the commands: `transcribe` must not pay
@@ -10,29 +12,36 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from convert.commands import convert_command, inspect_command
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
 from parity.bench_command import ManyValues, bench
-from parity.cer_commands import cer
+from parity.cer_commands import cer_command
 from parity.commands import app as parity_app
 from reports.console import (
     Json,
     MoreAudio,
     Overwrite,
-    Source,
     leave,
     progress_bar,
     rated_bar,
-    show,
     show_facts,
     stage_bars,
     talk,
 )
+
+if TYPE_CHECKING:
+    import parity as parity
+    from convert import convert as convert
+    from convert import inspect as inspect
+    from mlx_model.loading import load as load
+    from parity import cer as cer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +52,23 @@ app = typer.Typer(
 app.add_typer(parity_app, name="parity")
 
 WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of the click that Typer carries
-Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
+# What scripts use: the module that has it, and its name there (None: the module itself). Loaded at the first use, so
+# that `import mlx_funasr` costs nothing. Nothing else of the five folders is promised to outsiders.
+PUBLIC = {
+    "load": ("mlx_model.loading", "load"),
+    "convert": ("convert", "convert"),
+    "inspect": ("convert", "inspect"),
+    "parity": ("parity", None),
+    "cer": ("parity.cer", None),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name (see PUBLIC)."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'mlx_funasr' has no attribute {name!r}; it has {', '.join(PUBLIC)}")
+    module, attribute = PUBLIC[name]
+    return import_module(module) if attribute is None else getattr(import_module(module), attribute)
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,33 +90,8 @@ def _root(
     context.obj = _converted
 
 
-@app.command()
-def inspect(src: Source, revision: Revision = None, full: bool = False, json: Json = False) -> None:
-    """Show the family, the sizes, and the fate of every tensor; convert nothing."""
-    import convert
-
-    show(convert.inspect(src, revision=revision), json, full=full)
-
-
-@app.command(name="convert")
-def convert_command(
-    src: Source,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
-    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
-    bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
-    group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
-    revision: Revision = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Convert a FunASR model to an MLX directory and verify it bit for bit."""
-    import convert
-
-    report = convert.convert(
-        src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
-    )
-    show(report, json)
-    talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)
+app.command(name="inspect")(inspect_command)
+app.command(name="convert")(convert_command)
 
 
 @app.command()
@@ -229,7 +229,7 @@ def quantize(
     leave(passed)
 
 
-app.command()(cer)
+app.command(name="cer")(cer_command)
 app.command(cls=ManyValues)(bench)
 
 

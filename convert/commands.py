@@ -1,0 +1,36 @@
+"""The commands `mlx-funasr inspect | convert`, each one call of an entry point here. mlx_funasr.py mounts them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import convert
+from reports.console import Json, Overwrite, Source, show, talk
+
+Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
+
+
+def inspect_command(src: Source, revision: Revision = None, full: bool = False, json: Json = False) -> None:
+    """Show the family, the sizes, and the fate of every tensor; convert nothing."""
+    show(convert.inspect(src, revision=revision), json, full=full)
+
+
+def convert_command(
+    src: Source,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
+    group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
+    revision: Revision = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Convert a FunASR model to an MLX directory and verify it bit for bit."""
+    report = convert.convert(
+        src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
+    )
+    show(report, json)
+    talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)
