@@ -1,38 +1,31 @@
-"""Weight files: names, shapes and precisions first, then one tensor at a time. The only file here that imports torch.
+"""Weight files: names, shapes and precisions first, then one tensor at a time, whatever was put around the weights.
 
-A checkpoint is hostile until shown otherwise: torch.load with weights_only=True, memory-mapped, on the CPU; nothing in
-it is executed. torch is imported inside the functions, so that safetensors sources need none.
+What a file is, its content says (file_kind.py). A checkpoint is hostile until shown otherwise: nothing in it is
+executed (torch_pickle.py). torch is needed for files older than torch 1.6 only (legacy_file.py); no import of it here.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
-import mmap
-import pickle
-import sys
-import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from convert import lora
 from convert.dtypes import PRECISIONS
+from convert.file_kind import JSON, LEGACY_TORCH, SAFETENSORS, file_kind
 from convert.safetensors_file import SafetensorsReader, TensorInfo
-from mlx_model.errors import CheckpointError, DependencyError
+from convert.tensor_names import plain_names
+from convert.torch_file import OddTensor, read_torch_zip
+from convert.unwrap import Tensor, is_tensor, kinds, shown, unwrap
+from mlx_model.errors import CheckpointError
 
-if TYPE_CHECKING:
-    import torch
-
-NESTING = ("state_dict", "model_state_dict", "model")  # in FunASR's order (load_pretrained_model.py)
 INDEX_LIMIT = 50_000_000  # bytes of a model.safetensors.index.json
 MAX_TENSORS = 200_000
-# Whatever a damaged or hostile archive makes the unpickler and the zip reader raise.
-UNREADABLE = (
-    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError,
-    AssertionError, ImportError, OverflowError, MemoryError, OSError,
-)  # fmt: skip
+MAX_NOTES = 12  # about entries that are no tensors
 
 
 class Checkpoint(Protocol):
@@ -46,37 +39,135 @@ class Checkpoint(Protocol):
         """Return one tensor in its storage type (uint16 bits for bfloat16); do not change it."""
         ...
 
+    def check(self) -> None:
+        """Compare every tensor's bytes with the file's own checksums, where it has any; `read` does it by itself."""
+        ...
+
     def release(self, name: str) -> None:
         """Say that a tensor is not needed for now, so that its memory can be given back."""
         ...
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Return the weights at `path`: a model.pt of any nesting, a .safetensors file or a sharded index of them.
+def open_checkpoint(
+    path: Path, *, config: Mapping[str, Any] | None = None, evidence: Collection[str] = ()
+) -> Checkpoint:
+    """Return the weights at `path`: what torch.save wrote, a safetensors file or a sharded index of them.
+
+    Args:
+        path: the file; its name does not matter.
+        config: config.yaml, which says rank and alpha where the checkpoint holds LoRA.
+        evidence: patterns of names that the model has, so that an attribute put in front of all names is recognised.
 
     Raises:
-        CheckpointError: not a checkpoint, truncated, or a pickle that wants to run code.
-        DependencyError: a model.pt without torch installed.
+        CheckpointError: not a checkpoint, truncated, damaged, or a pickle that wants to run code.
+        DependencyError: a file older than torch 1.6 without torch installed.
     """
-    with path.open("rb") as stream:
-        head = stream.read(512)
-    if path.name.endswith(".safetensors.index.json"):
-        return SafetensorsCheckpoint(path, _index_files(path))
-    if path.suffix == ".safetensors":
-        return SafetensorsCheckpoint(path, [path])
-    _check_head(path, head)
-    return TorchCheckpoint(path, is_zip=head.startswith(b"PK"))
+    notes: list[str] = []
+    files = [path]
+    kind = file_kind(path)
+    try:
+        if kind in (SAFETENSORS, JSON):
+            files += _index_files(path) if kind == JSON else []
+            stored: Mapping[Any, Any] = _safetensors(files[1:] or files)
+        else:
+            stored = _torch(path, kind, notes)
+        tensors = _named(path, stored, evidence, notes)
+        tensors = lora.merge(path, tensors, config or {}, notes)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    return _Opened(tensors, notes, files)
 
 
-def _check_head(path: Path, head: bytes) -> None:
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        return
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path} is a Git LFS pointer, not the weights; fetch them with: git lfs pull")
-    if head.lstrip()[:1] == b"<":
-        raise CheckpointError(f"{path} is a web page, not a checkpoint (a download that failed?); fetch it again")
-    what = "empty" if not head else f"not a torch checkpoint (it starts with {head[:8]!r})"
-    raise CheckpointError(f"{path} is {what}; expected a file written by torch.save, or a .safetensors file")
+class _Opened:
+    """A Checkpoint: tensors by name."""
+
+    def __init__(self, tensors: dict[str, Tensor], notes: list[str], files: list[Path]):
+        self._tensors, self.notes, self.files = tensors, notes, files
+        self.infos = {
+            name: TensorInfo(name=name, shape=tensor.shape, dtype=tensor.dtype) for name, tensor in tensors.items()
+        }
+
+    def read(self, name: str) -> np.ndarray:
+        """Return one tensor; a view of the mapped file where its values lie there in order."""
+        return self._tensors[name].read()
+
+    def check(self) -> None:
+        """Compare every tensor's bytes with the file's own checksums."""
+        for tensor in self._tensors.values():
+            tensor.check()
+            tensor.release()
+
+    def release(self, name: str) -> None:
+        """Give the memory of the tensor's mapped pages back."""
+        self._tensors[name].release()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _SafetensorsTensor:
+    reader: SafetensorsReader
+    info: TensorInfo
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.info.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.info.dtype
+
+    def read(self) -> np.ndarray:
+        return self.reader.read(self.info.name)
+
+    def check(self) -> None:
+        """Do nothing: the format has no checksums."""
+
+    def release(self) -> None:
+        """Do nothing: nothing is held between reads."""
+
+
+def _safetensors(files: list[Path]) -> dict[str, _SafetensorsTensor]:
+    tensors: dict[str, _SafetensorsTensor] = {}
+    for reader in map(SafetensorsReader, files):
+        for name, info in reader.infos.items():
+            if name in tensors:
+                raise CheckpointError(f"{reader.path} holds tensor {name!r}, which stands in another file as well")
+            tensors[name] = _SafetensorsTensor(reader, info)
+    return tensors
+
+
+def _torch(path: Path, kind: str, notes: list[str]) -> Mapping[Any, Any]:
+    if kind == LEGACY_TORCH:
+        from convert.legacy_file import read_legacy
+
+        found = read_legacy(path)
+    else:
+        found = read_torch_zip(path)
+    notes.extend(found.notes)
+    state = unwrap(path, found.content, notes)
+    tensors = {name: value for name, value in state.items() if is_tensor(value)}
+    if not tensors:
+        raise CheckpointError(f"{path} holds no tensors (found {kinds(state.values())}); expected a state dict")
+    others = {name: value for name, value in state.items() if not is_tensor(value)}
+    for name in list(others)[:MAX_NOTES]:
+        kind = type(others[name]).__name__
+        notes.append(f"entry {shown(name)!r} of the checkpoint is a {kind}, not a tensor: ignored")
+    if len(others) > MAX_NOTES:
+        notes.append(f"{len(others) - MAX_NOTES} more entries of the checkpoint are no tensors: ignored")
+    return tensors
+
+
+def _named(path: Path, stored: Mapping[Any, Any], evidence: Collection[str], notes: list[str]) -> dict[str, Tensor]:
+    if len(stored) > MAX_TENSORS:
+        raise CheckpointError(f"{path} holds more than {MAX_TENSORS} tensors; not a model")
+    tensors: dict[str, Tensor] = {}
+    for name, plain in plain_names(path, stored, evidence, notes).items():
+        tensor = stored[name]
+        if isinstance(tensor, OddTensor):
+            raise CheckpointError(f"{path}: tensor {plain!r} is a {tensor.kind} tensor; expected plain dense numbers")
+        if tensor.dtype not in PRECISIONS:
+            raise CheckpointError(f"{path}: tensor {plain!r} is a {tensor.dtype} tensor; expected plain dense numbers")
+        tensors[plain] = tensor
+    return tensors
 
 
 def _index_files(path: Path) -> list[Path]:
@@ -84,160 +175,19 @@ def _index_files(path: Path) -> list[Path]:
         raise CheckpointError(f"{path} is larger than {INDEX_LIMIT} bytes; not an index of safetensors files")
     try:
         names = json.loads(path.read_text("utf-8"))["weight_map"].values()
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not an index of safetensors files: {error}") from error
-    files = list(dict.fromkeys(names))
-    for name in files:
-        if not isinstance(name, str) or Path(name).name != name:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is a text file, not a checkpoint, nor an index of one: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is JSON, but no index of safetensors files (no `weight_map` of names)"
+        ) from error
+    files: list[Path] = []
+    for name in dict.fromkeys(str(name) for name in names):
+        if Path(name).name != name:
             raise CheckpointError(f"{path}: {name!r} is not a file name beside the index")
         if not (path.parent / name).is_file():
             raise CheckpointError(f"{path} names {name}, which is not there")
-    return [path.parent / name for name in files]
-
-
-class SafetensorsCheckpoint:
-    """Weights in one or several safetensors files; needs no torch."""
-
-    def __init__(self, path: Path, files: list[Path]):
-        self.files = files if path in files else [path, *files]
-        self.notes: list[str] = []
-        self._readers: dict[str, tuple[SafetensorsReader, str]] = {}
-        self.infos: dict[str, TensorInfo] = {}
-        for reader in map(SafetensorsReader, files):
-            for stored, info in reader.infos.items():
-                name = _strip_ddp(stored)
-                _check_new(name, self.infos, reader.path)
-                self.infos[name] = TensorInfo(name=name, shape=info.shape, dtype=info.dtype)
-                self._readers[name] = (reader, stored)
-
-    def read(self, name: str) -> np.ndarray:
-        """Return one tensor, copied from the file."""
-        reader, stored = self._readers[name]
-        return reader.read(stored)
-
-    def release(self, name: str) -> None:
-        """Nothing is held between reads."""
-
-
-class TorchCheckpoint:
-    """A file written by torch.save, memory-mapped where its format allows (all since torch 1.6)."""
-
-    def __init__(self, path: Path, *, is_zip: bool):
-        self.files = [path]
-        self._mapped = is_zip
-        state, self.notes = _unwrap(path, _load(path, mapped=is_zip))
-        self._tensors: dict[str, torch.Tensor] = {}
-        self.infos: dict[str, TensorInfo] = {}
-        for stored, value in state.items():
-            if not isinstance(stored, str):
-                raise CheckpointError(f"{path}: a tensor's name is {stored!r}, expected text")
-            info = _tensor_info(path, _strip_ddp(stored), value)
-            if info is None:
-                self.notes.append(
-                    f"entry {stored!r} of the checkpoint is a {type(value).__name__}, not a tensor: ignored"
-                )
-                continue
-            _check_new(info.name, self.infos, path)
-            self.infos[info.name], self._tensors[info.name] = info, value
-        if not self.infos:
-            raise CheckpointError(f"{path} holds no tensors (found {_kinds(state)}); expected a state dict")
-
-    def read(self, name: str) -> np.ndarray:
-        """Return one tensor; a view of the mapped file where it is contiguous."""
-        import torch
-
-        tensor = self._tensors[name].detach().contiguous()
-        if tensor.dtype == torch.bfloat16:
-            tensor = tensor.view(torch.uint16)
-        return tensor.numpy()
-
-    def release(self, name: str) -> None:
-        """Drop the tensor's pages of the mapped file; they come back from the page cache if it is read again.
-
-        Only for memory that torch.load mapped privately and nobody has written to: there it loses nothing.
-        """
-        if not self._mapped or not sys.platform.startswith("linux"):
-            return
-        storage = self._tensors[name].untyped_storage()
-        begin = -(-storage.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        end = (storage.data_ptr() + storage.nbytes()) // mmap.PAGESIZE * mmap.PAGESIZE
-        if end > begin:
-            ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
-
-
-def _load(path: Path, *, mapped: bool) -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise DependencyError(f"reading {path.name} needs torch: pip install 'mlx-funasr[convert]'") from error
-
-    # Training checkpoints of FunASR hold numpy scalars (losses, scores). What these names build is a number; the
-    # function has one name before numpy 2 and another since.
-    scalar = np.float64(0).__reduce__()[0]
-    safe: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    safe += [np.dtype, *(type(np.dtype(code)) for code in ("f8", "f4", "i8", "i4", "?"))]
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(safe):
-            warnings.simplefilter("ignore")  # notices about old formats; what matters is raised
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(_refusal(path, str(error))) from error
-    except UNREADABLE as error:
-        reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint, it is truncated or damaged: {reason}") from error
-
-
-def _refusal(path: Path, message: str) -> str:
-    marker = "GLOBAL "
-    if marker not in message:
-        reason = message.strip().split("\n")[0][:200]
-        return f"{path} cannot be read as a checkpoint, it is truncated or damaged: {reason}"
-    wanted = message.split(marker, 1)[1].split()[0]
-    return (
-        f"{path} was refused: its pickle asks for {wanted}, which could run code. Only plain tensors are read; "
-        "if you trust the file, save its state dict again with torch.save(model.state_dict(), ...)"
-    )
-
-
-def _unwrap(path: Path, loaded: Any) -> tuple[Mapping[Any, Any], list[str]]:
-    """Return the state dict inside `loaded` and notes about what stood beside it."""
-    notes: list[str] = []
-    if not isinstance(loaded, Mapping):
-        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, expected a state dict (names and tensors)")
-    for key in NESTING:
-        if isinstance(loaded.get(key), Mapping):
-            beside = sorted(str(name) for name in loaded if name != key)
-            if beside:
-                notes.append(f"beside {key!r} in the checkpoint, not read: {', '.join(beside[:12])}")
-            loaded = loaded[key]
-    return loaded, notes
-
-
-def _tensor_info(path: Path, name: str, value: Any) -> TensorInfo | None:
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        return None
-    dtype = str(value.dtype).removeprefix("torch.")
-    if value.layout != torch.strided or value.is_quantized or value.is_meta or dtype not in PRECISIONS:
-        raise CheckpointError(
-            f"{path}: tensor {name!r} is a {value.layout} {dtype} tensor; expected plain dense numbers"
-        )
-    return TensorInfo(name=name, shape=tuple(value.shape), dtype=dtype)
-
-
-def _strip_ddp(name: str) -> str:
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
-    return name
-
-
-def _check_new(name: str, known: Mapping[str, TensorInfo], path: Path) -> None:
-    if name in known:
-        raise CheckpointError(f"{path} holds tensor {name!r} twice (with and without 'module.', or in two files)")
-    if len(known) >= MAX_TENSORS:
-        raise CheckpointError(f"{path} holds more than {MAX_TENSORS} tensors; not a model")
-
-
-def _kinds(state: Mapping[Any, Any]) -> str:
-    return ", ".join(sorted({type(value).__name__ for value in state.values()})) or "nothing"
+        files.append(path.parent / name)
+    if not files:
+        raise CheckpointError(f"{path} is an index of no files; its `weight_map` is empty")
+    return files

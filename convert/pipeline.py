@@ -1,6 +1,6 @@
 """The conversion from end to end: resolve, plan, write, verify, quantise, install. Called through convert/__init__.py.
 
-Imports no torch (checkpoint.py does, inside its functions) and mlx only where the target model is laid out.
+Imports no torch, and mlx only where the target model is laid out.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ WEIGHTS = "model.safetensors"
 def inspect(src: str | os.PathLike[str], *, revision: str | None) -> ConversionReport:
     """Return what a conversion would do; see convert.inspect."""
     plan = make_plan(resolve(src, revision=revision), "float32")
+    plan.checkpoint.check()
     return report(plan, output_path=None, options={}, sha256=hashes(plan))
 
 

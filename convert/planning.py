@@ -1,6 +1,6 @@
 """What a conversion will do, settled before the first byte is written: all checks, every tensor's fate.
 
-Imports no torch (checkpoint.py does, inside its functions) and mlx only where the target model is laid out.
+Imports no torch, and mlx only where the target model is laid out.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def make_plan(source: Source, dtype: str) -> Plan:
     family = family_of_config(modern(source))
     tokens = read_tokens(source) if family.output_layer is not None else None
     config = read_config(source, family, None if tokens is None else len(tokens), dtype)
-    checkpoint = open_checkpoint(source.weights)
+    checkpoint = open_checkpoint(source.weights, config=source.raw, evidence=family.evidence)
     source.notes.extend(checkpoint.notes)
     check_tensors(family, checkpoint.infos)
     shapes = {name: info.shape for name, info in checkpoint.infos.items()}

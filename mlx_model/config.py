@@ -49,7 +49,6 @@ class SANMEncoderConfig(Section):
         "selfattention_layer_type": ("sanm",),
         "interctc_layer_idx": ([], None),
         "interctc_use_conditioning": (False,),
-        "lora_list": (None,),
     }
     output_size: int = 256
     attention_heads: int = 4
@@ -71,7 +70,6 @@ class ParaformerSANMDecoderConfig(Section):
         "use_output_layer": (True,),
         "normalize_before": (True,),
         "concat_after": (False,),
-        "lora_list": (None,),
     }
     attention_heads: int = 4
     linear_units: int = 2048

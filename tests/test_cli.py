@@ -28,7 +28,6 @@ def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("torch", reason="opening model.pt needs torch")
     out = tmp_path_factory.mktemp("cli") / "model"
     done = run("convert", MODEL, out, "--json")
     assert done.returncode == 0, done.stderr
@@ -135,7 +134,6 @@ def test_audio_takes_several_paths(converted: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["truncated", "pickle", "no_tokens", "no_mvn", "no_config", "vocabulary", "escape"])
 def test_broken_sources_leave_nothing_behind(tmp_path: Path, damage: str):
-    pytest.importorskip("torch", reason="opening model.pt needs torch")
     src, out = tmp_path / "src", tmp_path / "out"
     shutil.copytree(MODEL, src)
     if damage == "truncated":

@@ -62,7 +62,6 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path):
 
 
 def test_transcribe_with_vad_gives_times_and_subtitles(folder: Path, tmp_path: Path):
-    pytest.importorskip("torch", reason="opening model.pt needs torch")
     convert.convert(MODEL, tmp_path / "asr")
     speech = sorted(SPEECH.rglob("*.wav"))[0]
     done = run("transcribe", tmp_path / "asr", speech, "--vad", folder / "model", "--json")

@@ -29,7 +29,7 @@ MAY_IMPORT = {
 # third party -> the only files that may import it
 ONLY_IN = {
     "torch": {
-        "convert/checkpoint.py",
+        "convert/legacy_file.py",
         "parity/bench/exports.py",
         "parity/bench/funasr_modes.py",
         "parity/bench/funasr_side.py",

@@ -303,9 +303,9 @@ def test_a_safetensors_source_needs_no_torch(model_dir, tmp_path):
     assert int(found.stdout) == len(torch_shapes())
 
 
-def test_a_model_pt_without_torch_names_the_extra(model_dir, tmp_path):
-    (model_dir / "model.safetensors").rename(model_dir / "model.pt")
-    (model_dir / "model.pt").write_bytes(b"PK\x03\x04")
+def test_a_file_older_than_torch_1_6_says_so_where_torch_is_absent(model_dir, tmp_path):
+    (model_dir / "model.safetensors").unlink()
+    (model_dir / "model.pt").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
     code = (
         "import sys; sys.modules['torch'] = None; import convert\n"
         "try: convert.convert(sys.argv[1], sys.argv[2])\n"
@@ -318,7 +318,10 @@ def test_a_model_pt_without_torch_names_the_extra(model_dir, tmp_path):
         check=True,
         timeout=60,
     )
-    assert found.stdout == "DependencyError reading model.pt needs torch: pip install 'mlx-funasr[convert]'\n"
+    assert found.stdout == (
+        f"DependencyError {model_dir}/model.pt is in the format of torch before 1.6, which only torch reads: "
+        "pip install torch; or save it again where torch is installed: torch.save(torch.load(FILE), FILE)\n"
+    )
 
 
 def test_a_conversion_is_no_source(model_dir, tmp_path):

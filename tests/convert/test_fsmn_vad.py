@@ -114,7 +114,6 @@ def test_an_old_configuration_keeps_its_decision_options(tmp_path: Path):
 
 @pytest.mark.shared
 def test_the_released_model(tmp_path: Path):
-    pytest.importorskip("torch", reason="opening model.pt needs torch")
     report = convert.convert(REAL, tmp_path / "out")
     assert (report.family, report.parameters, len(report.tensors)) == ("fsmn_vad_streaming", 428_738, 24)
     assert {row.op for row in report.tensors if "conv_left" in row.source} == {"conv2d"}

@@ -28,7 +28,6 @@ FIXED = VadOptions()
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """The demo recogniser and a random detector."""
-    pytest.importorskip("torch", reason="opening model.pt needs torch")
     folder = tmp_path_factory.mktemp("long")
     convert.convert(MODEL, folder / "asr")
     convert.convert(write_vad(folder / "source"), folder / "vad")

@@ -35,7 +35,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    pytest.importorskip("torch", reason="opening model.pt needs torch")
     out = tmp_path_factory.mktemp("real") / "model"
     convert.convert(REAL, out)
     return mlx_model.load(out)

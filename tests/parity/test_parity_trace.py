@@ -119,7 +119,6 @@ def test_a_trace_cannot_name_files_outside_its_folder(copied: Path):
 
 def test_the_bundled_trace_checks_a_conversion_without_torch(tmp_path: Path):
     """What a Mac with nothing but MLX does; also what `demo` does there. torch only opens model.pt here."""
-    pytest.importorskip("torch", reason="opening the demo's model.pt needs torch")
     import convert
     from parity.demo import MODEL
 
