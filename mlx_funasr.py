@@ -9,6 +9,11 @@ for torch, nor `cer score` for MLX.
 
 from __future__ import annotations
 
+from reports import ending
+
+ending.begin()  # before the imports below, which take a third of a second in which somebody may press Ctrl-C
+
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +25,9 @@ import typer
 from rich.console import Console
 
 from convert.commands import convert_command, inspect_command
+from mlx_model.destination import claimed, reserved
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
+from mlx_model.scratch import scratch, sweep
 from parity.bench_command import ManyValues, bench
 from parity.cer_commands import cer_command
 from parity.commands import app as parity_app
@@ -28,6 +35,7 @@ from reports.console import (
     Json,
     MoreAudio,
     Overwrite,
+    folder,
     leave,
     progress_bar,
     rated_bar,
@@ -35,6 +43,7 @@ from reports.console import (
     stage_bars,
     talk,
 )
+from reports.streams import put
 
 if TYPE_CHECKING:
     import parity as parity
@@ -132,7 +141,7 @@ def transcribe(
             results = transcribe_long(
                 network, detector, audio, options=chosen, merge_s=merge_seconds, **options, progress=advance
             )
-    print(engine.FORMATS[format](results))
+    put(engine.FORMATS[format](results), as_json=format == "json")
     _complain("not transcribed", results)
 
 
@@ -161,11 +170,11 @@ def vad(
     )
     network = load_detector(model)
     chunk = chunk_ms if stream or "-" in audio else None
-    live = (lambda line: print(line, flush=True)) if chunk is not None and format == "tsv" else None
+    live = (lambda line: put(line, flush=True)) if chunk is not None and format == "tsv" else None
     with progress_bar("listening", len(audio)) as advance:
         results = engine.detect(network, audio, options=options, chunk_ms=chunk, rate=rate, live=live, progress=advance)
     if live is None:
-        print(engine.FORMATS[format](results))
+        put(engine.FORMATS[format](results), as_json=format == "json")
     _complain("not heard", results)
 
 
@@ -184,19 +193,17 @@ def _converted(src: str, model: Path | None) -> Iterator[Path]:
     if model is not None:
         yield model
         return
-    import tempfile
-
     import convert
 
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
-        convert.convert(src, Path(folder) / "model")
-        yield Path(folder) / "model"
+    with scratch("model") as folder:
+        convert.convert(src, folder / "model")
+        yield folder / "model"
 
 
 @app.command()
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An unquantised conversion.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=folder, help="Directory to write; must not exist.")],
     more: MoreAudio = None,
     budget: Annotated[str, typer.Option(help="tokens=N changed, or cer=+X points, error included.")] = "tokens=0",
     audio: Annotated[list[Path] | None, typer.Option(help="Recordings, or folders of them: --audio PATH...")] = None,
@@ -214,14 +221,15 @@ def quantize(
     wanted, levels = Budget.parse(budget), sorted(set(bits or (4, 6, 8)))
     check(model, out, levels, group_size, overwrite=overwrite)
     heard: dict[str, Any] = {"audio": [*(audio or []), *(more or [])], "data": data, "limit": limit}
-    with progress_bar("measuring layers", 1) as advance:
-        searched = search(model, wanted, **heard, levels=levels, group_size=group_size, progress=advance)
-    modules = searched.found.modules
-    requantize(model, out, modules, group_size=group_size, about=searched.about, overwrite=overwrite)
-    measured = searched.judge(out)  # the budget again, with the layers packed
-    passed = measured[wanted.kind] <= wanted.limit
-    document = {**searched.document, "measured": measured, "verdict": "pass" if passed else "fail"}
-    write_document(out, document)
+    with reserved(out, apart_from=[model]):
+        with progress_bar("measuring layers", 1) as advance:
+            searched = search(model, wanted, **heard, levels=levels, group_size=group_size, progress=advance)
+        modules = searched.found.modules
+        requantize(model, out, modules, group_size=group_size, about=searched.about, overwrite=overwrite)
+        measured = searched.judge(out)  # the budget again, with the layers packed
+        passed = measured[wanted.kind] <= wanted.limit
+        document = {**searched.document, "measured": measured, "verdict": "pass" if passed else "fail"}
+        write_document(out, document)
     if not json:
         show(document, Console())
         talk.print(f"Wrote {out}, with recipe.json. {searched.about}", highlight=False)
@@ -244,30 +252,42 @@ def report(
 
     try:
         if markdown:
-            print(summaries(directories))
+            put(summaries(directories))
             return
         pages = render_all(directories)
     except (ValueError, FileNotFoundError) as error:  # reports knows no other folder, so no exception of ours
         raise UsageError(str(error)) from error
     show_facts("report/1", json, pages=[str(page) for page in pages])
     for page in pages if not json else []:
-        print(page)
+        put(str(page))
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the conversion and the reports.")] = Path("demo-run"),
+    out: Annotated[
+        Path, typer.Option("--out", parser=folder, metavar="DIR", help="Folder for the conversion and the reports.")
+    ] = Path("demo-run"),
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Do the whole main job on the bundled checkpoint and speech: convert, compare, measure."""
+    from parity.demo import MODEL, SPEECH
+
+    if os.path.lexists(out) and not overwrite:
+        raise OutputError(f"{out} exists; choose another --out, or add --overwrite")
+    with claimed(out, [], apart_from=[MODEL, SPEECH]):
+        documents, pages = _demonstrated(out, overwrite)
+    _summarise(documents, pages, json)
+    leave(all(getattr(document, "verdict", "pass") == "pass" for document in documents))
+
+
+def _demonstrated(out: Path, overwrite: bool) -> tuple[list[Any], list[Path]]:
+    """Return the reports and the pages of the whole main job."""
     import convert
     from parity.cer import compare, evaluate
     from parity.demo import MODEL, SPEECH
     from reports.render import render_all
 
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists; choose another --out, or add --overwrite")
     model = out / "model"
     talk.print(f"1/4 convert   {MODEL} -> {model}", highlight=False)
     documents: list[Any] = [convert.convert(MODEL, model, overwrite=overwrite)]
@@ -283,9 +303,7 @@ def demo(
             talk.print("3/4 cer       FunASR skipped: not installed (pip install 'mlx-funasr[reference]')")
     talk.print("4/4 parity    every layer, every firing, every character", highlight=False)
     documents += [_demo_parity(model, out / "parity")]
-    pages = render_all([out])
-    _summarise(documents, pages, json)
-    leave(all(getattr(document, "verdict", "pass") == "pass" for document in documents))
+    return documents, render_all([out])
 
 
 def _reference_installed() -> bool:
@@ -329,22 +347,18 @@ def _runtime(verbose: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line and exit code 2, never a traceback."""
-    try:
-        sys.exit(app(standalone_mode=False))
-    except WRONG_USAGE as error:  # without words where only the help was wanted, which is printed by then
+    """Run the command line; whatever ends it is one line and an exit code, never a traceback (reports/ending.py)."""
+    sweep()
+    sys.exit(ending.run(lambda: app(standalone_mode=False), _line))
+
+
+def _line(error: BaseException) -> str | None:
+    """Return the line for a user's error, None for what nobody foresaw."""
+    if isinstance(error, WRONG_USAGE):  # without words where only the help was wanted, which is printed by then
         where = getattr(getattr(error, "ctx", None), "command_path", "mlx-funasr")
-        if words := error.format_message():
-            talk.print(
-                f"error: {words} (see {where} --help)", style="red", highlight=False, markup=False, soft_wrap=True
-            )
-        sys.exit(2)
-    except MlxFunasrError as error:
-        talk.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        talk.print("interrupted; nothing was left half-written", style="yellow")
-        sys.exit(130)
+        words: str = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        return f"error: {words} (see {where} --help)" if words else ""
+    return f"error: {error}" if isinstance(error, MlxFunasrError) else None
 
 
 if __name__ == "__main__":

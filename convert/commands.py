@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import convert
-from reports.console import Json, Overwrite, Source, show, talk
+from convert.output import check_target
+from mlx_model.destination import reserved
+from reports.console import Json, Overwrite, Source, folder, show, talk
 
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
 
@@ -20,7 +23,7 @@ def inspect_command(src: Source, revision: Revision = None, full: bool = False, 
 
 def convert_command(
     src: Source,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", parser=folder, help="Directory to write; must not exist.")],
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
     bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
     group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
@@ -29,8 +32,10 @@ def convert_command(
     json: Json = False,
 ) -> None:
     """Convert a FunASR model to an MLX directory and verify it bit for bit."""
-    report = convert.convert(
-        src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
-    )
+    check_target(out, Path(src) if os.path.exists(src) else None, overwrite=overwrite)
+    with reserved(out):  # before MLX is loaded
+        report = convert.convert(
+            src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
+        )
     show(report, json)
     talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)

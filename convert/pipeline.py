@@ -5,7 +5,6 @@ Imports no torch, and mlx only where the target model is laid out.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,11 @@ from convert.safetensors_file import SafetensorsReader, SafetensorsWriter, Tenso
 from convert.sources import resolve
 from convert.verify import verify
 from convert.weight_map import Assignment
+from mlx_model.destination import staged, sync_file
 from mlx_model.errors import UsageError
 from reports.environment import project_version
 from reports.schema import ConversionReport, write
+from reports.writing import write_json, write_text
 
 SHARD_BYTES = 5_000_000_000  # Hugging Face's customary limit
 WEIGHTS = "model.safetensors"
@@ -48,16 +49,19 @@ def convert(
     """Convert; see convert.convert."""
     check_target(dtype)
     quantize.check_options(bits, group_size)
-    source = resolve(src, revision=revision)
-    output.check_target(out, source.directory, overwrite=overwrite)
-    plan = make_plan(source, dtype)
-    size = sum(info.nbytes for info in plan.infos)
-    output.check_space(out, size * 2 if bits else size)
-    options = {"dtype": dtype, "bits": bits, "group_size": group_size if bits else None, "revision": source.revision}
-    with output.staged(out, overwrite=overwrite) as stage, ThreadPoolExecutor(2) as background:
+    given = Path(src)
+    output.check_target(out, given if os.path.exists(given) else None, overwrite=overwrite)
+    with staged(out, overwrite=overwrite) as stage, ThreadPoolExecutor(2) as background:
+        source = resolve(src, revision=revision)
+        output.check_apart(out, source.directory)
+        plan = make_plan(source, dtype)
+        size = sum(info.nbytes for info in plan.infos)
+        output.check_space(out, size * 2 if bits else size)
+        options = {"dtype": dtype, "bits": bits, "group_size": group_size if bits else None}
+        options["revision"] = source.revision
         hashed = background.submit(hashes, plan)  # hashing releases the GIL and rides along
         files = write_weights(plan, stage)
-        flushed = [background.submit(output.sync_file, path) for path in files]
+        flushed = [background.submit(sync_file, path) for path in files]
         verify(files, plan.assignments, plan.checkpoint, plan.cmvn)
         for future in flushed:
             future.result()
@@ -123,7 +127,7 @@ def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_s
 def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, quantization: dict[str, Any] | None) -> None:
     """Write everything beside the weights; config.json last, because nothing loads without it."""
     if plan.tokens is not None:
-        _write_json(stage / "tokens.json", plan.tokens)
+        write_json(stage / "tokens.json", plan.tokens)
     _write_index(stage)
     copied = copy_attribution(plan.source, stage)
     precision = f"{quantization['bits']}-bit" if quantization else plan.config.dtype
@@ -131,9 +135,9 @@ def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, quantizat
         plan.source, family=plan.family, parameters=result.converted_parameters, precision=precision,
         copied=copied, version=project_version() or "(development)",
     )  # fmt: skip
-    (stage / "README.md").write_text(card, "utf-8")
+    write_text(stage / "README.md", card)
     write(result, stage / output.MARKER)
-    _write_json(stage / "config.json", result.config)
+    write_json(stage / "config.json", result.config)
 
 
 def _write_index(stage: Path) -> None:
@@ -144,8 +148,4 @@ def _write_index(stage: Path) -> None:
     readers = [SafetensorsReader(path) for path in files]
     weight_map = {name: reader.path.name for reader in readers for name in reader.infos}
     total = sum(info.nbytes for reader in readers for info in reader.infos.values())
-    _write_json(stage / f"{WEIGHTS}.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
-
-
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    write_json(stage / f"{WEIGHTS}.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})

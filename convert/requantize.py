@@ -12,8 +12,10 @@ from typing import Any
 from convert import output
 from convert.pipeline import SHARD_BYTES, name_parts
 from convert.quantize import BITS, check_options, quantize_files
+from mlx_model.destination import staged
 from mlx_model.errors import UsageError
 from reports import schema
+from reports.writing import write_json, write_text
 
 REWRITTEN = ("config.json", output.MARKER, "README.md", "model.safetensors.index.json")
 
@@ -56,7 +58,7 @@ def requantize(
     files = sorted(model.glob("*.safetensors"))
     output.check_space(out, sum(file.stat().st_size for file in files))
     settings = {"bits": min(modules.values()), "group_size": group_size, "modules": dict(sorted(modules.items()))}
-    with output.staged(out, overwrite=overwrite) as stage:
+    with staged(out, overwrite=overwrite, apart_from=[model]) as stage:
         name_parts(quantize_files(files, stage, modules, group_size=group_size, limit=SHARD_BYTES))
         for item in model.iterdir():
             if item.is_file() and item.name not in REWRITTEN and item not in files:
@@ -67,7 +69,7 @@ def requantize(
 
 def _describe(model: Path, out: Path, stage: Path, settings: dict[str, Any], about: str) -> None:
     card = (model / "README.md").read_text("utf-8").rstrip()
-    (stage / "README.md").write_text(f"{card}\n\n## Precision\n\n{about}\n", "utf-8")
+    write_text(stage / "README.md", f"{card}\n\n## Precision\n\n{about}\n")
     before = schema.read(model / output.MARKER)
     counts = {str(bits): list(settings["modules"].values()).count(bits) for bits in BITS}
     after = dataclasses.replace(
@@ -78,12 +80,9 @@ def _describe(model: Path, out: Path, stage: Path, settings: dict[str, Any], abo
         notes=[*before.notes, about],
     )
     schema.write(after, stage / output.MARKER)
-    text = json.dumps(after.config, ensure_ascii=False, indent=2)
-    (stage / "config.json").write_text(text + "\n", "utf-8")
+    write_json(stage / "config.json", after.config)
 
 
 def write_document(out: Path, document: Mapping[str, Any]) -> Path:
     """Write how a recipe was found beside the model it made."""
-    path = out / "recipe.json"
-    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    return path
+    return write_json(out / "recipe.json", document)

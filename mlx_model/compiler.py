@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
+
+from mlx_model import children
+from mlx_model.errors import OutputError
+from mlx_model.scratch import scratch
 
 COMPILERS = ("g++", "gcc", "cc", "clang")
 
@@ -28,7 +30,10 @@ def compiled(name: str, *options: str) -> Path:
         compiler = next((found for found in map(shutil.which, COMPILERS) if found), None)
         if compiler is None:
             raise OSError(f"needs a C compiler once, and there is none of {', '.join(COMPILERS)}")
-        _compile(compiler, source, options, kept)
+        try:
+            _compile(compiler, source, options, kept)
+        except OutputError as error:  # a full or read-only cache
+            raise OSError(str(error)) from error
     return kept
 
 
@@ -44,10 +49,10 @@ def _cache() -> Path:
 
 
 def _compile(compiler: str, source: Path, options: tuple[str, ...], target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        built = Path(folder) / target.name
+    with scratch("compile", target.parent) as folder:
+        built = folder / target.name
         command = [compiler, "-x", "c", *options, "-shared", "-fPIC", str(source), "-o", str(built)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OSError(f"{compiler} failed: {done.stderr.strip().splitlines()[-1:]}")
+        code, _, errors = children.run(command)
+        if code:
+            raise OSError(f"{compiler} failed: {errors.strip().splitlines()[-1:]}")
         os.replace(built, target)  # whole or not at all: another process may be starting too

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from reports.console import Json, Out, Overwrite, leave, progress_bar, rendered, show
+from parity.report_folder import finish, report_folder
+from reports.console import Json, Out, Overwrite, folder, progress_bar
 
 MANY = ("--against", "--audio", "--seconds", "--batch", "--stages")
 
@@ -60,21 +61,20 @@ def bench(
     stages: Annotated[list[str] | None, typer.Option(help="Cases: encoder, end_to_end, ...; all if left out.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of every side; all cores if left out.")] = None,
     exports: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what the peers load, for the next run.")
+        Path | None, typer.Option(parser=folder, help="Folder that keeps what the peers load, for the next run.")
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Time this project beside what you would pick instead, in one run, with the results compared."""
-    from parity.bench import run
+    with report_folder(out, "bench.json", overwrite=overwrite, apart_from=[model, *([source] if source else [])]):
+        from parity.bench import run
 
-    with progress_bar("measuring", 1) as progress:
-        report = run.bench(
-            model, against=against, source=source, audio=audio or (), seconds=seconds or run.SECONDS,
-            batch=batch or run.BATCH, rounds=rounds, stages=stages, threads=threads, exports=exports,
-            out=out, overwrite=overwrite, progress=progress,
-        )  # fmt: skip
-    show(report, json)
-    rendered(out)
-    leave(report.verdict != "fail")
+        with progress_bar("measuring", 1) as progress:
+            report = run.bench(
+                model, against=against, source=source, audio=audio or (), seconds=seconds or run.SECONDS,
+                batch=batch or run.BATCH, rounds=rounds, stages=stages, threads=threads, exports=exports,
+                out=out, overwrite=overwrite, progress=progress,
+            )  # fmt: skip
+        finish(report, out, json, passed=report.verdict != "fail")

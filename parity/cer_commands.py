@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from mlx_model.errors import UsageError
-from reports.console import Json, Out, Overwrite, leave, rated_bar, rendered, show
+from parity.report_folder import finish, report_folder
+from reports.console import Json, Out, Overwrite, rated_bar
 
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
 
@@ -42,16 +43,16 @@ def cer_command(
     A run with --out that was killed goes on with the same command.
     """
     writing = {"out": out, "overwrite": overwrite}
-    if arguments[0] == "score":
-        report: Any = _score(arguments[1:], normalize=normalize, unit=unit, **writing)
-    elif arguments[0] == "compare":
-        report = _compare(arguments[1:], parity=parity, **writing)
-    else:
-        options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
-        report = _evaluate(arguments, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing)
-    show(report, json)
-    rendered(out)
-    leave(not getattr(report, "failed", 0))
+    name = "compare.json" if arguments[0] == "compare" else "cer.json"
+    with report_folder(out, name, overwrite=True):  # what may be overwritten is decided by the entry points
+        if arguments[0] == "score":
+            report: Any = _score(arguments[1:], normalize=normalize, unit=unit, **writing)
+        elif arguments[0] == "compare":
+            report = _compare(arguments[1:], parity=parity, **writing)
+        else:
+            options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
+            report = _evaluate(arguments, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing)
+        finish(report, out, json, passed=not getattr(report, "failed", 0))
 
 
 def _two(arguments: list[str], command: str, names: str) -> tuple[str, str]:

@@ -7,11 +7,12 @@ convert do not import each other. Imports of MLX and of the reference stand insi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
-from mlx_model.errors import OutputError
+from mlx_model.destination import reserved
+from parity.report_folder import finish, report_folder
 from reports.console import (
     Audio,
     Json,
@@ -19,9 +20,7 @@ from reports.console import (
     Out,
     Overwrite,
     Source,
-    leave,
-    rendered,
-    show,
+    folder,
     show_facts,
     stage_bars,
     talk,
@@ -36,19 +35,6 @@ Steps = Annotated[bool, typer.Option("--steps/--no-steps", help="Look inside att
 Invariance = Annotated[
     bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
 ]
-
-
-def may_write(out: Path | None, name: str, overwrite: bool) -> None:
-    """Raise OutputError where a report would replace an earlier one unasked."""
-    if out is not None and (out / name).exists() and not overwrite:
-        raise OutputError(f"{out / name} exists; choose another --out, or add --overwrite")
-
-
-def finish(report: Any, out: Path | None, as_json: bool) -> NoReturn:
-    """Show a report, render its folder, and end the command by its verdict."""
-    show(report, as_json)
-    rendered(out)
-    leave(report.verdict == "pass")
 
 
 app = typer.Typer(no_args_is_help=True, help="Reference against candidate, layer by layer.")
@@ -70,21 +56,21 @@ def run_command(
     json: Json = False,
 ) -> None:
     """Run FunASR and the conversion over the same audio and compare every layer."""
-    from parity.layers.run import run
+    with report_folder(out, "parity.json", overwrite=overwrite, apart_from=_given(src, model)):
+        from parity.layers.run import run
 
-    may_write(out, "parity.json", overwrite)
-    with context.obj(src, model) as candidate, stage_bars("reference", "candidate") as progress:
-        report = run(
-            src, candidate, [*audio, *(more or [])],
-            out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
-        )  # fmt: skip
-    finish(report, out, json)
+        with context.obj(src, model) as candidate, stage_bars("reference", "candidate") as progress:
+            report = run(
+                src, candidate, [*audio, *(more or [])],
+                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
+            )  # fmt: skip
+        finish(report, out, json, passed=report.verdict == "pass")
 
 
 @app.command(name="record")
 def record_command(
     src: Source,
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="Folder to write; must not exist.")],
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", parser=folder, help="Folder to write; must not exist.")],
     audio: Audio,
     more: MoreAudio = None,
     limit: Limit = None,
@@ -93,9 +79,9 @@ def record_command(
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
-    from parity.layers.run import record
+    with reserved(trace, apart_from=[src]), stage_bars("reference") as progress:
+        from parity.layers.run import record
 
-    with stage_bars("reference") as progress:
         recorded = record(
             src, trace, [*audio, *(more or [])], limit=limit, taps=taps or (), steps=steps,
             progress=lambda done: progress("reference", done),
@@ -120,15 +106,15 @@ def check_command(
     json: Json = False,
 ) -> None:
     """Compare a conversion with a recorded trace; needs neither torch nor funasr."""
-    from parity.layers.run import check
+    with report_folder(out, "parity.json", overwrite=overwrite, apart_from=[model, trace]):
+        from parity.layers.run import check
 
-    may_write(out, "parity.json", overwrite)
-    with stage_bars("candidate") as progress:
-        report = check(
-            model, trace, out=out, taps=taps or (), invariants=invariance,
-            progress=lambda done: progress("candidate", done),
-        )  # fmt: skip
-    finish(report, out, json)
+        with stage_bars("candidate") as progress:
+            report = check(
+                model, trace, out=out, taps=taps or (), invariants=invariance,
+                progress=lambda done: progress("candidate", done),
+            )  # fmt: skip
+        finish(report, out, json, passed=report.verdict == "pass")
 
 
 @app.command(name="selftest")
@@ -144,9 +130,14 @@ def selftest_command(
     json: Json = False,
 ) -> None:
     """Seed faults into the healthy conversion, one by one, and show whether each is caught and where."""
-    from parity.layers.selftest import selftest
+    with report_folder(out, "selftest.json", overwrite=overwrite, apart_from=_given(src, model)):
+        from parity.layers.selftest import selftest
 
-    may_write(out, "selftest.json", overwrite)
-    with context.obj(src, model) as candidate, stage_bars("reference", "faults") as progress:
-        report = selftest(src, candidate, [*audio, *(more or [])], out=out, limit=limit, progress=progress)
-    finish(report, out, json)
+        with context.obj(src, model) as candidate, stage_bars("reference", "faults") as progress:
+            report = selftest(src, candidate, [*audio, *(more or [])], out=out, limit=limit, progress=progress)
+        finish(report, out, json, passed=report.verdict == "pass")
+
+
+def _given(src: str, model: Path | None) -> list[str | Path]:
+    """Return what a report must not be written into."""
+    return [src] if model is None else [src, model]

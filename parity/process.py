@@ -9,13 +9,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mlx_model import children
 from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError, UsageError
+from mlx_model.scratch import scratch
 
 MARK = "mlx-funasr-answer "  # FunASR prints on stdout as it pleases; our lines carry this mark
 FORESEEN = {error.__name__: error for error in (DependencyError, CheckpointError, UsageError)}
@@ -64,21 +65,18 @@ def _child(request: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     here = str(Path(__file__).resolve().parent.parent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
     environment.pop("LD_PRELOAD", None)
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
-        failure, log, path = (Path(folder) / name for name in ("failure.json", "log", "request.json"))
+    with scratch("reference") as folder:
+        failure, log, path = (folder / name for name in ("failure.json", "log", "request.json"))
         path.write_text(json.dumps({**request, "failure": str(failure)}), "utf-8")
         command = [python, "-m", "parity.reference", str(path)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        with log.open("wb") as stderr:
-            child = subprocess.Popen(command, stderr=stderr, env=environment, encoding="utf-8", **pipes)
-            try:
-                yield child
-            except BaseException:
-                child.kill()
-                raise
-            finally:
-                with suppress(BrokenPipeError):
-                    child.communicate()  # to the end of its output: a child that may not print would fail
+        with (
+            log.open("wb") as stderr,
+            children.started(command, stderr=stderr, env=environment, encoding="utf-8", **pipes) as child,
+        ):
+            yield child
+            with suppress(BrokenPipeError):
+                child.communicate()  # to the end of its output: a child that may not print would fail
         _raise_failure(request, child.returncode, failure, log)
 
 

@@ -5,8 +5,7 @@ Imports typer and rich; the report renderers only when they are needed.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -14,10 +13,24 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from reports.streams import put
+from reports.writing import json_text
+
 talk = Console(stderr=True, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (JSON and HTML).")]
+
+
+def folder(text: str) -> Path:
+    """Return a path that was given; an empty one is a mistake in a script, not the folder one is in."""
+    if not text:
+        raise typer.BadParameter("is empty; expected the name of a folder")
+    return Path(text)
+
+
+Out = Annotated[
+    Path | None, typer.Option("--out", parser=folder, metavar="DIR", help="Folder for the report (JSON and HTML).")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 Source = Annotated[str, typer.Argument(metavar="SRC", help="FunASR directory, model.pt beside its config, or hub id.")]
 Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them: --audio PATH...")]
@@ -30,7 +43,7 @@ def show(document: Any, as_json: bool, **options: Any) -> None:
     from reports import schema, terminal
 
     if as_json:
-        print(json.dumps(schema.to_dict(document), ensure_ascii=False, indent=1))
+        put(json_text(schema.to_dict(document)), as_json=True)
     else:
         terminal.show(document, Console(), **options)
 
@@ -38,16 +51,26 @@ def show(document: Any, as_json: bool, **options: Any) -> None:
 def show_facts(schema: str, as_json: bool, **facts: Any) -> None:
     """Print the JSON document of a command that has no report of its own; nothing for people."""
     if as_json:
-        print(json.dumps({"schema": schema, **facts}, ensure_ascii=False, indent=1))
+        put(json_text({"schema": schema, **facts}), as_json=True)
 
 
-def rendered(out: Path | None) -> None:
-    """Write the HTML of what lies in a report's folder, and say where."""
-    if out is not None:
-        from reports.render import render_all
+def render(out: Path | None) -> list[Path]:
+    """Write the HTML of what lies in a report's folder and return the pages.
 
-        for page in render_all([out]):
-            talk.print(f"Report: {page}", highlight=False)
+    Raises:
+        FileNotFoundError, ValueError: see `render_all`.
+    """
+    if out is None:
+        return []
+    from reports.render import render_all
+
+    return render_all([out])
+
+
+def rendered(pages: Sequence[Path]) -> None:
+    """Say where pages are."""
+    for page in pages:
+        talk.print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from reports import history, schema, views
 from reports.markdown import markdown
 from reports.pages import GENERATOR, index_page, page
+from reports.writing import write_text
 
 __all__ = ["find", "index", "markdown", "page", "render", "render_all", "summaries"]
 
@@ -183,16 +184,24 @@ def _name(source: Path, place: str) -> str:
     return folder if source.name in NAMES else f"{folder}/{source.stem}"
 
 
-def _write(target: Path, text: str) -> Path:
-    """Write a page under a temporary name and rename it when whole; a page of ours may be replaced, nothing else."""
-    if target.exists():
+def check_page(target: Path) -> None:
+    """Raise ValueError where something stands in a page's place that is no page of ours."""
+    if not os.path.lexists(target):
+        return
+    head = ""
+    if target.is_file():
         with target.open(encoding="utf-8", errors="replace") as stream:
-            if f'content="{GENERATOR}"' not in stream.read(2000):
-                raise ValueError(
-                    f"{target} exists and was not written by mlx-funasr: move it away or name another place"
-                )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(target.name + ".partial")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, target)
-    return target
+            head = stream.read(2000)
+    if f'content="{GENERATOR}"' not in head:
+        raise ValueError(f"{target} exists and was not written by mlx-funasr: move it away or name another place")
+
+
+def _write(target: Path, text: str) -> Path:
+    """Write a page, whole or not at all; a page of ours may be replaced, nothing else."""
+    try:
+        check_page(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return write_text(target, text)
+    except OSError as error:
+        reason = f"{error.strerror or error}; name a folder that can be written"
+        raise ValueError(f"{target} cannot be written: {reason}") from error

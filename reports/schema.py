@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import types
 import typing
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ from reports.parity_schema import (
     TapRow,
     UtteranceRow,
 )  # fmt: skip
+from reports.writing import write_text
 
 __all__ = [
     "REPORTS", "BenchReport", "BenchRow", "BenchSide", "Bin", "CerDivision", "CerGroup", "CerReport", "CerUtterance",
@@ -178,10 +178,7 @@ def from_dict(document: dict[str, Any]) -> Any:
 def write(report: Any, path: Path) -> Path:
     """Write the report as JSON under a temporary name, rename it when whole, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(to_dict(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf-8")
-    os.replace(temporary, path)
-    return path
+    return write_text(path, json.dumps(to_dict(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
 
 
 def read(path: Path) -> Any:

@@ -34,16 +34,20 @@ class Contest:
         self.where, self.device = "", "cpu"
 
     def __enter__(self) -> Contest:
-        self.facts = self.each(self.peers, self._start)
+        try:
+            self.facts = self.each(self.peers, self._start)
+        except BaseException:
+            self.close(at_once=True)
+            raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(at_once=kind is not None)
 
-    def close(self) -> None:
-        """End all children."""
+    def close(self, *, at_once: bool = False) -> None:
+        """End all children; `at_once` does not let them finish what they are at."""
         while self.sides:
-            self.sides.popitem()[1].close()
+            self.sides.popitem()[1].close(at_once=at_once)
 
     def log(self, name: str) -> Path:
         """Return where a child's talk goes."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlx_model import children
 from parity.bench.peer import Peer
 from parity.bench.sides import LONGEST_REASON, SideError, child_environment, ended
 
@@ -52,7 +53,8 @@ class Exports:
             log.write(f"\n==== {step}\n".encode())
             log.flush()
             environment = child_environment(os.cpu_count() or 1)
-            code = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
+            with children.started(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as child:
+                code = child.wait()
         if code:
             lines = self.log.read_text("utf-8", "replace").strip().splitlines()
             self.failed[step] = ended(code) if code < 0 else lines[-1][:LONGEST_REASON]

@@ -23,6 +23,7 @@ from parity.bench.plan import Plan
 from parity.bench.sides import child_environment
 from reports.environment import PACKAGES, describe, processor_name, versions
 from reports.schema import BenchReport, BenchRow, BenchSide, write
+from reports.writing import write_text
 
 FLAGS = ("MLX_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "ORT_", "TORCH_", "DNNL_")
 
@@ -201,6 +202,4 @@ def command() -> str:
 def write_report(report: BenchReport, out: Path, name: str) -> None:
     """Write the report, and its README table beside it."""
     path = write(report, out / name)
-    temporary = path.with_suffix(".md.partial")
-    temporary.write_text(markdown(report), "utf-8")
-    os.replace(temporary, path.with_suffix(".md"))
+    write_text(path.with_suffix(".md"), markdown(report))

@@ -5,12 +5,12 @@ Imports neither mlx nor torch: what is measured runs in processes of its own.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import OutputError
+from mlx_model.destination import claimed
+from mlx_model.scratch import scratch
 from parity.bench import whole
 from parity.bench.cases import Case, frames, gflop
 from parity.bench.contest import Contest
@@ -62,25 +62,26 @@ def bench(
         progress: called with the share done since the last call; 1 in all.
 
     Raises:
+        OutputError: `out` or `exports` cannot be written, which is said before anything else is done.
         UsageError: an unknown peer or stage, an impossible grid, a source of another model.
         ConfigError: `model` is not a converted directory.
         SideError: this project's own side failed.
     """
-    if out is not None and (out / REPORT).exists() and not overwrite:
-        raise OutputError(f"{out / REPORT} exists; choose another --out, or add --overwrite")
-    plan = make_plan(
-        Path(model), against=against, source=source, stages=stages, seconds=seconds, batch=batch, rounds=rounds,
-        threads=threads,
-    )  # fmt: skip
-    speech = Speech(audio)
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-bench-") as folder:
-        scratch = Path(folder)
-        kept = (exports or scratch / "exports") / _key(plan)
-        contest = Contest(plan, Exports(plan.source, kept, scratch / "exports.log"))
-        findings = measure(plan, speech, contest, scratch, progress or (lambda _: None))
-        report = make_report(plan, contest, findings, speech.what)
-    if out is not None:
-        write_report(report, out, REPORT)
+    given = [model, *([source] if source else [])]
+    writes = [REPORT, "bench.md"] if overwrite else [REPORT]
+    with claimed(out, writes, overwrite=overwrite, apart_from=given), claimed(exports, [], apart_from=given):
+        plan = make_plan(
+            Path(model), against=against, source=source, stages=stages, seconds=seconds, batch=batch, rounds=rounds,
+            threads=threads,
+        )  # fmt: skip
+        speech = Speech(audio)
+        with scratch("bench") as folder:
+            kept = (exports or folder / "exports") / _key(plan)
+            contest = Contest(plan, Exports(plan.source, kept, folder / "exports.log"))
+            findings = measure(plan, speech, contest, folder, progress or (lambda _: None))
+            report = make_report(plan, contest, findings, speech.what)
+        if out is not None:
+            write_report(report, out, REPORT)
     return report
 
 

@@ -13,13 +13,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from mlx_model import children
 from mlx_model.errors import MlxFunasrError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LAST_WORDS_S = 60.0  # for a child whose stdin has closed to finish
 LONGEST_REASON = 300  # characters of somebody else's error message that are worth repeating
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -50,9 +53,8 @@ class Side:
         self.name = name
         stderr = log.open("wb") if log is not None else None
         try:
-            self.child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment, encoding="utf-8"
-            )
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
+            self.child = children.start(command, env=environment, encoding="utf-8", **pipes)
         finally:
             if stderr is not None:
                 stderr.close()  # the child has its own
@@ -78,21 +80,20 @@ class Side:
             raise SideError(self.name, answer["error"])
         return answer
 
-    def close(self) -> None:
-        """End the child and wait for it."""
-        assert self.child.stdout is not None
+    def close(self, *, at_once: bool = False) -> None:
+        """End the child and wait for it; `at_once` does not let it finish what it is at."""
         try:
-            self.child.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-        self.child.stdout.close()
+            if not at_once:
+                with suppress(subprocess.TimeoutExpired, OSError):
+                    self.child.communicate(timeout=LAST_WORDS_S)
+        finally:
+            children.end(self.child)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(at_once=kind is not None)
 
 
 def timed(function: Callable[[], Any]) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mlx_model import children
 from parity.bench.sides import SideError, child_environment, ended
 
 UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
@@ -25,14 +26,16 @@ def run(name: str, command: Sequence[str], threads: int, log: Path) -> dict[str,
         SideError: it failed; the last line of its log is the reason.
     """
     start = time.perf_counter()
-    with log.open("wb") as stderr:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=child_environment(threads))
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with (
+        log.open("wb") as stderr,
+        children.started(command, stderr=stderr, env=child_environment(threads), **pipes) as child,
+    ):
         assert child.stdout is not None
         printed = child.stdout.read().decode("utf-8", "replace")
         _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    child.stdout.close()
-    child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         lines = log.read_text("utf-8", "replace").strip().splitlines() or [ended(child.returncode)]
         raise SideError(name, f"its command failed: {lines[-1]}")

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model.errors import DatasetError, MlxFunasrError, OutputError, UsageError
+from mlx_model.destination import claimed
+from mlx_model.errors import DatasetError, MlxFunasrError, UsageError
 from parity.cer.clips import with_audio
 from parity.cer.datasets import read_dataset
-from parity.cer.evaluate import REPORT
 from parity.cer.margins import margins
 from parity.cer.recordings import Recordings
+from parity.cer.run_folder import REPORT
 from parity.cer.score import utterance_errors
 from parity.cer.significance import mapsswe, segment_errors, utterances_needed
 from parity.cer.statistics import PairedBootstrap, corpus_rate, paired_bootstrap
@@ -56,9 +57,16 @@ def compare(
     Raises:
         UsageError: a folder holds no finished run, or the two were normalised or cut into units differently.
         DatasetError: they are not over the same utterances with the same references.
-        OutputError: out/compare.json exists, and is not to be overwritten.
+        OutputError: out/compare.json exists, and is not to be overwritten; see also `claimed`.
     """
-    folders = (Path(run_a), Path(run_b))
+    with claimed(out, [NAME], overwrite=overwrite):
+        report = _compared((Path(run_a), Path(run_b)), parity, seed)
+        if out is not None:
+            schema.write(report, Path(out) / NAME)
+    return report
+
+
+def _compared(folders: tuple[Path, Path], parity: StrPath | None, seed: int) -> CompareReport:
     a, b = map(_finished, folders)
     different = [name for name in ALIKE if getattr(a, name) != getattr(b, name)]
     if different:
@@ -67,16 +75,8 @@ def compare(
             f"{folders[0]} and {folders[1]} were not scored alike ({'; '.join(sides)}); score both with the same "
             "--normalize and --unit, e.g. with `cer score RUN/ref.txt RUN/hyp.txt`"
         )
-    target = None if out is None else Path(out) / NAME
-    if target is not None and target.parent.exists() and not target.parent.is_dir():
-        raise OutputError(f"{target.parent} is a file; expected a folder to write {NAME} to")
-    if target is not None and target.exists() and not overwrite:
-        raise OutputError(f"{target} exists; choose another --out, or add --overwrite")
     narrow = margins([Path(parity)] if parity else folders, required=parity is not None)
-    report = _Paired(a.unit, narrow).over(folders).report((a, b), folders, seed)
-    if target is not None:
-        schema.write(report, target)
-    return report
+    return _Paired(a.unit, narrow).over(folders).report((a, b), folders, seed)
 
 
 def _finished(run: Path) -> CerReport:

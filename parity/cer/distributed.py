@@ -13,20 +13,20 @@ from __future__ import annotations
 import math
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlx_model import children
 from mlx_model.errors import DependencyError, MlxFunasrError, UsageError
+from mlx_model.scratch import scratch
 from parity.cer.dispatch import Answers, Batch, Lost, dispatch
 from parity.cer.engines import Engine, model_sha256
 from parity.cer.worker import Job, Worker
@@ -197,10 +197,10 @@ def _check_answers(address: str) -> None:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
         command = [sys.executable, "-P", "-W", "ignore", "-c", PROBE, address]
-        asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S)
-        if asked.returncode == 0:
+        code, _, errors = children.run(command, timeout_s=ANSWER_S)
+        if code == 0:
             return
-        reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1][:300]
+        reason = (errors.strip().splitlines() or ["no reason given"])[-1][:300]
     except (OSError, OverflowError, subprocess.TimeoutExpired) as error:
         reason = getattr(error, "strerror", None) or f"not within {ANSWER_S:.0f} s (or it wants RAY_AUTH_MODE=token)"
     raise UsageError(
@@ -217,33 +217,33 @@ def _session(ray: Any, workers: int | str) -> Iterator[None]:
         yield
         return
     options: dict[str, Any] = {"address": workers}
-    if isinstance(workers, int):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        folder = tempfile.mkdtemp(prefix="mlx-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # short: for sockets
-        options = {"address": "local", "num_cpus": max(workers, cores), "object_store_memory": STORE_BYTES}
-        options |= {"include_dashboard": False, "_temp_dir": folder}
-    with _tamed(ray) as tame:
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                ray.init(**options, log_to_driver=False, logging_level="CRITICAL")
-            tame()
-            yield
-        finally:
-            ray.shutdown()
-            shutil.rmtree(options.get("_temp_dir", ""), ignore_errors=True)
+    with ExitStack() as stack:
+        if isinstance(workers, int):
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            folder = stack.enter_context(scratch("ray", Path(os.environ.get("RAY_TMPDIR", "/tmp"))))  # short: sockets
+            stack.enter_context(children.marked())  # Ray's daemons are ours
+            options = {"address": "local", "num_cpus": max(workers, cores), "object_store_memory": STORE_BYTES}
+            options |= {"include_dashboard": False, "_temp_dir": str(folder)}
+        tame = stack.enter_context(_tamed(ray))
+        stack.callback(ray.shutdown)
+        with warnings.catch_warnings(action="ignore"):
+            ray.init(**options, log_to_driver=False, logging_level="CRITICAL")
+        tame()
+        yield
 
 
 @contextmanager
 def _tamed(ray: Any) -> Iterator[Callable[[], object]]:
     """Ray prints no deaths on stdout (it has no setting for that), and what is to be called makes SIGTERM an exit.
 
-    Ray's own handler would abort the process, and its children would stay for a while.
+    Ray's own handler would abort the process, and its children would stay for a while: the one before it is back.
     """
     before = signal.getsignal(signal.SIGTERM)
     in_charge = threading.current_thread() is threading.main_thread()
     ray._private.worker._worker_logs_enabled = False  # as its debugger does
     try:
-        yield lambda: in_charge and signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        leave = before if callable(before) else lambda number, _: sys.exit(128 + number)
+        yield lambda: in_charge and signal.signal(signal.SIGTERM, leave)
     finally:
         ray._private.worker._worker_logs_enabled = True
         if in_charge:

@@ -9,24 +9,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import OutputError, UsageError
+from mlx_model.errors import UsageError
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
 from parity.cer.engines import Engine, Recognizer, check_engine, local, model_sha256, open_recognizer
-from parity.cer.journal import NAME as JOURNAL
 from parity.cer.journal import Journal
 from parity.cer.normalize import DEFAULT, find_normalizer
 from parity.cer.recordings import Recordings
-from parity.cer.summary import HYPOTHESES, REFERENCES, ROWS, Heard, Summary, heard_from, written
+from parity.cer.run_folder import REPORT, replaced, run_folder
+from parity.cer.summary import Heard, Summary, heard_from, written
 from parity.cer.units import find_unit
-from reports import schema
+from reports import ending, schema
 from reports.schema import CerReport, CerUtterance
 
 StrPath = str | os.PathLike[str]
@@ -35,7 +34,6 @@ Progress = Callable[[int, int, float], Any]
 
 Source = tuple[str, str, str | None]  # model, engine, where the data set was read from
 
-REPORT = "cer.json"
 BATCH_SECONDS = 60.0
 
 
@@ -66,7 +64,7 @@ def evaluate(
         engine: "mlx" or "funasr"; only a label where a `recognizer` is given.
         normalize: a name in `NORMALIZERS`.
         unit: a name in `UNITS`; the normaliser's own where left out.
-        out, overwrite: the folder to write to, see `claim`.
+        out, overwrite: the folder to write to, see `run_folder.claim`.
         batch_seconds: audio per batch, padding included; bounds memory.
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
@@ -76,54 +74,36 @@ def evaluate(
     Raises:
         UsageError: an unknown name; the folder's unfinished run is of another model, data set or option.
         DatasetError, DependencyError: see `read_dataset`.
-        OutputError: see `claim`.
+        OutputError: see `run_folder.claim`.
     """
     check_engine(engine)
     if batch_seconds <= 0:
         raise UsageError("batch seconds must be above 0")
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
-    data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
-    source = (os.fspath(model), engine, None if isinstance(dataset, Dataset) else _from_anywhere(dataset))
-    key = {
-        "engine": engine,
-        "model_sha256": model_sha256(source[0]),
-        "data_sha256": datasets.fingerprint(data),
-        "batch_seconds": batch_seconds,
-    }
-    with _folder(out, overwrite) as folder, Recordings() as recordings, Journal(folder, key) as journal:
-        if any(item.utt_id not in journal for item in data.utterances):
-            opened = _engine(source, workers, recognizer, recordings)
-            _recognize(opened, data, journal, recordings, batch_seconds, _Running(data, journal, summary, progress))
-        return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
+    with run_folder(out, overwrite, [model, *([] if isinstance(dataset, Dataset) else [dataset])]) as folder:
+        data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
+        source = (os.fspath(model), engine, None if isinstance(dataset, Dataset) else _from_anywhere(dataset))
+        key = {
+            "engine": engine,
+            "model_sha256": model_sha256(source[0]),
+            "data_sha256": datasets.fingerprint(data),
+            "batch_seconds": batch_seconds,
+        }
+        with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
+            if any(item.utt_id not in journal for item in data.utterances):
+                opened = _engine(source, workers, recognizer, recordings)
+                running = _Running(data, journal, summary, progress)
+                with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
+                    _recognize(opened, data, journal, recordings, batch_seconds, running)
+            return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
-@contextlib.contextmanager
-def _folder(out: StrPath | None, overwrite: bool) -> Iterator[Path]:
-    """The folder to write to; one that is deleted again where none was asked for."""
-    if out is not None:
-        yield claim(Path(out), overwrite)
-        return
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-cer-") as folder:
-        yield Path(folder)
-
-
-def claim(folder: Path, overwrite: bool) -> Path:
-    """Return the folder to write to: a new or empty one, one with an unfinished run, or any with `overwrite`.
-
-    Raises:
-        OutputError: it is a file, or holds a finished run or anything else, and is not to be overwritten.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; expected a folder to write {REPORT} to")
-    if overwrite:
-        for name in (JOURNAL, REPORT, ROWS, HYPOTHESES, REFERENCES):
-            (folder / name).unlink(missing_ok=True)
-    elif (folder / REPORT).exists():
-        raise OutputError(f"{folder} holds a finished run; choose another folder, or overwrite (--overwrite)")
-    elif folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).exists():
-        raise OutputError(f"{folder} is not empty; choose another folder, or overwrite (--overwrite)")
-    return folder
+def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
+    done = f"{len(journal)} of {len(data.utterances)} utterances were recognised"
+    if out is None:
+        return f"{done} and are lost; with --out a run can go on"
+    return f"{done} and are kept in {os.fspath(out)}; the same command (without --overwrite) goes on from there"
 
 
 def _from_anywhere(dataset: StrPath) -> str:

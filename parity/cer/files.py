@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from mlx_model.errors import DatasetError
-from parity.cer.evaluate import REPORT, claim
 from parity.cer.lists import IdLine, id_lines
 from parity.cer.normalize import DEFAULT, find_normalizer
+from parity.cer.run_folder import JOURNAL, REPORT, claim
 from parity.cer.summary import Heard, Summary, written
 from parity.cer.units import find_unit
 from reports import schema
@@ -41,7 +41,7 @@ def score_files(
     Raises:
         UsageError: unknown normaliser or unit.
         DatasetError: a file is empty, is not UTF-8, repeats an id, or shares no id with the other one.
-        OutputError: see `evaluate.claim`.
+        OutputError: see `run_folder.claim`.
     """
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     pairs = _Pairs(Path(ref), Path(hyp))
@@ -50,11 +50,12 @@ def score_files(
         for _ in rows:
             pass
         return _report(summary, pairs)
-    folder = claim(Path(out), overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    with written(folder, rows):
-        report = _report(summary, pairs)
-    schema.write(report, folder / REPORT)
+    folder = Path(out)
+    with claim(folder, overwrite, [ref, hyp]):
+        with written(folder, rows):
+            report = _report(summary, pairs)
+        schema.write(report, folder / REPORT)
+        (folder / JOURNAL).unlink(missing_ok=True)  # of another run, whose report this one has replaced
     return report
 
 

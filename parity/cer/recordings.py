@@ -14,13 +14,15 @@ import subprocess
 import tempfile
 import threading
 from collections import OrderedDict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from mlx_model import audio
+from mlx_model import audio, children
 from mlx_model.errors import AudioError, MlxFunasrError, OutputError
+from mlx_model.scratch import scratch
 from parity.cer.lists import quoted, shown
 from parity.cer.parts import header_duration_s, source_name, write_part
 from parity.cer.readers.tar import Member, Window, members
@@ -48,16 +50,16 @@ class Recordings:
         self._archives: dict[Path, dict[str, Member]] = {}
         self._outputs: OrderedDict[tuple[Path, str], Path] = OrderedDict()
         self._decoded: tuple[object, np.ndarray] | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Path | None = None
+        self._leaving = ExitStack()
 
     def __enter__(self) -> Recordings:
-        self._temporary = tempfile.TemporaryDirectory(prefix="mlx-funasr-cer-", ignore_cleanup_errors=True)
+        self._temporary = self._leaving.enter_context(scratch("cer"))
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            if self._temporary is not None:
-                self._temporary.cleanup()
+            self._leaving.close()
             self._temporary = self._decoded = None
             self._outputs.clear()
 
@@ -100,12 +102,12 @@ class Recordings:
             return f"{source_name(utterance)}: {' '.join(reason.split())[:200]}"
         if self._temporary is None:
             return str(error)
-        unpacked = re.escape(self._temporary.name) + r"/\d+\.wav"
+        unpacked = re.escape(os.fspath(self._temporary)) + r"/\d+\.wav"
         return re.sub(unpacked, lambda _: source_name(utterance), str(error))
 
     def release(self, path: Path) -> None:
         """Delete a temporary file that `path` gave; a file that is not one of them is left alone."""
-        if self._temporary is not None and os.path.dirname(path) == self._temporary.name:
+        if self._temporary is not None and os.path.dirname(path) == os.fspath(self._temporary):
             Path(path).unlink(missing_ok=True)
 
     def duration_s(self, utterance: Utterance) -> float:
@@ -134,7 +136,7 @@ class Recordings:
     def _new(self, suffix: str) -> Path:
         if self._temporary is None:
             raise RuntimeError("Recordings is used outside its `with` block")
-        return Path(self._temporary.name, f"{next(self._numbers):08d}{suffix}")
+        return Path(self._temporary, f"{next(self._numbers):08d}{suffix}")
 
     def _window(self, utterance: Utterance) -> BinaryIO:
         """Return the bytes of a tar's member as a file of their own; the tar's index is made once."""
@@ -199,23 +201,12 @@ def _run(command: str, folder: Path, target: Path) -> None:
     """Write what the shell command prints to `target`; AudioError with its last words where it fails."""
     with open(target, "wb") as output, tempfile.TemporaryFile() as errors:
         # A file, not a pipe, takes the errors: what the command leaves behind would hold a pipe open.
-        process = subprocess.Popen(
-            command,
-            shell=True,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            cwd=folder,
-            start_new_session=True,
-        )
-        try:
-            code: int | None = process.wait(COMMAND_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, 9)  # the shell and all it has started
-                process.wait()
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": errors}
+        with children.started(command, shell=True, cwd=folder, **pipes) as process:
+            try:
+                code: int | None = process.wait(COMMAND_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                code = None
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4096))
         words = errors.read().decode("utf-8", "replace").strip().splitlines()
     if code != 0 or not target.stat().st_size:

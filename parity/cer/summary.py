@@ -7,10 +7,9 @@ groups and the worst utterances only.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +23,7 @@ from parity.cer.statistics import bootstrap_interval
 from parity.cer.tally import Tally
 from reports.environment import describe
 from reports.schema import Bin, CerDivision, CerGroup, CerReport, CerUtterance, Confusion, Failure
+from reports.writing import replacing
 
 ROWS, HYPOTHESES, REFERENCES = "utterances.jsonl", "hyp.txt", "ref.txt"
 CONFUSIONS_SHOWN = 30  # of each kind
@@ -194,22 +194,13 @@ def _bins(values: np.ndarray, edges: Sequence[float], names: Sequence[str]) -> l
 @contextmanager
 def written(folder: Path, rows: Iterable[tuple[Heard, CerUtterance]]) -> Iterator[None]:
     """Write all rows under temporary names while entering, and give them their names on leaving without an error."""
-    names = (ROWS, HYPOTHESES, REFERENCES)
-    temporary = [folder / f"{name}.partial" for name in names]
-    try:
-        files = [path.open("w", encoding="utf-8", newline="\n") for path in temporary]
-        try:
+    with ExitStack() as stack:
+        paths = [stack.enter_context(replacing(folder / name)) for name in (ROWS, HYPOTHESES, REFERENCES)]
+        with ExitStack() as opened:
+            files = [opened.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
             for heard, row in rows:
                 _write_row(files, heard, row)
-        finally:
-            for file in files:
-                file.close()
         yield
-        for path, name in zip(temporary, names, strict=True):
-            os.replace(path, folder / name)
-    finally:
-        for path in temporary:
-            path.unlink(missing_ok=True)
 
 
 def _write_row(files: Sequence[TextIO], heard: Heard, row: CerUtterance) -> None:

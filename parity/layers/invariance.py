@@ -7,10 +7,8 @@ move by float32 rounding (`limit`). A family's outcomes say which rows it has, a
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ import numpy as np
 from mlx_model.audio import load_audio
 from mlx_model.blas import mx, tree_flatten
 from mlx_model.cpu_kernels import on_gpu
+from mlx_model.scratch import scratch
 from parity.candidate import Candidate
 from parity.layers.trace import Trace
 from reports.schema import InvarianceRow
@@ -148,11 +147,11 @@ def formats(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits
     rate = candidate.model.config.frontend.fs
     other: Logits = []
     used = []
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-") as folder:
+    with scratch("formats") as folder:
         for number, waveform in enumerate(waveforms):
             exact = [kind for kind in FORMATS if kind[1] == "FLOAT" or in_24_bits(waveform)]
             container, subtype, suffix = exact[number % len(exact)]
-            path = Path(folder) / f"{number}.{suffix}"
+            path = folder / f"{number}.{suffix}"
             soundfile.write(path, waveform, rate, format=container, subtype=subtype)
             other.append(candidate.runner.results([load_audio(path, rate)])[0])
             used.append(f"{container} {subtype}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlx_model.audio import load_audio
+from mlx_model.destination import claimed, staged
 from mlx_model.errors import OutputError, UsageError
+from mlx_model.scratch import scratch
 from parity import reference
 from parity.audio_files import find_files
 from parity.candidate import Candidate, tapset_of
@@ -16,6 +18,7 @@ from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
 from reports.schema import ParityReport, write
 
+REPORT = "parity.json"
 Progress = Callable[[str, float], None]
 
 
@@ -55,26 +58,24 @@ def run(
         steps: also look inside attention, feed-forward and predictor.
         invariants: also check that nothing depends on batch, padding, precision, device, compilation, format, order.
         progress: called with ("reference" | "candidate", 1.0) for every utterance done.
+
+    Raises:
+        OutputError: `out` cannot be written, which is said before anything else is done.
     """
-    found = find_audio(audio, limit)
-    candidate = Candidate(model, tapset_of(model), taps)
-    for _, path in found:
-        load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-trace-") as folder:
-        trace = reference.record(
-            src,
-            found,
-            Path(folder),
-            taps=taps,
-            steps=steps,
-            progress=None if progress is None else lambda done: progress("reference", done),
-        )
-        if len(trace.utterances) != len(found):
-            raise OutputError(f"FunASR recorded {len(trace.utterances)} of {len(found)} recordings; run it again")
-        tell = None if progress is None else lambda done: progress("candidate", done)
-        report = compare_trace(trace, candidate, tell, invariants=invariants)
-    if out is not None:
-        write(report, Path(out) / "parity.json")
+    with claimed(out, [REPORT], apart_from=[src, model]):
+        found = find_audio(audio, limit)
+        candidate = Candidate(model, tapset_of(model), taps)
+        for _, path in found:
+            load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
+        with scratch("trace") as folder:
+            tell = None if progress is None else lambda done: progress("reference", done)
+            trace = reference.record(src, found, folder, taps=taps, steps=steps, progress=tell)
+            if len(trace.utterances) != len(found):
+                raise OutputError(f"FunASR recorded {len(trace.utterances)} of {len(found)} recordings; run it again")
+            tell = None if progress is None else lambda done: progress("candidate", done)
+            report = compare_trace(trace, candidate, tell, invariants=invariants)
+        if out is not None:
+            write(report, Path(out) / REPORT)
     return report
 
 
@@ -93,16 +94,12 @@ def record(
     The folder appears when it is whole; until then it stands beside under a temporary name.
 
     Raises:
-        OutputError: the folder exists.
+        OutputError: the folder exists, or cannot be written.
     """
-    if trace.exists():
+    if os.path.lexists(trace):
         raise OutputError(f"{trace} exists; a trace is not overwritten, choose another folder")
-    found = find_audio(audio, limit)
-    trace.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{trace.name}.", dir=trace.absolute().parent) as folder:
-        part = Path(folder) / "trace"
-        reference.record(src, found, part, taps=taps, steps=steps, progress=progress)
-        part.rename(trace)
+    with staged(trace, overwrite=False, apart_from=[src]) as part:
+        reference.record(src, find_audio(audio, limit), part, taps=taps, steps=steps, progress=progress)
     return Trace.open(trace)
 
 
@@ -118,15 +115,17 @@ def check(
     """Return the report of a conversion against a recorded trace; needs neither torch nor funasr.
 
     Raises:
-        OutputError: the trace is damaged, of another version, or of another checkpoint than the model.
+        OutputError: the trace is damaged, of another version, or of another checkpoint than the model; `out` cannot be
+            written, which is said before anything else is done.
         UsageError: a pattern fits no tap.
     """
-    recorded = Trace.open(Path(trace))
-    tapset = load_tapset(recorded.meta["family"])
-    candidate = Candidate(model, tapset, [*taps] or recorded.meta["taps"])
-    report = compare_trace(recorded, candidate, progress, invariants=invariants)
-    if out is not None:
-        write(report, Path(out) / "parity.json")
+    with claimed(out, [REPORT], apart_from=[model, trace]):
+        recorded = Trace.open(Path(trace))
+        tapset = load_tapset(recorded.meta["family"])
+        candidate = Candidate(model, tapset, [*taps] or recorded.meta["taps"])
+        report = compare_trace(recorded, candidate, progress, invariants=invariants)
+        if out is not None:
+            write(report, Path(out) / REPORT)
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mlx_model.audio import load_audio
+from mlx_model.destination import claimed
+from mlx_model.scratch import scratch
 from parity import families, reference
 from parity.candidate import Candidate
 from parity.layers.comparing import Comparing
@@ -21,6 +22,7 @@ from parity.layers.trace import Recorded, Trace, TracedUtterance
 from reports.environment import describe
 from reports.schema import FaultRow, ParityReport, SelftestReport, write
 
+REPORT = "selftest.json"
 RIGHT_ADDRESS = 0.95  # share of faults whose module must be named
 SILENCE_S = 0.6
 CUTS = (0.38, 0.53, 0.71)
@@ -51,18 +53,19 @@ def selftest(
         progress: called with ("reference" | "faults", 1.0) for every one done.
     """
     started = time.perf_counter()
-    found = find_audio(audio, limit)
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-selftest-") as folder:
-        extra = extra_audio([path for _, path in found], Path(folder))
-        trace = reference.record(
-            src,
-            [*found, *extra],
-            Path(folder) / "trace",
-            progress=None if progress is None else lambda done: progress("reference", done),
-        )
-        report = judge(trace, model, progress=progress, started=started)
-    if out is not None:
-        write(report, Path(out) / "selftest.json")
+    with claimed(out, [REPORT], apart_from=[src, model]):
+        found = find_audio(audio, limit)
+        with scratch("selftest") as folder:
+            extra = extra_audio([path for _, path in found], folder)
+            trace = reference.record(
+                src,
+                [*found, *extra],
+                folder / "trace",
+                progress=None if progress is None else lambda done: progress("reference", done),
+            )
+            report = judge(trace, model, progress=progress, started=started)
+        if out is not None:
+            write(report, Path(out) / REPORT)
     return report
 
 

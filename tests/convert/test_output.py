@@ -103,7 +103,7 @@ def test_a_write_that_the_kernel_refuses_half_way_leaves_nothing(model_dir, tmp_
         timeout=60,
         check=True,
     )
-    assert found.stdout == f"{out} cannot be written: File too large\n"
+    assert found.stdout == f"{out} cannot be written: File too large; make room there, or choose another place\n"
     assert listing(tmp_path) == ["tiny"]
 
 
@@ -148,35 +148,9 @@ def test_ctrl_c_leaves_nothing(model_dir, tmp_path, monkeypatch):
     assert listing(tmp_path) == ["tiny"]
 
 
-def test_the_directory_of_a_run_that_is_alive_is_not_touched(tmp_path):
-    out = tmp_path / "out"
-    with output.staged(out, overwrite=False) as first:
-        (first / "a").touch()
-        with pytest.raises(ValueError, match="stop"), output.staged(out, overwrite=False):
-            raise ValueError("stop")
-        assert listing(first) == ["a"]
-    assert listing(out) == ["a"]
-
-
-def test_a_run_killed_between_two_renames_is_put_right(tmp_path):
-    out = tmp_path / "out"
-    (tmp_path / ".out.replaced").mkdir()
-    (tmp_path / ".out.replaced" / "old").touch()
-    with pytest.raises(ValueError, match="stop"), output.staged(out, overwrite=True):
-        raise ValueError("stop")
-    assert listing(out) == ["old"]
-
-
-def test_a_directory_that_appears_meanwhile_is_left_alone(tmp_path):
-    out = tmp_path / "out"
-    with pytest.raises(OutputError, match="appeared while"), output.staged(out, overwrite=False):
-        out.mkdir()
-    assert listing(tmp_path) == ["out"]
-
-
 def test_a_read_only_place_is_an_output_error(model_dir, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="file is a file; expected a folder"):
         convert.convert(model_dir, tmp_path / "file" / "out")
 
 
