@@ -8,14 +8,21 @@ from typing import Annotated
 import typer
 
 import convert
-from reports.console import Json, Overwrite, Source, show, talk
+from reports.console import Base, Checkpoint, Json, Overwrite, Source, show, talk
 
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
 
 
-def inspect_command(src: Source, revision: Revision = None, full: bool = False, json: Json = False) -> None:
+def inspect_command(
+    src: Source,
+    revision: Revision = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
+    full: bool = False,
+    json: Json = False,
+) -> None:
     """Show the family, the sizes, and the fate of every tensor; convert nothing."""
-    show(convert.inspect(src, revision=revision), json, full=full)
+    show(convert.inspect(src, revision=revision, checkpoint=checkpoint, base=base), json, full=full)
 
 
 def convert_command(
@@ -25,12 +32,15 @@ def convert_command(
     bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
     group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
     revision: Revision = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Convert a FunASR model to an MLX directory and verify it bit for bit."""
     report = convert.convert(
-        src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
-    )
+        src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite,
+        revision=revision, checkpoint=checkpoint, base=base,
+    )  # fmt: skip
     show(report, json)
     talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)
