@@ -21,7 +21,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 Source = Annotated[
     str,
-    typer.Argument(metavar="SRC", help="FunASR model or trainer's folder, weights beside a config, hub id or short name."),
+    typer.Argument(metavar="SRC", help="FunASR or trainer's folder, weights beside a config, hub id or short name."),
 ]
 Checkpoint = Annotated[
     str | None, typer.Option("--checkpoint", metavar="NAME", help="Which weights of a folder that holds several.")
