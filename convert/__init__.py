@@ -31,18 +31,22 @@ def convert(
     group_size: int = 64,
     overwrite: bool = False,
     revision: str | None = None,
+    checkpoint: str | None = None,
+    base: str | os.PathLike[str] | None = None,
 ) -> ConversionReport:
     """Convert `src` into the MLX directory `out` and return what was done (also stored as out/conversion.json).
 
     Args:
-        src: a FunASR model directory, a weight file beside its config, or a hub id (`iic/...` on ModelScope,
-            `hf:org/name` on Hugging Face), with an optional `@revision`.
+        src: a FunASR model directory, a trainer's folder, a weight file beside its config, a hub id (`iic/...` on
+            ModelScope, `hf:org/name` on Hugging Face) or a short name of FunASR's, with an optional `@revision`.
         out: directory to create. It appears when it is whole, or not at all.
         dtype: float32, float16 or bfloat16; CMVN stays float32.
         bits: 8, 6 or 4 quantises the linear layers after the conversion was verified; None leaves them.
         group_size: 64, 32 or 128, for `bits`.
         overwrite: replace `out` if it is an earlier conversion; nothing else is ever replaced.
         revision: of a hub id; the same as `@revision`.
+        checkpoint: name of the weights in a folder that holds several; left out, the one FunASR's AutoModel takes.
+        base: directory or hub id of the model that training began with, for what is missing beside the weights.
 
     Raises:
         mlx_model.errors.MlxFunasrError: one clear line; nothing is left behind.
@@ -50,16 +54,25 @@ def convert(
     from convert import pipeline
 
     return pipeline.convert(
-        src, Path(out), dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
-    )
+        src, Path(out), dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite,
+        revision=revision, checkpoint=checkpoint, base=base,
+    )  # fmt: skip
 
 
-def inspect(src: str | os.PathLike[str], *, revision: str | None = None) -> ConversionReport:
+def inspect(
+    src: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    checkpoint: str | None = None,
+    base: str | os.PathLike[str] | None = None,
+) -> ConversionReport:
     """Return the family, sizes and the fate of every tensor of `src`; nothing is written (`output` is None).
+
+    Arguments are those of `convert`.
 
     Raises:
         mlx_model.errors.MlxFunasrError: whatever would make `convert` fail before it writes.
     """
     from convert import pipeline
 
-    return pipeline.inspect(src, revision=revision)
+    return pipeline.inspect(src, revision=revision, checkpoint=checkpoint, base=base)

@@ -19,7 +19,6 @@ from mlx_model.errors import AssetError, ConfigError, DependencyError
 from mlx_model.sections import TRAINING_ONLY, ModelConfig, Parts, Section
 
 TOKENS_LIMIT = 32_000_000  # bytes; the largest released list (272,727 entries) has 3 MB
-MAX_SIZE = 1 << 20  # no width, block count or vocabulary is larger; stops a hostile config before a model is built
 TOKENIZERS = ("CharTokenizer", "SentencepiecesTokenizer")
 
 # Tokenizer options that act when text becomes tokens, which transcription never does; file names are sources.py's.
@@ -43,12 +42,14 @@ def read_config(source: Source, family: Family, vocab_size: int | None, dtype: s
     raw = modern(source)
     components = {key: _component(raw, key, classes) for key, classes in family.components.items()}
     _check_top_level(raw, family, source.notes)
-    arguments = _model_arguments(raw, family, source.notes)
+    arguments = _model_arguments(raw, family, source)
     sections = {key: dict(_section(raw, f"{key}_conf")) for key in components}
     sections["frontend"].pop("cmvn_file", None)
     sections["frontend"]["cmvn"] = source.cmvn is not None
-    parsed: dict[str, Any] = {key: family.config.SECTIONS[key].from_dict(value) for key, value in sections.items()}
-    _check_sizes(parsed)
+    where = source.config.name
+    parsed: dict[str, Any] = {
+        key: family.config.SECTIONS[key].from_dict(value, f"{where}: {key}_conf") for key, value in sections.items()
+    }
     for key, value in sections.items():
         _note_training_only(f"{key}_conf", value, parsed[key], source.notes)
     dither = parsed["frontend"].dither
@@ -61,7 +62,7 @@ def read_config(source: Source, family: Family, vocab_size: int | None, dtype: s
             dtype=dtype,
         )
     )  # fmt: skip
-    config.check()
+    config.check_parts(where)
     return config
 
 
@@ -104,20 +105,14 @@ def _check_top_level(raw: dict[str, Any], family: Family, notes: list[str]) -> N
         notes.append(f"config.yaml: ignored, not read by {family.funasr_class}: {', '.join(sorted(unknown))}")
 
 
-def _model_arguments(raw: dict[str, Any], family: Family, notes: list[str]) -> Section:
+def _model_arguments(raw: dict[str, Any], family: Family, source: Source) -> Section:
     """Return the arguments of the model class; FunASR lets a top-level key win over model_conf."""
     arguments = family.config.ARGUMENTS
     section = _section(raw, "model_conf")
-    parsed = arguments.from_dict({**section, **{key: raw[key] for key in raw if key in arguments.known()}})
-    _note_training_only("model_conf", section, parsed, notes)
+    merged = {**section, **{key: raw[key] for key in raw if key in arguments.known()}}
+    parsed = arguments.from_dict(merged, f"{source.config.name}: model_conf")
+    _note_training_only("model_conf", section, parsed, source.notes)
     return parsed
-
-
-def _check_sizes(parsed: dict[str, Section]) -> None:
-    for key, section in parsed.items():
-        for name, value in section.to_dict().items():
-            if isinstance(value, int) and abs(value) > MAX_SIZE:
-                raise ConfigError(f"{key}_conf: {name} = {value} is larger than any model of this kind")
 
 
 def _note_training_only(where: str, given: dict[str, Any], parsed: Section, notes: list[str]) -> None:

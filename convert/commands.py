@@ -11,14 +11,21 @@ import typer
 import convert
 from convert.output import check_target
 from mlx_model.destination import reserved
-from reports.console import Json, Overwrite, Source, folder, show, talk
+from reports.console import Base, Checkpoint, Json, Overwrite, Source, folder, show, talk
 
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
 
 
-def inspect_command(src: Source, revision: Revision = None, full: bool = False, json: Json = False) -> None:
+def inspect_command(
+    src: Source,
+    revision: Revision = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
+    full: bool = False,
+    json: Json = False,
+) -> None:
     """Show the family, the sizes, and the fate of every tensor; convert nothing."""
-    show(convert.inspect(src, revision=revision), json, full=full)
+    show(convert.inspect(src, revision=revision, checkpoint=checkpoint, base=base), json, full=full)
 
 
 def convert_command(
@@ -28,6 +35,8 @@ def convert_command(
     bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
     group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
     revision: Revision = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -35,7 +44,8 @@ def convert_command(
     check_target(out, Path(src) if os.path.exists(src) else None, overwrite=overwrite)
     with reserved(out):  # before MLX is loaded
         report = convert.convert(
-            src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite, revision=revision
-        )
+            src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite,
+            revision=revision, checkpoint=checkpoint, base=base,
+        )  # fmt: skip
     show(report, json)
     talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)

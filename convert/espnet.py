@@ -49,8 +49,6 @@ def translate(raw: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     modern["tokenizer_conf"] = {"split_with_space": bool(raw.get("split_with_space", False))}
     left = sorted(set(raw) - set(KEPT) - set(RENAMED) - set(MUST_BE_NULL) - {"model", "token_type", "split_with_space"}
                   - set(family.components if family is not None else ()))  # fmt: skip
-    notes.append(
-        f"config.yaml is in the old ESPnet style: translated; {len(left)} keys of its command line were ignored "
-        f"({', '.join(left[:6])}{', ...' if len(left) > 6 else ''})"
-    )
+    ignored = f"; {len(left)} keys of its command line were ignored ({', '.join(left[:6])}{', ...' * (len(left) > 6)})"
+    notes.append(f"config.yaml is in the old ESPnet style: translated{ignored if left else ''}")
     return modern

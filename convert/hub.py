@@ -1,4 +1,4 @@
-"""Hub ids: `iic/NAME` on ModelScope, `hf:ORG/NAME` on Hugging Face, both with an optional `@revision`.
+"""Hub ids: `iic/NAME` on ModelScope, `hf:ORG/NAME` on Hugging Face, FunASR's short names; optionally `@revision`.
 
 Downloads go through modelscope and huggingface_hub, so their caches, mirrors, tokens and offline switches
 (MODELSCOPE_ENDPOINT, HF_ENDPOINT, HF_HUB_OFFLINE, ...) work as everywhere else. Only data files are fetched; nothing
@@ -7,6 +7,7 @@ that a repository brings is ever imported or run.
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import importlib
 import importlib.util
@@ -15,10 +16,12 @@ import logging
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from convert.named_files import flat_metas
+from convert.names import BY_HUB, MODELSCOPE
 from mlx_model.errors import DependencyError, UsageError
 
 # Everything but the weights, which are asked for by name once configuration.json is known.
@@ -28,40 +31,55 @@ SMALL_FILES = (
 )  # fmt: skip
 WEIGHT_FILES = ("model.pt", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 IDENTIFIER = re.compile(r"(?P<hub>hf:|ms:)?(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-# FunASR's own short names mean different models on the two hubs, so they are explained rather than guessed.
-ALIASES = ("paraformer", "paraformer-zh", "paraformer-en", "paraformer-zh-streaming", "fsmn-vad", "ct-punc", "cam++")
+SHORT = re.compile(r"(?P<hub>hf:|ms:)?(?P<name>[\w.+/-]+)(?:@(?P<revision>[\w./-]+))?")
+HUBS = {"hf": "Hugging Face", "ms": "ModelScope"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubReference:
-    """A repository on a hub; `hub` is "hf" or "ms", `revision` a branch, tag or commit, or None for the default."""
+    """A repository on a hub; `hub` is "hf" or "ms", `revision` a branch, tag or commit, or None for the default.
+
+    `short` is FunASR's short name where the user gave one.
+    """
 
     hub: str
     name: str
     revision: str | None
+    short: str | None = None
 
 
 def parse(text: str, revision: str | None = None) -> HubReference | None:
     """Return the repository that `text` names, None where it cannot be a hub id.
 
+    A short name of FunASR's stands for the repository that FunASR 1.4.16 takes it for, at the revision it asks for.
+
     Raises:
-        UsageError: an alias, an id with two revisions, or what is rather a mistyped path.
+        UsageError: an id with two revisions.
     """
-    if text in ALIASES:
-        raise UsageError(
-            f"{text!r} is an alias whose model depends on the hub; name the repository, e.g. "
-            "iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch or hf:funasr/paraformer-zh"
-        )
-    match = IDENTIFIER.fullmatch(text)
+    match = SHORT.fullmatch(text)
+    hub = "ms" if match is None or match["hub"] is None else match["hub"][:2]
+    short = match["name"] if match is not None and match["name"] in BY_HUB[hub] else None
+    if short is None:
+        match = IDENTIFIER.fullmatch(text)
     if match is None or ".." in text:
         return None
     first = match["name"].split("/")[0]
-    if match["hub"] is None and (first.startswith(".") or Path(first).is_dir()):
+    if short is None and match["hub"] is None and (first.startswith(".") or Path(first).is_dir()):
         return None  # a mistyped path, not a question for the network
     if revision is not None and match["revision"] is not None and revision != match["revision"]:
         raise UsageError(f"{text} names revision {match['revision']!r}, the option {revision!r}; give one of them")
-    hub = "hf" if match["hub"] == "hf:" else "ms"
-    return HubReference(hub=hub, name=match["name"], revision=revision or match["revision"])
+    revision = revision or match["revision"]
+    if short is None:
+        return HubReference(hub=hub, name=match["name"], revision=revision)
+    default = "master" if hub == "ms" else None  # what FunASR asks for
+    return HubReference(hub=hub, name=BY_HUB[hub][short], revision=revision or default, short=short)
+
+
+def no_id(text: str) -> str:
+    """Return why `text` is no hub id, with FunASR's short name that is nearest."""
+    near = difflib.get_close_matches(text.removeprefix("hf:").removeprefix("ms:"), MODELSCOPE, n=1, cutoff=0.7)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"not a hub id (iic/NAME on ModelScope, hf:ORG/NAME, or a short name of FunASR's, as paraformer-zh){hint}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +91,12 @@ class Snapshot:
     notes: tuple[str, ...] = ()
 
 
-def download(reference: HubReference) -> Snapshot:
+def download(reference: HubReference, extra: tuple[str, ...] | None = ()) -> Snapshot:
     """Return the repository's files, downloaded where the cache lacks them.
+
+    Args:
+        reference: which repository.
+        extra: further files that are wanted, by name; None: no weights, only what stands beside them.
 
     Raises:
         DependencyError: the hub's package is not installed.
@@ -84,30 +106,37 @@ def download(reference: HubReference) -> Snapshot:
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported: no progress bars in a pipe
     fetch = _huggingface if reference.hub == "hf" else _modelscope
     found = fetch(reference, SMALL_FILES, False)
-    named = _named_files(found.directory)
-    return found if not named else fetch(found.reference, named, bool(found.notes))
+    named = _named_files(found.directory, weights=extra is not None)
+    if more := (*named, *filter(_is_plain, extra or ())):
+        found = fetch(found.reference, more, bool(found.notes))
+    if reference.short is not None:
+        note = f"{reference.short} is FunASR's short name for {reference.name} on {HUBS[reference.hub]}"
+        revision = f", revision {found.reference.revision}" if found.reference.revision else ""
+        found = replace(found, notes=(f"{note}{revision}", *found.notes))
+    return found
 
 
 def _snapshot(directory: Path, reference: HubReference, *notes: str) -> Snapshot:
     if directory.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", directory.name):
-        reference = HubReference(hub=reference.hub, name=reference.name, revision=directory.name)
+        reference = replace(reference, revision=directory.name)
     return Snapshot(directory=directory, reference=reference, notes=notes)
 
 
-def _named_files(directory: Path) -> tuple[str, ...]:
+def _named_files(directory: Path, *, weights: bool) -> tuple[str, ...]:
     """Return patterns for the weights, and for files that configuration.json calls by other names."""
+    usual = WEIGHT_FILES if weights else ()
     try:
         document = json.loads((directory / "configuration.json").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        return WEIGHT_FILES  # sources.py says what is wrong with it
-    metas = document.get("file_path_metas") if isinstance(document, dict) else None
-    metas = metas if isinstance(metas, dict) else {}
-    named: list[str] = []
-    for value in metas.values():
-        named += [item for item in (value.values() if isinstance(value, dict) else [value]) if _is_plain(item)]
-    weights = metas.get("init_param")
-    wanted = [name for name in named if not any(fnmatch.fnmatch(name, pattern) for pattern in SMALL_FILES)]
-    return tuple(dict.fromkeys(wanted)) if _is_plain(weights) else (*WEIGHT_FILES, *wanted)
+    except (OSError, ValueError, RecursionError):
+        return usual  # sources.py says what is wrong with it
+    metas = flat_metas(document) if isinstance(document, dict) else {}
+    named = metas.get("init_param")
+    wanted = [
+        name for key, name in metas.items()
+        if _is_plain(name) and (weights or key != "init_param")
+        and not any(fnmatch.fnmatch(name, pattern) for pattern in SMALL_FILES)
+    ]  # fmt: skip
+    return tuple(dict.fromkeys(wanted)) if _is_plain(named) else (*usual, *wanted)
 
 
 def _is_plain(name: Any) -> bool:
@@ -185,8 +214,8 @@ def _httpx_errors() -> tuple[type[Exception], ...]:
 
 
 def _describe(reference: HubReference) -> tuple[str, str]:
-    where = "Hugging Face" if reference.hub == "hf" else "ModelScope"
-    return reference.name + (f" at revision {reference.revision!r}" if reference.revision else ""), where
+    what = reference.name + (f" at revision {reference.revision!r}" if reference.revision else "")
+    return what + (f" (FunASR's {reference.short})" if reference.short else ""), HUBS[reference.hub]
 
 
 def _not_there(reference: HubReference) -> UsageError:

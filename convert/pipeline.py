@@ -29,9 +29,9 @@ SHARD_BYTES = 5_000_000_000  # Hugging Face's customary limit
 WEIGHTS = "model.safetensors"
 
 
-def inspect(src: str | os.PathLike[str], *, revision: str | None) -> ConversionReport:
-    """Return what a conversion would do; see convert.inspect."""
-    plan = make_plan(resolve(src, revision=revision), "float32")
+def inspect(src: str | os.PathLike[str], **which: Any) -> ConversionReport:
+    """Return what a conversion would do; see convert.inspect. `which` is what `resolve` takes."""
+    plan = make_plan(resolve(src, **which), "float32")
     plan.checkpoint.check()
     return report(plan, output_path=None, options={}, sha256=hashes(plan))
 
@@ -44,21 +44,23 @@ def convert(
     bits: int | None,
     group_size: int,
     overwrite: bool,
-    revision: str | None,
+    **which: Any,
 ) -> ConversionReport:
-    """Convert; see convert.convert."""
+    """Convert; see convert.convert. `which` is what `resolve` takes."""
     check_target(dtype)
     quantize.check_options(bits, group_size)
     given = Path(src)
     output.check_target(out, given if os.path.exists(given) else None, overwrite=overwrite)
     with staged(out, overwrite=overwrite) as stage, ThreadPoolExecutor(2) as background:
-        source = resolve(src, revision=revision)
+        source = resolve(src, **which)
         output.check_apart(out, source.directory)
         plan = make_plan(source, dtype)
         size = sum(info.nbytes for info in plan.infos)
         output.check_space(out, size * 2 if bits else size)
-        options = {"dtype": dtype, "bits": bits, "group_size": group_size if bits else None}
-        options["revision"] = source.revision
+        options = {
+            "dtype": dtype, "bits": bits, "group_size": group_size if bits else None, "revision": source.revision,
+            "checkpoint": source.checkpoint, "base": source.base,
+        }  # fmt: skip
         hashed = background.submit(hashes, plan)  # hashing releases the GIL and rides along
         files = write_weights(plan, stage)
         flushed = [background.submit(sync_file, path) for path in files]

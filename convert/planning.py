@@ -6,7 +6,6 @@ Imports no torch, and mlx only where the target model is laid out.
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +140,11 @@ def _cmvn_tensors(source: Source, family: Family, config: Any, target: dict[str,
 
 
 def hashes(plan: Plan) -> dict[str, str]:
-    """Return the sha256 of every source file, by its path in the model directory."""
+    """Return the sha256 of every source file, by its path in the model directory; elsewhere, by its whole path."""
     files = [*plan.checkpoint.files, *plan.source.files()]
-    return {os.path.relpath(path, plan.source.directory): file_sha256(path) for path in dict.fromkeys(files)}
+    root = plan.source.directory
+    named = {str(path.relative_to(root) if path.is_relative_to(root) else path): path for path in files}
+    return {name: file_sha256(path) for name, path in named.items()}
 
 
 def report(

@@ -47,29 +47,50 @@ class _Loader(_BASE):
         return yaml.ScalarNode("tag:yaml.org,2002:str", text, mark)
 
 
+# OmegaConf's own additions to YAML 1.1 (omegaconf/_utils.py::get_yaml_loader): numbers as 1e-3, and no dates.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$|^[-+]?\.[0-9_]+[eE][-+]?[0-9]+$"),
+    re.compile(
+        r"""^(?:
+         [-+]?[0-9]+(?:_[0-9]+)*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+        |[-+]?[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+)
+        |\.[0-9]+(?:_[0-9]+)*(?:[eE][-+][0-9]+)?
+        |[-+]?[0-9]+(?:_[0-9]+)*(?::[0-5]?[0-9])+\.[0-9_]*
+        |[-+]?\.(?:inf|Inf|INF)
+        |\.(?:nan|NaN|NAN))$""",
+        re.VERBOSE,
+    ),
     list("-+0123456789."),
 )
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for key, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 
 
 def read_text(path: Path, limit: int, error: type[MlxFunasrError]) -> str:
     """Return the file's text (UTF-8), or raise `error` where it is larger than `limit` bytes or not text."""
-    size = path.stat().st_size
-    if size > limit:
-        raise error(f"{path} has {size} bytes; a file of this kind has at most {limit}")
     try:
+        size = path.stat().st_size
+        if size > limit:
+            raise error(f"{path} has {size} bytes; a file of this kind has at most {limit}")
         return path.read_text("utf-8-sig")
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror or problem}") from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not UTF-8 text: {problem.reason} at byte {problem.start}") from problem
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in `path`.
+def load_yaml(path: Path, known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the mapping in `path`, OmegaConf's interpolations resolved.
+
+    Args:
+        path: config.yaml.
+        known: top-level values that FunASR adds before it resolves interpolations.
 
     Raises:
-        ConfigError: not YAML, not a mapping, too large, with duplicate keys, aliases or tags.
+        ConfigError: not YAML, not a mapping, too large, with duplicate keys, aliases, tags, or an interpolation that
+            is not accepted.
     """
     text = read_text(path, YAML_LIMIT, ConfigError)
     try:
@@ -77,9 +98,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
         if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_BASE)):
             raise ConfigError(f"{path} uses YAML aliases (*name), which are not accepted; write the values out")
         document = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{path} is not valid YAML: {reason}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected key: value pairs, found {type(document).__name__}")
-    return {str(key): value for key, value in document.items()}
+    document = {str(key): value for key, value in document.items()}
+    if "${" not in text:
+        return document
+    from convert.interpolation import resolve
+
+    return resolve(document, known or {}, str(path))

@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from mlx_model.errors import ConfigError
-from mlx_model.sections import ModelConfig, Parts, Section
+from mlx_model.sections import MAX_SIZE, ModelConfig, Parts, Section, bounds, choice, number
+
+MAX_WIDTH, MAX_BLOCKS, MAX_KERNEL = 65_536, 512, 1001  # many times the largest released model's
+MAX_FFT = 65_536  # samples of a frame
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,14 +22,14 @@ class WavFrontendConfig(Section):
 
     WHERE: ClassVar[str] = "frontend_conf"
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"snip_edges": (True,)}
-    fs: int = 16000
+    fs: int = number(1000, 768_000, 16000, why="sample rates of recordings")
     window: str = "hamming"
-    n_mels: int = 80
-    frame_length: float = 25.0  # ms
-    frame_shift: float = 10.0  # ms
-    lfr_m: int = 1
-    lfr_n: int = 1
-    dither: float = 1.0
+    n_mels: int = number(1, 1024, 80)
+    frame_length: float = number(0.1, 1000, 25.0)  # ms
+    frame_shift: float = number(0.1, 1000, 10.0)  # ms
+    lfr_m: int = number(1, 64, 1)
+    lfr_n: int = number(1, 64, 1)
+    dither: float = number(0, 32768, 1.0)  # in 16-bit units
     upsacle_samples: bool = True  # sic; scales [-1, 1] to the 16-bit range Kaldi expects
     cmvn: bool = True  # whether cmvn_shift / cmvn_scale stand in the weights (FunASR: cmvn_file given)
 
@@ -34,13 +38,30 @@ class WavFrontendConfig(Section):
         """Width of one low-frame-rate feature vector: n_mels * lfr_m."""
         return self.n_mels * self.lfr_m
 
+    def check(self) -> None:
+        """Raise ConfigError for frames and filters that no Fourier transform of a usual size can have."""
+        size, shift = round(self.fs * self.frame_length / 1000), round(self.fs * self.frame_shift / 1000)
+        if not 2 <= size <= MAX_FFT:
+            raise ConfigError(
+                f"frontend_conf: frame_length = {self.frame_length:g} ms at fs = {self.fs} is {size} samples; expected "
+                f"2 to {MAX_FFT}"
+            )
+        if shift < 1:
+            raise ConfigError(
+                f"frontend_conf: frame_shift = {self.frame_shift:g} ms at fs = {self.fs} is below one sample"
+            )
+        bins = (1 << (size - 1).bit_length()) // 2
+        if self.n_mels > bins:
+            raise ConfigError(
+                f"frontend_conf: n_mels = {self.n_mels}, but frames of {size} samples have only {bins} frequencies"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SANMEncoderConfig(Section):
     """`encoder_conf` of SANMEncoder, defaults as in funasr/models/sanm/encoder.py."""
 
     WHERE: ClassVar[str] = "encoder_conf"
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("sanm_shfit",)
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {
         "input_layer": ("pe",),
         "normalize_before": (True,),
@@ -50,12 +71,12 @@ class SANMEncoderConfig(Section):
         "interctc_layer_idx": ([], None),
         "interctc_use_conditioning": (False,),
     }
-    output_size: int = 256
-    attention_heads: int = 4
-    linear_units: int = 2048
-    num_blocks: int = 6
-    kernel_size: int = 11
-    sanm_shfit: int = 0
+    output_size: int = number(1, MAX_WIDTH, 256)
+    attention_heads: int = number(1, 1024, 4)
+    linear_units: int = number(1, MAX_SIZE, 2048)
+    num_blocks: int = number(1, MAX_BLOCKS, 6)
+    kernel_size: int = number(1, MAX_KERNEL, 11)
+    sanm_shfit: int = number(0, MAX_KERNEL, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +84,6 @@ class ParaformerSANMDecoderConfig(Section):
     """`decoder_conf` of ParaformerSANMDecoder, defaults as in funasr/models/paraformer/decoder.py."""
 
     WHERE: ClassVar[str] = "decoder_conf"
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("sanm_shfit",)
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {
         "input_layer": ("embed",),
         "wo_input_layer": (False, True),
@@ -71,12 +91,12 @@ class ParaformerSANMDecoderConfig(Section):
         "normalize_before": (True,),
         "concat_after": (False,),
     }
-    attention_heads: int = 4
-    linear_units: int = 2048
-    num_blocks: int = 6
-    att_layer_num: int = 6
-    kernel_size: int = 21
-    sanm_shfit: int | None = 0  # None means (kernel_size - 1) // 2, as in FunASR
+    attention_heads: int = number(1, 1024, 4)
+    linear_units: int = number(1, MAX_SIZE, 2048)
+    num_blocks: int = number(1, MAX_BLOCKS, 6)
+    att_layer_num: int = number(1, MAX_BLOCKS, 6)
+    kernel_size: int = number(1, MAX_KERNEL, 21)
+    sanm_shfit: int | None = number(0, MAX_KERNEL, 0)  # None means (kernel_size - 1) // 2, as in FunASR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +104,13 @@ class CifPredictorConfig(Section):
     """`predictor_conf` of CifPredictor (V1) and CifPredictorV2. V2 reads no threshold: it fires at integers."""
 
     WHERE: ClassVar[str] = "predictor_conf"
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("l_order", "r_order")
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"threshold": (1, 1.0)}
-    idim: int
-    l_order: int
-    r_order: int
-    smooth_factor: float = 1.0
-    noise_threshold: float = 0.0
-    tail_threshold: float | None = None  # None: 0.45 in V1, 0.0 in V2
+    idim: int = number(1, MAX_WIDTH)
+    l_order: int = number(0, MAX_KERNEL)
+    r_order: int = number(0, MAX_KERNEL)
+    smooth_factor: float = number(0.01, 100, 1.0, why="with 0 no token ever fires")
+    noise_threshold: float = number(0, 1, 0.0)
+    tail_threshold: float | None = number(0, 1, None)  # None: 0.45 in V1, 0.0 in V2
     tail_mask: bool = True  # differs from False in FunASR's padded batches only; at batch size one they agree
 
 
@@ -100,7 +119,7 @@ class TokenizerConfig(Section):
     """How ids become text. `kind` is FunASR's tokenizer class; the vocabulary itself lies in tokens.json."""
 
     WHERE: ClassVar[str] = "tokenizer"
-    kind: str = "CharTokenizer"
+    kind: str = choice("CharTokenizer", "CharTokenizer", "SentencepiecesTokenizer")
     unk_symbol: str = "<unk>"
     space_symbol: str = "<space>"
 
@@ -110,12 +129,11 @@ class ParaformerArguments(Section):
     """Arguments of FunASR's class Paraformer (`model_conf`, or at top level, which wins)."""
 
     WHERE: ClassVar[str] = "model_conf"
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("blank_id", "sos", "eos")
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"share_embedding": (False,)}
-    blank_id: int = 0
-    sos: int | None = 1  # None: the last token
-    eos: int | None = 2
-    ctc_weight: float = 0.5
+    blank_id: int = number(0, MAX_SIZE, 0)
+    sos: int | None = number(0, MAX_SIZE, 1)  # None: the last token
+    eos: int | None = number(0, MAX_SIZE, 2)
+    ctc_weight: float = number(0, 1, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,17 +149,17 @@ class ParaformerConfig(ModelConfig):
     }
     ARGUMENTS: ClassVar[type[Section]] = ParaformerArguments
     PREDICTORS: ClassVar[tuple[str, ...]] = ("CifPredictor", "CifPredictorV2")
-    model_type: str = "paraformer"
-    vocab_size: int
+    model_type: str = choice("paraformer", "paraformer")
+    vocab_size: int = number(1, MAX_SIZE)
     frontend: WavFrontendConfig
     encoder: SANMEncoderConfig
     decoder: ParaformerSANMDecoderConfig
     predictor_class: str
     predictor: CifPredictorConfig
     tokenizer: TokenizerConfig
-    blank_id: int = 0
-    sos: int = 1
-    eos: int = 2
+    blank_id: int = number(0, MAX_SIZE, 0)
+    sos: int = number(0, MAX_SIZE, 1)
+    eos: int = number(0, MAX_SIZE, 2)
 
     @classmethod
     def assemble(cls, parts: Parts) -> Self:
@@ -178,6 +196,11 @@ class ParaformerConfig(ModelConfig):
             )
         if predictor.idim != width:
             raise ConfigError(f"predictor_conf: idim = {predictor.idim} but the encoder's output_size is {width}")
+        if predictor.smooth_factor - predictor.noise_threshold <= 0.0:
+            raise ConfigError(
+                f"predictor_conf: noise_threshold = {predictor.noise_threshold:g} is not below smooth_factor = "
+                f"{predictor.smooth_factor:g}: no token would ever fire"
+            )
         if predictor.smooth_factor - predictor.noise_threshold > 1.0:
             raise ConfigError(
                 f"predictor_conf: smooth_factor {predictor.smooth_factor} lets a frame weigh more than one token, "
@@ -188,6 +211,16 @@ class ParaformerConfig(ModelConfig):
                 raise ConfigError(
                     f"{where}: width {width} is not divisible by attention_heads {section.attention_heads}"
                 )
+            half = (section.kernel_size - 1) // 2
+            if (section.sanm_shfit or 0) > section.kernel_size - 1 - half:
+                raise ConfigError(
+                    f"{where}: sanm_shfit = {section.sanm_shfit} is more than a kernel of {section.kernel_size} can be "
+                    "shifted"
+                )
+        for key, token in (("blank_id", self.blank_id), ("sos", self.sos), ("eos", self.eos)):
+            if token >= self.vocab_size:
+                raise ConfigError(f"model_conf: {key} = {token} is no token of {self.vocab_size}")
+        self.frontend.check()
         if self.frontend.output_size % 2:
             raise ConfigError(f"frontend_conf: feature width {self.frontend.output_size} must be even (sin/cos halves)")
 
@@ -198,6 +231,7 @@ class WavFrontendOnlineConfig(WavFrontendConfig):
 
     def check(self) -> None:
         """Raise ConfigError for stackings that FunASR's streaming front end does not do, or does not do so."""
+        WavFrontendConfig.check(self)
         if self.lfr_n != 1 or self.lfr_m % 2 == 0 or self.lfr_m < 3:
             raise ConfigError(
                 f"frontend_conf: lfr_m = {self.lfr_m}, lfr_n = {self.lfr_n} is not supported for a stream (an odd "
@@ -210,19 +244,18 @@ class FSMNConfig(Section):
     """`encoder_conf` of FSMN; FunASR has no defaults here."""
 
     WHERE: ClassVar[str] = "encoder_conf"
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("rorder", "rstride")
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"use_softmax": (True,)}
-    input_dim: int
-    input_affine_dim: int
-    fsmn_layers: int
-    linear_dim: int
-    proj_dim: int
-    lorder: int  # taps into the past, the frame itself included
-    rorder: int  # taps into the future
-    lstride: int  # frames between the taps
-    rstride: int
-    output_affine_dim: int
-    output_dim: int
+    input_dim: int = number(1, MAX_WIDTH)
+    input_affine_dim: int = number(1, MAX_WIDTH)
+    fsmn_layers: int = number(1, MAX_BLOCKS)
+    linear_dim: int = number(1, MAX_WIDTH)
+    proj_dim: int = number(1, MAX_WIDTH)
+    lorder: int = number(1, MAX_KERNEL)  # taps into the past, the frame itself included
+    rorder: int = number(0, MAX_KERNEL)  # taps into the future
+    lstride: int = number(1, MAX_KERNEL)  # frames between the taps
+    rstride: int = number(0, MAX_KERNEL)
+    output_affine_dim: int = number(1, MAX_WIDTH)
+    output_dim: int = number(1, MAX_WIDTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,31 +266,27 @@ class VADXOptions(Section):
     """
 
     WHERE: ClassVar[str] = "model_conf"
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
-        "detect_mode", "max_end_silence_time", "max_start_silence_time", "do_extend", "lookback_time_start_point",
-        "lookahead_time_end_point", "sil_to_speech_time_thres", "speech_to_sil_time_thres", "max_single_segment_time",
-    )  # fmt: skip
-    sample_rate: int = 16000
-    detect_mode: int = 1  # 0: one utterance, then nothing more; 1: any number of them
-    max_end_silence_time: int = 800
-    max_start_silence_time: int = 3000
-    window_size_ms: int = 200
-    sil_to_speech_time_thres: int = 150
-    speech_to_sil_time_thres: int = 150
-    speech_2_noise_ratio: float = 1.0
-    do_extend: int = 1
-    lookback_time_start_point: int = 200
-    lookahead_time_end_point: int = 100
-    max_single_segment_time: int = 60000
-    snr_thres: float = -100.0
-    noise_frame_num_used_for_snr: int = 100
-    decibel_thres: float = -100.0
-    speech_noise_thres: float = 0.6
-    fe_prior_thres: float = 1e-4
-    silence_pdf_num: int = 1
-    sil_pdf_ids: list[int] = field(default_factory=lambda: [0])
-    frame_in_ms: int = 10
-    frame_length_ms: int = 25
+    sample_rate: int = number(1000, 768_000, 16000)
+    detect_mode: int = number(0, 1, 1)  # 0: one utterance, then nothing more; 1: any number of them
+    max_end_silence_time: int = number(0, DAY_MS, 800)
+    max_start_silence_time: int = number(0, DAY_MS, 3000)
+    window_size_ms: int = number(1, 60_000, 200)
+    sil_to_speech_time_thres: int = number(0, 60_000, 150)
+    speech_to_sil_time_thres: int = number(0, 60_000, 150)
+    speech_2_noise_ratio: float = number(0, 100, 1.0)
+    do_extend: int = number(0, 1, 1)
+    lookback_time_start_point: int = number(0, DAY_MS, 200)
+    lookahead_time_end_point: int = number(0, DAY_MS, 100)
+    max_single_segment_time: int = number(0, DAY_MS, 60000)
+    snr_thres: float = number(-1000, 1000, -100.0)
+    noise_frame_num_used_for_snr: int = number(1, MAX_SIZE, 100)
+    decibel_thres: float = number(-1000, 1000, -100.0)
+    speech_noise_thres: float = number(0, 1, 0.6)
+    fe_prior_thres: float = number(0, 1, 1e-4)
+    silence_pdf_num: int = number(1, MAX_WIDTH, 1)
+    sil_pdf_ids: list[int] = field(default_factory=lambda: [0], metadata=bounds(0, MAX_WIDTH))
+    frame_in_ms: int = number(1, 1000, 10)
+    frame_length_ms: int = number(1, 1000, 25)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +299,7 @@ class FsmnVADStreamingConfig(ModelConfig):
         "vad_opts": VADXOptions,
     }
     ARGUMENTS: ClassVar[type[Section]] = VADXOptions
-    model_type: str = "fsmn_vad_streaming"
+    model_type: str = choice("fsmn_vad_streaming", "fsmn_vad_streaming")
     frontend: WavFrontendOnlineConfig
     encoder: FSMNConfig
     vad_opts: VADXOptions
@@ -303,11 +332,14 @@ class FsmnVADStreamingConfig(ModelConfig):
             if ours != theirs:
                 raise ConfigError(f"model_conf: {key} = {ours} but the front end has {theirs:g}")
         ids = opts.sil_pdf_ids
-        if not ids or not all(isinstance(i, int) and 0 <= i < encoder.output_dim for i in ids):
+        if not all(index < encoder.output_dim for index in ids):
             raise ConfigError(f"model_conf: sil_pdf_ids = {ids} must name pdfs below output_dim {encoder.output_dim}")
         if len(ids) != opts.silence_pdf_num:
             raise ConfigError(f"model_conf: silence_pdf_num = {opts.silence_pdf_num}, but sil_pdf_ids = {ids}")
         if opts.window_size_ms < opts.frame_in_ms:
             raise ConfigError(f"model_conf: window_size_ms = {opts.window_size_ms} is shorter than one frame")
-        if opts.detect_mode not in (0, 1):
-            raise ConfigError(f"model_conf: detect_mode = {opts.detect_mode} (0: one utterance, 1: many)")
+        if opts.max_end_silence_time < opts.speech_to_sil_time_thres and not opts.do_extend:
+            raise ConfigError(
+                f"model_conf: max_end_silence_time = {opts.max_end_silence_time} is below speech_to_sil_time_thres = "
+                f"{opts.speech_to_sil_time_thres}: a segment would end before its silence begins"
+            )

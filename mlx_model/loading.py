@@ -42,9 +42,9 @@ def load(path: str | Path) -> Any:
     directory = Path(path)
     settings = read_config(directory)
     family = settings.get("model_type")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    model = unfilled(FAMILIES[family].from_dict(settings))
+    model = unfilled(FAMILIES[family].from_dict(settings, f"{directory}/config.json"))
     _fill(model, read_weights(directory), directory)
     model.eval()
     if hasattr(model, "set_tokens"):
@@ -102,7 +102,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise ConfigError(f"{directory}: no config.json; {hint}")
     try:
         settings = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected key: value pairs, found {type(settings).__name__}")
@@ -149,6 +149,10 @@ def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
     """Turn the listed layers into their quantised form, so that packed weights fit."""
     modules, group_size = settings["modules"], settings["group_size"]
     bits_of = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
+    layers = dict(model.named_modules())
+    for name in bits_of:
+        if not hasattr(layers.get(name), "to_quantized"):
+            raise ConfigError(f"config.json: quantization: modules: {name!r} is no linear layer of this model")
     nn.quantize(
         model,
         class_predicate=lambda name, module: (

@@ -1,13 +1,15 @@
 """What every family's configuration is made of: sections of config.yaml, and the whole as config.json stores it.
 
 A key is honoured (a field), accepted and dropped with a reason (TRAINING_ONLY), accepted only with the one value that
-means "off" (`fixed`), or refused with the nearest known name. Must not import mlx: `inspect` reads it without a device.
+means "off" (`fixed`), or refused with the nearest known name. Every number has a range, declared beside its field
+(`number`). Must not import mlx: `inspect` reads it without a device.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -51,6 +53,27 @@ TRAINING_ONLY: dict[str, str] = {
 }
 
 
+MAX_SIZE = 1 << 20  # no width or vocabulary is larger; stops a hostile configuration before a model is built
+BITS, GROUP_SIZES = (8, 6, 4), (32, 64, 128)  # of `quantization`
+DTYPES = ("float32", "float16", "bfloat16")
+MISSING: Any = dataclasses.MISSING
+
+
+def bounds(low: float, high: float, why: str = "") -> dict[str, Any]:
+    """Return the metadata of a number's field: from `low` to `high`, both allowed; `why` where it is not obvious."""
+    return {"range": (low, high), "why": why}
+
+
+def number(low: float, high: float, default: Any = MISSING, why: str = "") -> Any:
+    """Return a dataclass field for a number within these bounds."""
+    return dataclasses.field(default=default, metadata=bounds(low, high, why))
+
+
+def choice(default: Any, *allowed: str) -> Any:
+    """Return a dataclass field for one of these words."""
+    return dataclasses.field(default=default, metadata={"choices": allowed})
+
+
 def nearest(key: str, known: list[str]) -> str:
     """Return `; did you mean 'x'?` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
@@ -62,7 +85,6 @@ class Section:
     """Base of the sections: `from_dict` refuses unknown keys, `to_dict` gives plain JSON types back."""
 
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {}  # keys accepted only with these values
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()  # integers that need not be at least 1
     WHERE: ClassVar[str] = "config"
 
     @classmethod
@@ -88,7 +110,10 @@ class Section:
             elif key in cls.FIXED:
                 _check_fixed(where, key, value, cls.FIXED[key])
             elif key not in TRAINING_ONLY:
-                raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, [*fields, *cls.FIXED, *TRAINING_ONLY])}")
+                known = [*fields, *cls.FIXED, *TRAINING_ONLY]
+                raise ConfigError(f"{where}: unknown key {str(key)!r}{nearest(str(key), known)}")
+            elif key.endswith(("dropout", "dropout_rate")) and value is not None:
+                _in_range(where, key, value, (0.0, 1.0))
         missing = [
             name
             for name, item in fields.items()
@@ -99,7 +124,7 @@ class Section:
         if missing:
             raise ConfigError(f"{where}: missing key {missing[0]!r}")
         for key, value in values.items():
-            values[key] = _coerce(where, key, value, fields[key].type, key in cls.MAY_BE_ZERO)
+            values[key] = checked(where, key, value, fields[key])
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,19 +140,49 @@ def _check_fixed(where: str, key: str, value: Any, allowed: tuple[Any, ...]) -> 
         )
 
 
-def _coerce(where: str, key: str, value: Any, annotation: Any, may_be_zero: bool) -> Any:
-    """YAML says 1 where a float is meant, and nothing else is converted silently."""
+def checked(where: str, key: str, value: Any, item: dataclasses.Field[Any]) -> Any:
+    """Return a field's value, of its type and within its range; YAML says 1 where a float is meant, which is taken.
+
+    Raises:
+        ConfigError: another type, NaN or infinity, outside the range, or none of the words that are allowed.
+    """
     kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-    name = str(annotation).removesuffix(" | None")
-    if value is None and str(annotation).endswith("| None"):
+    name = str(item.type).removesuffix(" | None")
+    if value is None and str(item.type).endswith("| None"):
         return None
+    if name.startswith("list["):
+        if not isinstance(value, list) or not value or len(value) > MAX_SIZE:
+            raise ConfigError(f"{where}: {key} = {_shown(value)} must be a list with at least one entry")
+        inner = dataclasses.field(metadata=item.metadata)
+        inner.type = name[5:-1]  # pyright: ignore[reportAttributeAccessIssue]
+        return [checked(where, key, entry, inner) for entry in value]
     if name not in kinds:
         return value
     if not isinstance(value, kinds[name]) or (isinstance(value, bool) and name != "bool"):
-        raise ConfigError(f"{where}: {key} = {value!r} must be of type {name}")
-    if isinstance(value, int) and name == "int" and not may_be_zero and value < 1:
-        raise ConfigError(f"{where}: {key} = {value} must be at least 1")
+        raise ConfigError(f"{where}: {key} = {_shown(value)} must be of type {name}")
+    if "choices" in item.metadata and value not in item.metadata["choices"]:
+        allowed = " or ".join(item.metadata["choices"])
+        raise ConfigError(f"{where}: {key} = {_shown(value)} is not supported (only {allowed})")
+    if name in ("int", "float"):
+        _in_range(where, key, value, item.metadata["range"], item.metadata["why"])
     return float(value) if isinstance(value, int) and name == "float" else value
+
+
+def _in_range(where: str, key: str, value: Any, allowed: tuple[float, float], why: str = "") -> None:
+    low, high = allowed
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"{where}: {key} = {_shown(value)} must be a number")
+    if not low <= value <= high:  # NaN is neither
+        bound = f"at least {low:g}" if math.isinf(high) or value < low else f"from {low:g} to {high:g}"
+        raise ConfigError(f"{where}: {key} = {_shown(value)} must be {bound}{f' ({why})' if why else ''}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return "an integer of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +213,7 @@ class ModelConfig:
     SECTIONS: ClassVar[dict[str, type[Section]]] = {}
     ARGUMENTS: ClassVar[type[Section]] = Section
     model_type: str
-    dtype: str = "float32"
+    dtype: str = choice("float32", *DTYPES)
     quantization: dict[str, Any] | None = None
 
     @classmethod
@@ -171,26 +226,34 @@ class ModelConfig:
         raise NotImplementedError
 
     @classmethod
-    def from_dict(cls, config: dict[str, Any]) -> Self:
-        """Return the configuration stored in config.json.
+    def from_dict(cls, config: dict[str, Any], where: str = "config.json") -> Self:
+        """Return the configuration stored in config.json; `where` names it in errors.
 
         Raises:
-            ConfigError: unknown or missing keys, or parts that do not fit together (see `check`).
+            ConfigError: unknown or missing keys, values out of range, or parts that do not fit together (`check`).
         """
         fields = {item.name: item for item in dataclasses.fields(cls)}
         for key in config:
             if key not in fields:
-                raise ConfigError(f"config.json: unknown key {key!r}{nearest(key, list(fields))}")
+                raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, list(fields))}")
         for key, item in fields.items():
             optional = item.default is not dataclasses.MISSING
             if key not in config and not optional:
-                raise ConfigError(f"config.json: missing key {key!r}")
-        values = dict(config)
+                raise ConfigError(f"{where}: missing key {key!r}")
+        values = {key: checked(where, key, value, fields[key]) for key, value in config.items()}
         for key, section in cls.SECTIONS.items():
-            values[key] = section.from_dict(config[key], f"config.json: {key}")
+            values[key] = section.from_dict(config[key], f"{where}: {key}")
+        _check_quantization(where, values.get("quantization"))
         result = cls(**values)
-        result.check()
+        result.check_parts(where)
         return result
+
+    def check_parts(self, where: str) -> None:
+        """Raise ConfigError, which names the file, where the parts do not fit together."""
+        try:
+            self.check()
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; `from_dict` restores the configuration."""
@@ -202,3 +265,21 @@ class ModelConfig:
 
     def check(self) -> None:
         """Raise ConfigError where the parts do not fit together."""
+
+
+def _check_quantization(where: str, found: Any) -> None:
+    """Raise ConfigError unless `found` is None or {"bits", "group_size", "modules"} as `convert` writes it."""
+    where = f"{where}: quantization"
+    if found is None:
+        return
+    if not isinstance(found, dict) or set(found) != {"bits", "group_size", "modules"}:
+        raise ConfigError(f"{where} = {_shown(found)}: expected null, or bits, group_size and modules")
+    modules = found["modules"]
+    if not isinstance(modules, (list, dict)) or not modules or not all(isinstance(name, str) for name in modules):
+        raise ConfigError(f"{where}: modules = {_shown(modules)} must be names of layers, or {{name: bits}}")
+    for bits in (found["bits"], *(modules.values() if isinstance(modules, dict) else ())):
+        if bits not in BITS or isinstance(bits, (bool, float)):
+            raise ConfigError(f"{where}: bits = {_shown(bits)} must be one of {', '.join(map(str, BITS))}")
+    if found["group_size"] not in GROUP_SIZES or isinstance(found["group_size"], (bool, float)):
+        sizes = ", ".join(map(str, GROUP_SIZES))
+        raise ConfigError(f"{where}: group_size = {_shown(found['group_size'])} must be one of {sizes}")

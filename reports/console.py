@@ -32,7 +32,17 @@ Out = Annotated[
     Path | None, typer.Option("--out", parser=folder, metavar="DIR", help="Folder for the report (JSON and HTML).")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
-Source = Annotated[str, typer.Argument(metavar="SRC", help="FunASR directory, model.pt beside its config, or hub id.")]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SRC", help="FunASR or trainer's folder, weights beside a config, hub id or short name."),
+]
+Checkpoint = Annotated[
+    str | None, typer.Option("--checkpoint", metavar="NAME", help="Which weights of a folder that holds several.")
+]
+Base = Annotated[
+    str | None,
+    typer.Option("--base", metavar="MODEL_DIR|HUB_ID", help="Where files missing beside the weights come from."),
+]
 Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them: --audio PATH...")]
 # `--audio A B C`: a command line's options take one value each, so B and C arrive as arguments.
 MoreAudio = Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", hidden=True)]

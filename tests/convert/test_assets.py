@@ -76,7 +76,7 @@ def test_keys_that_the_class_never_reads_are_noted(model_dir):
         (edited(encoder_conf={"input_layer": "conv2d"}), "input_layer = 'conv2d' is not supported"),
         (edited(encoder_conf={"kernal_size": 11}), "unknown key 'kernal_size'; did you mean 'kernel_size'?"),
         (edited(encoder_conf={"num_blocks": "three"}), "num_blocks = 'three' must be of type int"),
-        (edited(encoder_conf={"num_blocks": 10**9}), "larger than any model"),
+        (edited(encoder_conf={"num_blocks": 10**9}), "must be from 1 to 512"),
         (edited(encoder_conf=[1]), "expected key: value pairs"),
         (edited(model_conf={"share_embedding": True}), "share_embedding = True is not supported"),
         (edited(model_conf={"ctc_weight": 1.0}), "ctc_weight = 1.0 is not supported"),

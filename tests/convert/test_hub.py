@@ -54,8 +54,6 @@ def test_revisions_and_aliases():
     assert parse("iic/x", "v1") == parse("iic/x@v1") == HubReference(hub="ms", name="iic/x", revision="v1")
     with pytest.raises(UsageError, match="give one of them"):
         parse("iic/x@v1", "v2")
-    with pytest.raises(UsageError, match="depends on the hub"):
-        parse("paraformer-zh")
 
 
 def test_a_mistyped_path_does_not_become_a_question_for_the_network(tmp_path, monkeypatch):
