@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from convert.commands import convert_command, inspect_command
+from convert.commands import convert_command, inspect_command, upload_command, verify_command
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
 from parity.bench_command import ManyValues, bench
 from parity.cer_commands import cer_command
@@ -92,6 +92,8 @@ def _root(
 
 app.command(name="inspect")(inspect_command)
 app.command(name="convert")(convert_command)
+app.command(name="upload")(upload_command)
+app.command(name="verify")(verify_command)
 
 
 @app.command()
