@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from convert.commands import convert_command, inspect_command
+from convert.commands import convert_command, inspect_command, upload_command, verify_command
 from mlx_model.destination import claimed, reserved
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
 from mlx_model.scratch import scratch, sweep
@@ -101,6 +101,8 @@ def _root(
 
 app.command(name="inspect")(inspect_command)
 app.command(name="convert")(convert_command)
+app.command(name="upload")(upload_command)
+app.command(name="verify")(verify_command)
 
 
 @app.command()

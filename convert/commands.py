@@ -1,8 +1,12 @@
-"""The commands `mlx-funasr inspect | convert`, each one call of an entry point here. mlx_funasr.py mounts them."""
+"""The commands `mlx-funasr inspect | convert | upload | verify`, each one call of an entry point here.
+
+mlx_funasr.py mounts them.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +15,9 @@ import typer
 import convert
 from convert.output import check_target
 from mlx_model.destination import reserved
-from reports.console import Base, Checkpoint, Json, Overwrite, Source, folder, show, talk
+from reports.console import Base, Checkpoint, Json, Overwrite, Source, folder, leave, show, show_facts, talk
 
+Private = Annotated[bool, typer.Option("--private", help="Make the repository a private one, if it is made here.")]
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
 
 
@@ -38,14 +43,63 @@ def convert_command(
     checkpoint: Checkpoint = None,
     base: Base = None,
     overwrite: Overwrite = False,
+    upload: Annotated[str | None, typer.Option(metavar="REPO", help="Then upload it to ORG/NAME, as `upload`.")] = None,
     json: Json = False,
 ) -> None:
     """Convert a FunASR model to an MLX directory and verify it bit for bit."""
     check_target(out, Path(src) if os.path.exists(src) else None, overwrite=overwrite)
     with reserved(out):  # before MLX is loaded
+        if upload is not None:
+            from convert.upload import check_access
+
+            check_access(upload)  # before the work, not after it
         report = convert.convert(
             src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite,
             revision=revision, checkpoint=checkpoint, base=base,
         )  # fmt: skip
     show(report, json)
     talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)
+    if upload is not None:
+        from convert.upload import upload as send
+
+        talk.print(f"Uploaded: {send(out, upload).url}", highlight=False, soft_wrap=True)
+    else:
+        from convert.card import precision_of, suggested_repository
+
+        name = suggested_repository(report.name, precision_of(report.config))
+        talk.print(f"To share it: mlx-funasr upload {out} {name}", highlight=False, soft_wrap=True)
+
+
+def upload_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="ORG/NAME on Hugging Face; made where there is none.")],
+    parity: Annotated[Path | None, typer.Option(help="Attach this parity run of MODEL: its --out.")] = None,
+    cer: Annotated[Path | None, typer.Option(help="Attach this `cer` run of MODEL: its --out.")] = None,
+    private: Private = False,
+    revision: Annotated[str | None, typer.Option(help="Commit to this branch instead of main.")] = None,
+    json: Json = False,
+) -> None:
+    """Upload a conversion to Hugging Face, its proof attached, in one commit."""
+    from convert.upload import upload
+
+    made = upload(model, repo, parity=parity, cer=cer, private=private, revision=revision)
+    show_facts("upload/1", json, **asdict(made))
+    if not json:
+        print(made.url)
+    talk.print(f"{len(made.files)} files in commit {made.commit[:12]} on {made.revision}", highlight=False)
+
+
+def verify_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A converted directory, or ORG/NAME on Hugging Face.")],
+    source: Annotated[str | None, typer.Option(metavar="SRC", help="Compare with this source, bit for bit.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a repository.")] = None,
+    json: Json = False,
+) -> None:
+    """Check a conversion again: its files, and its source where that is at hand."""
+    from convert.verify_conversion import verify_conversion
+
+    found = verify_conversion(model, source=source, revision=revision)
+    show_facts("verify/1", json, verdict=found.verdict, **asdict(found))
+    for check in found.checks if not json else []:
+        print(f"{check.status:8}{check.name}: {check.detail}")
+    leave(found.verdict == "pass")

@@ -102,18 +102,22 @@ def download(reference: HubReference, extra: tuple[str, ...] | None = ()) -> Sna
         DependencyError: the hub's package is not installed.
         UsageError: no such repository or revision, or no network and nothing in the cache.
     """
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported: no progress bars in a pipe
-    fetch = _huggingface if reference.hub == "hf" else _modelscope
-    found = fetch(reference, SMALL_FILES, False)
+    found = fetch(reference, SMALL_FILES)
     named = _named_files(found.directory, weights=extra is not None)
     if more := (*named, *filter(_is_plain, extra or ())):
-        found = fetch(found.reference, more, bool(found.notes))
+        found = fetch(found.reference, more, cached_only=bool(found.notes))
     if reference.short is not None:
         note = f"{reference.short} is FunASR's short name for {reference.name} on {HUBS[reference.hub]}"
         revision = f", revision {found.reference.revision}" if found.reference.revision else ""
         found = replace(found, notes=(f"{note}{revision}", *found.notes))
     return found
+
+
+def fetch(reference: HubReference, patterns: tuple[str, ...], *, cached_only: bool = False) -> Snapshot:
+    """Return those files of a repository that the patterns name; errors as `download`'s."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported: no progress bars in a pipe
+    return (_huggingface if reference.hub == "hf" else _modelscope)(reference, patterns, cached_only)
 
 
 def _snapshot(directory: Path, reference: HubReference, *notes: str) -> Snapshot:

@@ -5,14 +5,16 @@ Imports no torch, and mlx only where the target model is laid out.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from convert import output, quantize
-from convert.card import copy_attribution, model_card
+from convert.card import copy_attribution, model_card, precision_of
 from convert.dtypes import cast, check_target
 from convert.planning import Plan, hashes, make_plan, report
 from convert.safetensors_file import SafetensorsReader, SafetensorsWriter, TensorInfo, shards
@@ -21,9 +23,9 @@ from convert.verify import verify
 from convert.weight_map import Assignment
 from mlx_model.destination import staged, sync_file
 from mlx_model.errors import UsageError
-from reports.environment import project_version
+from reports.environment import file_sha256, project_version
 from reports.schema import ConversionReport, write
-from reports.writing import write_json, write_text
+from reports.writing import json_text, write_json, write_text
 
 SHARD_BYTES = 5_000_000_000  # Hugging Face's customary limit
 WEIGHTS = "model.safetensors"
@@ -63,14 +65,18 @@ def convert(
         }  # fmt: skip
         hashed = background.submit(hashes, plan)  # hashing releases the GIL and rides along
         files = write_weights(plan, stage)
-        flushed = [background.submit(sync_file, path) for path in files]
+        flushed = {path.name: background.submit(_flush, path) for path in files}
         verify(files, plan.assignments, plan.checkpoint, plan.cmvn)
-        for future in flushed:
-            future.result()
+        written = {name: future.result() for name, future in flushed.items()}
         quantization = _quantize(plan, stage, files, bits, group_size) if bits else None
         result = report(plan, output_path=out, options=options, sha256=hashed.result(), quantization=quantization)
-        _write_sidecars(plan, stage, result, quantization)
-    return result
+        return _write_sidecars(plan, stage, result, {} if bits else written)
+
+
+def _flush(path: Path) -> str:
+    """Force a file's data to the disk and return its sha256; both ride along with the comparison."""
+    sync_file(path)
+    return file_sha256(path)
 
 
 def write_weights(plan: Plan, stage: Path) -> list[Path]:
@@ -126,20 +132,36 @@ def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_s
     return {"bits": bits, "group_size": group_size, "modules": modules}
 
 
-def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, quantization: dict[str, Any] | None) -> None:
-    """Write everything beside the weights; config.json last, because nothing loads without it."""
+def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, known: Mapping[str, str]) -> ConversionReport:
+    """Write everything beside the weights and return the report with its files' sha256, some of which are `known`."""
     if plan.tokens is not None:
         write_json(stage / "tokens.json", plan.tokens)
     _write_index(stage)
     copied = copy_attribution(plan.source, stage)
-    precision = f"{quantization['bits']}-bit" if quantization else plan.config.dtype
     card = model_card(
-        plan.source, family=plan.family, parameters=result.converted_parameters, precision=precision,
+        plan.source, family=plan.family, parameters=result.converted_parameters, precision=precision_of(result.config),
         copied=copied, version=project_version() or "(development)",
     )  # fmt: skip
     write_text(stage / "README.md", card)
+    return write_last(stage, result, known)
+
+
+def write_last(stage: Path, result: ConversionReport, known: Mapping[str, str] | None = None) -> ConversionReport:
+    """Write conversion.json, and then config.json, without which nothing loads; return the report as it was written.
+
+    Args:
+        stage: a directory that holds every other file of the conversion.
+        result: the report, whose `output_sha256` is filled here.
+        known: the sha256 of files that were hashed before.
+    """
+    config = json_text(result.config) + "\n"
+    rest = sorted(path for path in stage.iterdir() if path.name != "README.md")
+    digests = {path.name: (known or {}).get(path.name) or file_sha256(path) for path in rest}
+    digests["config.json"] = hashlib.sha256(config.encode("utf-8", "backslashreplace")).hexdigest()
+    result = dataclasses.replace(result, output_sha256=dict(sorted(digests.items())))
     write(result, stage / output.MARKER)
-    write_json(stage / "config.json", result.config)
+    write_text(stage / "config.json", config)
+    return result
 
 
 def _write_index(stage: Path) -> None:

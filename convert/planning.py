@@ -170,6 +170,7 @@ def report(
     ]
     return ConversionReport(
         family=plan.family.name,
+        name=plan.source.name,
         source=plan.source.named,
         output=None if output_path is None else str(output_path),
         parameters=sum(info.size for info in infos.values()),

@@ -7,7 +7,7 @@ everything else is copied bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,8 @@ def quantize_files(
             for info in writer.order:
                 writer.write(info.name, _tensor(written, info.name, wanted, group_size))
         files.append(path)
-    _verify(Written(files), written, wanted, group_size)
+    for difference in inexact(Written(files), written, modules, group_size):
+        raise OutputError(f"verification failed: {difference}")
     return files
 
 
@@ -133,27 +134,42 @@ def _to_numpy(array: mx.array) -> np.ndarray:
     return np.array(array)
 
 
-def _verify(quantised: Written, original: Written, wanted: Mapping[str, int], group_size: int) -> None:
-    """Every untouched tensor bit for bit; every quantised weight within one step of what it replaces."""
+def inexact(quantised: Written, original: Written, modules: Mapping[str, int], group_size: int) -> Iterator[str]:
+    """Yield what of the quantised tensors the original and rounding do not explain; nothing where all is well.
+
+    Every untouched tensor must be the original's bit for bit, every quantised weight within one step of it.
+    """
+    wanted = {f"{name}.weight": bits for name, bits in modules.items()}
+    known = {name: wanted.get(name) for name in sorted(original.names)}
+    infos = [info for name, bits in known.items() for info in _infos(original, name, bits, group_size)]
+    misshapen = {
+        info.name for info in infos
+        if info.name in quantised.names
+        and (quantised.shape(info.name), quantised.dtype(info.name)) != (info.shape, info.dtype)
+    }  # fmt: skip
+    surplus = quantised.names ^ {info.name for info in infos} | misshapen | (wanted.keys() - original.names)
+    if surplus:
+        yield f"the written tensors differ by {sorted(surplus)[:5]}"
+        return
+    for name, bits in known.items():
+        if bits is None and quantised.read(name).tobytes() != original.read(name).tobytes():
+            yield f"{name!r} reads back differently after quantisation"
+        elif bits is not None and not (worst := _worst(quantised, original, name, bits, group_size)) <= 1.0:
+            yield f"{name!r} is off by {worst:.2f} times what rounding explains"
+
+
+def _worst(quantised: Written, original: Written, name: str, bits: int, group_size: int) -> float:
+    """Return a quantised weight's largest error, in multiples of what rounding explains."""
     from mlx_model.blas import mx
     from mlx_model.layers import restore_weight
 
-    for name in original.names - wanted.keys():
-        if (
-            quantised.dtype(name) != original.dtype(name)
-            or quantised.read(name).tobytes() != original.read(name).tobytes()
-        ):
-            raise OutputError(f"verification failed: {name!r} reads back differently after quantisation")
-    for name, bits in wanted.items():
-        stem = name.removesuffix(".weight")
-        packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))
-        restored = restore_weight(packed, scales, biases, group_size=group_size, bits=bits)
-        scale, bias = (mx.repeat(mx.abs(part.astype(mx.float32)), group_size, axis=-1) for part in (scales, biases))
-        weight = _to_mlx(original, name).astype(mx.float32)
-        padding = restored.shape[1] - weight.shape[1]
-        error = mx.abs(restored - mx.pad(weight, [(0, 0), (0, padding)]))
-        kept = FACTORS[original.dtype(name)]
-        rounded = 2**bits * mx.maximum(scale, LEAST_NORMAL[kept]) + mx.maximum(bias, LEAST_NORMAL[kept])
-        worst = np.array(error / (ROUNDING_STEPS * scale + HALF_UNIT[kept] * rounded)).max()
-        if not worst <= 1.0:
-            raise OutputError(f"verification failed: {name!r} is off by {worst:.2f} times what rounding explains")
+    stem = name.removesuffix(".weight")
+    packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))
+    restored = restore_weight(packed, scales, biases, group_size=group_size, bits=bits)
+    scale, bias = (mx.repeat(mx.abs(part.astype(mx.float32)), group_size, axis=-1) for part in (scales, biases))
+    weight = _to_mlx(original, name).astype(mx.float32)
+    padding = restored.shape[1] - weight.shape[1]
+    error = mx.abs(restored - mx.pad(weight, [(0, 0), (0, padding)]))
+    kept = FACTORS[original.dtype(name)]
+    rounded = 2**bits * mx.maximum(scale, LEAST_NORMAL[kept]) + mx.maximum(bias, LEAST_NORMAL[kept])
+    return float(np.array(error / (ROUNDING_STEPS * scale + HALF_UNIT[kept] * rounded)).max())

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from convert import output
-from convert.pipeline import SHARD_BYTES, name_parts
+from convert.card import precision_of, with_precision
+from convert.pipeline import SHARD_BYTES, name_parts, write_last
 from convert.quantize import BITS, check_options, quantize_files
 from mlx_model.destination import staged
 from mlx_model.errors import UsageError
@@ -68,8 +69,6 @@ def requantize(
 
 
 def _describe(model: Path, out: Path, stage: Path, settings: dict[str, Any], about: str) -> None:
-    card = (model / "README.md").read_text("utf-8").rstrip()
-    write_text(stage / "README.md", f"{card}\n\n## Precision\n\n{about}\n")
     before = schema.read(model / output.MARKER)
     counts = {str(bits): list(settings["modules"].values()).count(bits) for bits in BITS}
     after = dataclasses.replace(
@@ -79,8 +78,10 @@ def _describe(model: Path, out: Path, stage: Path, settings: dict[str, Any], abo
         config={**before.config, "quantization": settings},
         notes=[*before.notes, about],
     )
-    schema.write(after, stage / output.MARKER)
-    write_json(stage / "config.json", after.config)
+    card = (model / "README.md").read_text("utf-8").rstrip()
+    card = with_precision(card, precision_of(before.config), precision_of(after.config))
+    write_text(stage / "README.md", f"{card}\n\n## Precision\n\n{about}\n")
+    write_last(stage, after)
 
 
 def write_document(out: Path, document: Mapping[str, Any]) -> Path:

@@ -6,7 +6,7 @@ source's own bits; where it does not, it must equal the source after the same ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +60,24 @@ def verify(
     Raises:
         OutputError: anything differs; what was written must not be used.
     """
-    written = Written(files)
+    for difference in differences(Written(files), plan, checkpoint, cmvn):
+        raise OutputError(
+            f"verification failed: {difference}; the disk or the memory of this machine is at fault, or the source "
+            "changed meanwhile"
+        )
+
+
+def differences(
+    written: Written, plan: Sequence[Assignment], checkpoint: Checkpoint, cmvn: dict[str, np.ndarray]
+) -> Iterator[str]:
+    """Yield what of the written tensors is not the source's, as `verify` compares them; nothing where all are."""
     expected = {item.target for item in plan if item.target is not None} | set(cmvn)
     if written.names != expected:
-        raise OutputError(f"verification failed: the written tensors differ by {sorted(written.names ^ expected)[:5]}")
-    for name, values in cmvn.items():
-        _check_equal(name, written.read(name), values)
+        yield f"the written tensors differ by {sorted(written.names ^ expected)[:5]}"
+    for name in sorted(cmvn.keys() & written.names):
+        yield from _difference(name, written.read(name), cmvn[name])
     for item in plan:
-        if item.target is None:
+        if item.target is None or item.target not in written.names:
             continue
         stored_dtype, source_dtype = written.dtype(item.target), checkpoint.infos[item.source].dtype
         inverted = item.op.invert(written.read(item.target))
@@ -76,20 +86,17 @@ def verify(
             inverted = cast(inverted, stored_dtype, source_dtype, item.target)
         else:
             source = cast(source, source_dtype, stored_dtype, item.source)
-        _check_equal(item.source, inverted, source)
+        yield from _difference(item.source, inverted, source)
         del source
         checkpoint.release(item.source)
 
 
-def _check_equal(name: str, found: np.ndarray, expected: np.ndarray) -> None:
+def _difference(name: str, found: np.ndarray, expected: np.ndarray) -> Iterator[str]:
     if found.shape != expected.shape or found.dtype != expected.dtype:
-        raise OutputError(f"verification failed: {name!r} reads back as {found.dtype} {found.shape}")
-    if not np.array_equal(_bits(found), _bits(expected)):
+        yield f"{name!r} reads back as {found.dtype} {found.shape}, not {expected.dtype} {expected.shape}"
+    elif not np.array_equal(_bits(found), _bits(expected)):
         differing = int((_bits(found) != _bits(expected)).sum())
-        raise OutputError(
-            f"verification failed: {differing} of {expected.size} values of {name!r} read back differently; "
-            "the disk or the memory of this machine is at fault, or the source changed meanwhile"
-        )
+        yield f"{differing} of {expected.size} values of {name!r} read back differently"
 
 
 def _bits(array: np.ndarray) -> np.ndarray:

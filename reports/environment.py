@@ -25,6 +25,8 @@ PACKAGES = (
     "kaldi-native-fbank", "soundfile", "soxr", "av", "safetensors", "sentencepiece", "rapidfuzz", "scipy-openblas32",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
+WITHOUT_EFFECT = (".md", ".html")  # files of a model directory that no result depends on
+PROOF = "proof"  # the folder of a conversion's repository that holds its reports
 
 
 def describe(**extra: Any) -> dict[str, Any]:
@@ -58,6 +60,23 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     """Return the sha256 of a file's bytes in hex, read in pieces so that a checkpoint need not fit in memory."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def directory_sha256(folder: Path) -> str:
+    """Return a sha256 of everything a model directory's results may depend on: names and contents of its files.
+
+    Not the card and pages, not what a hub's client keeps in hidden files, and not the proof that `upload` attached: so
+    it stays the same when a conversion is moved, uploaded and fetched again.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(item for item in folder.rglob("*") if item.is_file() and _has_effect(item.relative_to(folder))):
+        digest.update(f"{file.relative_to(folder)} {file_sha256(file)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _has_effect(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and path.parts[0] != PROOF and path.suffix not in WITHOUT_EFFECT
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:

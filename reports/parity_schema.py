@@ -162,6 +162,7 @@ class ParityReport:
 
     A family without tokens leaves `cif` and `tokens` empty and fills `outcomes`, {what: {compared, differ, explained}};
     `words` are its own for the columns of the utterances: texts, tokens, firing mismatches, flipped tokens.
+    `model_sha256` is reports.environment.directory_sha256 of the candidate, as in a CerReport: whose proof this is.
     """
 
     SCHEMA: ClassVar[str] = "parity/1"
@@ -186,6 +187,7 @@ class ParityReport:
     heatmap: HeatMap | None = None
     outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
+    model_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

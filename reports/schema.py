@@ -68,7 +68,11 @@ class TensorRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionReport:
-    """What `inspect` found or `convert` did. `parameters` counts the checkpoint's elements, dropped ones included."""
+    """What `inspect` found or `convert` did. `parameters` counts the checkpoint's elements, dropped ones included.
+
+    `name` is the model's own, `source` what the user typed. `sha256` is of the source's files, `output_sha256` of the
+    files written, but not of the card, which may be edited, nor of this document.
+    """
 
     SCHEMA: ClassVar[str] = "conversion/1"
     family: str
@@ -82,6 +86,8 @@ class ConversionReport:
     config: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    output_sha256: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,16 @@ def test_the_python_example_runs(tmp_path: Path):
     assert done.stdout.strip() == "号码是九零四二七零八八"
 
 
-def test_the_files_it_names_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+def test_the_files_it_names_exist_and_links_work_on_pypi_too():
+    """PyPI shows this README without the files beside it: every link names its place in the repository in full."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    home = f"{project['urls']['Source']}/blob/main/"
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert len([target for target in targets if target.startswith(home)]) >= 10
+    for target in targets:
+        assert target.startswith(("https://", "#")), target
+        if target.startswith(home):
+            assert (ROOT / target.removeprefix(home).partition("#")[0]).exists(), target
 
 
 def test_the_numbers_of_the_demo_are_those_of_its_card():

@@ -16,7 +16,7 @@ from mlx_model.errors import AudioError, UsageError
 from parity.cer.datasets import Utterance
 from parity.cer.parts import source_name
 from parity.cer.recordings import Recordings
-from reports.environment import file_sha256
+from reports.environment import directory_sha256
 
 # Batches of paths in; for each batch, in order, one mapping per path with fields of `transcribe --json`: path, text
 # (None where there is none), duration_s, error (None or one line).
@@ -26,7 +26,6 @@ Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str,
 Engine = Callable[[Iterable[Sequence[Utterance]]], Generator[tuple[int, list[dict[str, Any]]], None, None]]
 
 ENGINES = ("mlx", "funasr")
-WITHOUT_EFFECT = (".md", ".html")  # files of a model directory that no text depends on
 
 
 def check_engine(engine: str) -> str:
@@ -142,7 +141,4 @@ def model_sha256(model: str) -> str:
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
         return hashlib.sha256(model.encode()).hexdigest()
-    digest = hashlib.sha256()
-    for file in sorted(item for item in folder.rglob("*") if item.is_file() and item.suffix not in WITHOUT_EFFECT):
-        digest.update(f"{file.relative_to(folder)} {file_sha256(file)}\n".encode())
-    return digest.hexdigest()
+    return directory_sha256(folder)
