@@ -7,14 +7,11 @@ Stdlib only: every other folder may import this one, and this one imports none. 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from reports.cer_schema import (
     Bin,
@@ -29,6 +26,7 @@ from reports.cer_schema import (
     Failure,
     PairedGroup,
 )  # fmt: skip
+from reports.checking import build, read_json, shortened
 from reports.parity_schema import (
     CifPathRow,
     CifPicture,
@@ -50,8 +48,6 @@ __all__ = [
     "DifferingUtterance", "Failure", "FaultRow", "HeatMap", "Introduced", "InvarianceRow", "PairedGroup",
     "ParityReport", "SelftestReport", "TapRow", "TensorRow", "UtteranceRow", "from_dict", "read", "to_dict", "write",
 ]  # fmt: skip
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,13 +168,15 @@ def from_dict(document: dict[str, Any]) -> Any:
     """Return the dataclass for a document written by `to_dict`.
 
     Raises:
-        ValueError: the schema is missing or unknown, or a field is missing or surplus.
+        ValueError: the schema is missing or unknown, or a field is missing, surplus or not of its type.
     """
     schema = document.get("schema")
-    if schema not in REPORTS:
-        raise ValueError(f"not a report of this version: schema is {schema!r}, expected one of {sorted(REPORTS)}")
+    if not isinstance(schema, str) or schema not in REPORTS:
+        raise ValueError(
+            f"not a report of this version: schema is {shortened(schema)}, expected one of {', '.join(sorted(REPORTS))}"
+        )
     body = {key: value for key, value in document.items() if key != "schema"}
-    return _build(REPORTS[schema], body, schema)
+    return build(REPORTS[schema], body, schema)
 
 
 def write(report: Any, path: Path) -> Path:
@@ -188,13 +186,13 @@ def write(report: Any, path: Path) -> Path:
 
 
 def read(path: Path) -> Any:
-    """Return the report stored at `path` (ValueError where it is none of ours)."""
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    """Return the report stored at `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or is none of ours; one line, with the path and the field.
+    """
+    document = read_json(path)
     if not isinstance(document, dict):
         raise ValueError(f"{path} is not a report: it holds a {type(document).__name__}")
     try:
@@ -212,38 +210,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    return value
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    """Field types by name; resolved once per class, as a report has thousands of rows."""
-    hints = typing.get_type_hints(cls)
-    return {item.name: hints[item.name] for item in dataclasses.fields(cls)}
-
-
-def _build(cls: type[R], body: dict[str, Any], where: str) -> R:
-    hints = _hints(cls)
-    surplus = sorted(set(body) - set(hints))
-    if surplus:
-        raise ValueError(f"{where}: unknown field {surplus[0]!r}")
-    try:
-        return cls(**{key: _value(hints[key], item, f"{where}.{key}") for key, item in body.items()})
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        hint = next(argument for argument in arguments if argument is not type(None))
-        return _value(hint, value, where)
-    if origin is list and value is not None:
-        return [_value(arguments[0], item, where) for item in value]
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _build(typing.cast(type, hint), value, where)
-    if hint is float and isinstance(value, str):
-        return float(value)
     return value

@@ -16,7 +16,10 @@ from typing import Any
 
 from mlx_model.errors import DatasetError
 
-_ID_AND_REST = re.compile(r"(\S+)\s*(.*)", re.DOTALL)
+# What separates an id from its text: white space, and what looks like none at all (zero width, a byte order mark of a
+# file that was appended), which would otherwise be part of an id that nobody finds again.
+_GAP = "\\s\u200b\u2060\ufeff"
+_ID_AND_REST = re.compile(f"[\u200b\u2060\ufeff]*([^{_GAP}]+)[{_GAP}]*(.*)", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BOM = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 
@@ -63,13 +66,25 @@ def decoded_lines(path: Path) -> Iterator[tuple[int, str]]:
                 content = line.removeprefix(_BOM) if number == 1 else line
                 yield number, content.removesuffix(b"\n").decode("utf-8")
     except UnicodeDecodeError as error:
-        encoding = "UTF-16" if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff") else "GB18030"
+        encoding = _encoding(line, number)
+        way = f"convert the file first, for example: iconv -f {encoding} -t UTF-8 {shown(path.name)}"
         raise DatasetError(
-            f"{shown(path)}:{number}: not UTF-8 (byte 0x{content[error.start]:02x}); convert the file first, "
-            f"for example: iconv -f {encoding} -t UTF-8 {shown(path.name)}"
+            f"{shown(path)}:{number}: not UTF-8 (byte 0x{content[error.start]:02x}); "
+            f"{way if encoding else 'expected a text file in UTF-8'}"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DatasetError(f"{shown(path)}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _encoding(line: bytes, number: int) -> str | None:
+    """Return what a line that is not UTF-8 may be encoded in; None where it is no text of either kind."""
+    if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "UTF-16"
+    try:
+        text = line.decode("gb18030")
+        return "GB18030" if all(character.isprintable() or character.isspace() for character in text) else None
+    except UnicodeDecodeError:
+        return None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -90,10 +105,16 @@ def id_lines(path: Path) -> Iterator[IdLine]:
         DatasetError: as `read_lines`, or a line that begins with white space, where its id cannot be told.
     """
     for number, line in read_lines(path):
-        match = _ID_AND_REST.match(line)
-        if match is None:
+        utt_id, rest = id_of(line)
+        if not utt_id:
             raise DatasetError(f"{shown(path)}:{number}: begins with white space; expected `ID text`, the id first")
-        yield IdLine(path=path, number=number, utt_id=match[1], rest=match[2])
+        yield IdLine(path=path, number=number, utt_id=utt_id, rest=rest)
+
+
+def id_of(line: str) -> tuple[str, str]:
+    """Return the id that a line begins with ("" where white space comes first), and what follows the gap after it."""
+    match = _ID_AND_REST.match(line)
+    return (match[1], match[2]) if match is not None else ("", line)
 
 
 def read_id_lines(path: Path) -> list[IdLine]:
