@@ -58,6 +58,7 @@ def convert(
         hashed = background.submit(hashes, plan)  # hashing releases the GIL and rides along
         files = write_weights(plan, stage)
         flushed = [background.submit(output.sync_file, path) for path in files]
+        flushed.append(background.submit(plan.checkpoint.check))  # tensors that were dropped, what was not read
         verify(files, plan.assignments, plan.checkpoint, plan.cmvn)
         for future in flushed:
             future.result()

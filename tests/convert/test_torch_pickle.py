@@ -113,7 +113,7 @@ BOMBS = {
     "tuples as key": b"}" + nested(50_000)[:-1] + b"Ns.",
     "lists": b"]" * 200_000 + b"a" * 199_999 + b".",
     "steps": b"N0" * 400_000 + b"N.",
-    "marks": b"(" * 200_000 + b"t" * 200_000 + b".",
+    "marks": b"(" * 60_000 + b"t" * 60_000 + b".",
     "colliding keys": b"}"
     + b"".join(b"\x8a\x0a" + (k * (2**61 - 1)).to_bytes(10, "little") + b"Ns" for k in range(100_000)),
     "colliding floats": b"}("
