@@ -7,7 +7,7 @@ executed (torch_pickle.py). torch is needed for files older than torch 1.6 only 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from convert.dtypes import PRECISIONS
 from convert.file_kind import JSON, LEGACY_TORCH, SAFETENSORS, file_kind
 from convert.safetensors_file import SafetensorsReader, TensorInfo
 from convert.tensor_names import plain_names
-from convert.torch_file import OddTensor, read_torch_zip
+from convert.torch_file import OddTensor, TorchFile, read_torch_zip
 from convert.unwrap import Tensor, is_tensor, kinds, shown, unwrap
 from mlx_model.errors import CheckpointError
 
@@ -40,7 +40,7 @@ class Checkpoint(Protocol):
         ...
 
     def check(self) -> None:
-        """Compare every tensor's bytes with the file's own checksums, where it has any; `read` does it by itself."""
+        """Compare all bytes with the file's own checksums, where it has any; `read` does so for those it returns."""
         ...
 
     def release(self, name: str) -> None:
@@ -65,24 +65,34 @@ def open_checkpoint(
     notes: list[str] = []
     files = [path]
     kind = file_kind(path)
+    check = _no_checksums
     try:
         if kind in (SAFETENSORS, JSON):
             files += _index_files(path) if kind == JSON else []
             stored: Mapping[Any, Any] = _safetensors(files[1:] or files)
         else:
-            stored = _torch(path, kind, notes)
+            found = _torch(path, kind)
+            check = found.check
+            notes += found.notes
+            stored = _state_dict(path, found.content, notes)
         tensors = _named(path, stored, evidence, notes)
         tensors = lora.merge(path, tensors, config or {}, notes)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    return _Opened(tensors, notes, files)
+    return _Opened(tensors, notes, files, check)
+
+
+def _no_checksums() -> None:
+    """A safetensors file has none to compare with."""
 
 
 class _Opened:
     """A Checkpoint: tensors by name."""
 
-    def __init__(self, tensors: dict[str, Tensor], notes: list[str], files: list[Path]):
-        self._tensors, self.notes, self.files = tensors, notes, files
+    def __init__(
+        self, tensors: dict[str, Tensor], notes: list[str], files: list[Path], check: Callable[[], None]
+    ):  # fmt: skip
+        self._tensors, self.notes, self.files, self._check = tensors, notes, files, check
         self.infos = {
             name: TensorInfo(name=name, shape=tensor.shape, dtype=tensor.dtype) for name, tensor in tensors.items()
         }
@@ -92,10 +102,8 @@ class _Opened:
         return self._tensors[name].read()
 
     def check(self) -> None:
-        """Compare every tensor's bytes with the file's own checksums."""
-        for tensor in self._tensors.values():
-            tensor.check()
-            tensor.release()
+        """Compare all bytes with the file's own checksums."""
+        self._check()
 
     def release(self, name: str) -> None:
         """Give the memory of the tensor's mapped pages back."""
@@ -118,9 +126,6 @@ class _SafetensorsTensor:
     def read(self) -> np.ndarray:
         return self.reader.read(self.info.name)
 
-    def check(self) -> None:
-        """Do nothing: the format has no checksums."""
-
     def release(self) -> None:
         """Do nothing: nothing is held between reads."""
 
@@ -135,15 +140,17 @@ def _safetensors(files: list[Path]) -> dict[str, _SafetensorsTensor]:
     return tensors
 
 
-def _torch(path: Path, kind: str, notes: list[str]) -> Mapping[Any, Any]:
-    if kind == LEGACY_TORCH:
-        from convert.legacy_file import read_legacy
+def _torch(path: Path, kind: str) -> TorchFile:
+    if kind != LEGACY_TORCH:
+        return read_torch_zip(path)
+    from convert.legacy_file import read_legacy
 
-        found = read_legacy(path)
-    else:
-        found = read_torch_zip(path)
-    notes.extend(found.notes)
-    state = unwrap(path, found.content, notes)
+    return read_legacy(path)
+
+
+def _state_dict(path: Path, content: Any, notes: list[str]) -> dict[Any, Any]:
+    """Return the tensors of the weights inside `content`, under the names they have there."""
+    state = unwrap(path, content, notes)
     tensors = {name: value for name, value in state.items() if is_tensor(value)}
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors (found {kinds(state.values())}); expected a state dict")

@@ -41,9 +41,6 @@ class LegacyTensor:
         found = self.tensor.detach().contiguous()
         return (found.view(torch.uint16) if found.dtype == torch.bfloat16 else found).numpy()
 
-    def check(self) -> None:
-        """Do nothing: such a file has no checksums."""
-
     def release(self) -> None:
         """Do nothing: the file is in memory as a whole."""
 
@@ -79,7 +76,8 @@ def read_legacy(path: Path) -> TorchFile:
         raise _damaged(path, error) from error
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    return TorchFile(content=content, notes=[f"{path.name} is in the format of torch before 1.6"])
+    note = f"{path.name} is in the format of torch before 1.6, which has no checksums"
+    return TorchFile(content=content, notes=[note], check=lambda: None)
 
 
 def _damaged(path: Path, error: BaseException) -> CheckpointError:

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,22 @@ def convert(
             "dtype": dtype, "bits": bits, "group_size": group_size if bits else None, "revision": source.revision,
             "checkpoint": source.checkpoint, "base": source.base,
         }  # fmt: skip
-        hashed = background.submit(hashes, plan)  # hashing releases the GIL and rides along
-        files = write_weights(plan, stage)
-        flushed = {path.name: background.submit(_flush, path) for path in files}
-        verify(files, plan.assignments, plan.checkpoint, plan.cmvn)
-        written = {name: future.result() for name, future in flushed.items()}
-        quantization = _quantize(plan, stage, files, bits, group_size) if bits else None
-        result = report(plan, output_path=out, options=options, sha256=hashed.result(), quantization=quantization)
-        return _write_sidecars(plan, stage, result, {} if bits else written)
+        return _fill(stage, plan, background, out, options)
+
+
+def _fill(stage: Path, plan: Plan, background: Executor, out: Path, options: dict[str, Any]) -> ConversionReport:
+    """Write everything into `stage`; what need not be waited for (it releases the GIL) rides along in `background`."""
+    bits, group_size = options["bits"], options["group_size"]
+    hashed = background.submit(hashes, plan)
+    files = write_weights(plan, stage)
+    flushed = {path.name: background.submit(_flush, path) for path in files}
+    checked = background.submit(plan.checkpoint.check)  # tensors that were dropped, what was not read
+    verify(files, plan.assignments, plan.checkpoint, plan.cmvn)
+    checked.result()
+    written = {name: future.result() for name, future in flushed.items()}
+    quantization = _quantize(plan, stage, files, bits, group_size) if bits else None
+    result = report(plan, output_path=out, options=options, sha256=hashed.result(), quantization=quantization)
+    return _write_sidecars(plan, stage, result, {} if bits else written)
 
 
 def _flush(path: Path) -> str:

@@ -78,14 +78,14 @@ def _owned_by_ddp(names: Iterable[str]) -> set[str]:
     below: dict[str, set[str]] = {}
     for name in names:
         left: list[str] = []
-        for part in name.split("."):
-            if part in WRAPPERS:
-                continue
-            if left:
+        before = DDP
+        for part in (part for part in name.split(".") if part not in WRAPPERS):
+            if before != DDP:
                 below.setdefault(".".join(left), set()).add(part)
             if part != DDP:
                 left.append(part)
-    return {owner for owner, parts in below.items() if DDP in parts and parts == {DDP}}
+            before = part
+    return {owner for owner, parts in below.items() if parts == {DDP}}
 
 
 def _inside_attribute(path: Path, names: dict[str, str], evidence: Collection[str], notes: list[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ torch_zip.py gives the bytes. Tensors are as torch.load gives them, bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +89,6 @@ class StoredTensor:
         strides = tuple(stride * precision.storage.itemsize for stride in self.strides)
         return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat, self.shape, strides, writeable=False))
 
-    def check(self) -> None:
-        """Compare the bytes with the archive's checksum; CheckpointError where they differ."""
-        self.archive.check(self.storage.record)
-
     def release(self) -> None:
         """Give the memory of the mapped bytes back."""
         if math.prod(self.shape):
@@ -105,10 +101,11 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchFile:
-    """What a torch file holds: plain values, dicts, and tensors as StoredTensor or OddTensor."""
+    """What a torch file holds: plain values, dicts, and tensors. `check` compares every byte with its checksums."""
 
     content: Any
     notes: list[str]
+    check: Callable[[], None]
 
 
 def read_torch_zip(path: Path) -> TorchFile:
@@ -139,7 +136,7 @@ def read_torch_zip(path: Path) -> TorchFile:
             f"{path.name} was saved without checksums (torch.serialization.set_crc32_options): a damaged byte in it "
             "would not be noticed"
         )
-    return TorchFile(content=content, notes=notes)
+    return TorchFile(content=content, notes=notes, check=archive.check_all)
 
 
 def refused(path: Path, wanted: str) -> CheckpointError:

@@ -3,8 +3,8 @@
 pickle.Unpickler is not used even with a restricted find_class: its memo grows to whatever index a file names, a byte
 string takes the memory its header announces before a byte was read, and hashing nested tuples overflows the C stack.
 Here every opcode makes at most one small object (a stand-in never copies what it is given: a pickle could ask for the
-copy a million times), the number of opcodes is bounded, only plain values become keys, and a global is a name looked up
-in a table of stand-ins. Stdlib only; imports neither torch nor pickle.
+copy a million times), the number of opcodes is bounded, only plain values become keys, a set is a list, and a global is
+a name looked up in a table of stand-ins. Stdlib only; imports neither torch nor pickle.
 """
 
 from __future__ import annotations
@@ -181,13 +181,6 @@ def _dict(machine: _Machine) -> dict[Any, Any]:
     return machine.stack[-1]
 
 
-def _add_items(machine: _Machine) -> None:
-    items = machine.pop_mark()
-    if type(machine.stack[-1]) is not set:
-        raise DamagedPickleError(f"its pickle adds to a {type(machine.stack[-1]).__name__}")
-    machine.stack[-1].update(map(_key, items))
-
-
 def _key(value: Any) -> Hashable:
     """Return `value` where it may be a key: plain, and hashed in one step. A flat tuple of such values is one too."""
     if isinstance(value, tuple) and len(value) <= 16 and not any(isinstance(item, tuple) for item in value):
@@ -231,8 +224,9 @@ def _reduce(machine: _Machine) -> None:
 def _build(machine: _Machine) -> None:
     """Drop the state that would be set: the attributes of an OrderedDict or of a numpy type are no weights."""
     machine.stack.pop()
-    if type(machine.stack[-1]) is not dict and not isinstance(machine.stack[-1], Plain):
-        raise DamagedPickleError(f"its pickle sets the state of a {type(machine.stack[-1]).__name__}")
+    owner = machine.stack[-1]
+    if type(owner) is not dict and not (isinstance(owner, Plain) and owner.build is None):
+        raise DamagedPickleError(f"its pickle sets the state of a {type(owner).__name__}")
 
 
 def _persistent(machine: _Machine) -> None:
@@ -286,10 +280,10 @@ OPERATIONS: dict[int, Callable[[_Machine], None]] = {
         b"T": _push(lambda machine: machine.text("<i")), b"U": _push(lambda machine: machine.text("<B")),
         b"B": _push(lambda machine: machine.take(machine.number("<I"))),
         b"C": _push(lambda machine: machine.take(machine.number("<B"))),
-        b"}": _push(lambda machine: {}), b"]": _push(lambda machine: []), b"\x8f": _push(lambda machine: set()),
+        b"}": _push(lambda machine: {}), b"]": _push(lambda machine: []), b"\x8f": _push(lambda machine: []),
         b")": _push(lambda machine: ()), b"t": _marked_tuple,
         b"\x85": _tuple(1), b"\x86": _tuple(2), b"\x87": _tuple(3),
-        b"a": _append, b"e": _extend, b"s": _set_item, b"u": _set_items, b"\x90": _add_items,
+        b"a": _append, b"e": _extend, b"s": _set_item, b"u": _set_items, b"\x90": _extend,
         b"c": _global, b"\x93": _stack_global, b"R": _reduce, b"\x81": _reduce, b"b": _build, b"Q": _persistent,
         b"h": _get("<B"), b"j": _get("<I"), b"q": _put("<B"), b"r": _put("<I"), b"\x94": _memoize,
     }.items()

@@ -44,10 +44,6 @@ class Tensor(Protocol):
         """Return the values in their storage type."""
         ...
 
-    def check(self) -> None:
-        """Compare the bytes with the file's own checksum, where it has one."""
-        ...
-
     def release(self) -> None:
         """Give memory back."""
         ...
