@@ -1,7 +1,8 @@
 """The commands `mlx-funasr parity run | record | check | selftest`; each is one call of an entry point of `layers`.
 
-What converts a model on the fly, `converted(src, model)`, comes from mlx_funasr.py in the context's `obj`: parity and
-convert do not import each other. Imports of MLX and of the reference stand inside the commands.
+What converts a model on the fly, and finds what FunASR can open, comes from mlx_funasr.py in the context's `obj`
+(reports/console.py::Sources): parity and convert do not import each other. Imports of MLX and of the reference stand
+inside the commands.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import typer
 from mlx_model.errors import OutputError
 from reports.console import (
     Audio,
+    Base,
+    Checkpoint,
     Json,
     MoreAudio,
     Out,
@@ -62,6 +65,8 @@ def run_command(
     more: MoreAudio = None,
     model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
     out: Out = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     limit: Limit = None,
     taps: Taps = None,
     steps: Steps = True,
@@ -73,9 +78,13 @@ def run_command(
     from parity.layers.run import run
 
     may_write(out, "parity.json", overwrite)
-    with context.obj(src, model) as candidate, stage_bars("reference", "candidate") as progress:
+    with (
+        context.obj.opened(src, checkpoint, base) as source,
+        context.obj.converted(src, model, checkpoint, base) as candidate,
+        stage_bars("reference", "candidate") as progress,
+    ):
         report = run(
-            src, candidate, [*audio, *(more or [])],
+            source, candidate, [*audio, *(more or [])], named=src,
             out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
         )  # fmt: skip
     finish(report, out, json)
@@ -83,10 +92,13 @@ def run_command(
 
 @app.command(name="record")
 def record_command(
+    context: typer.Context,
     src: Source,
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="Folder to write; must not exist.")],
     audio: Audio,
     more: MoreAudio = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     limit: Limit = None,
     taps: Taps = None,
     steps: Steps = True,
@@ -95,9 +107,9 @@ def record_command(
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
     from parity.layers.run import record
 
-    with stage_bars("reference") as progress:
+    with context.obj.opened(src, checkpoint, base) as source, stage_bars("reference") as progress:
         recorded = record(
-            src, trace, [*audio, *(more or [])], limit=limit, taps=taps or (), steps=steps,
+            source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
             progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
@@ -139,6 +151,8 @@ def selftest_command(
     more: MoreAudio = None,
     model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
     out: Out = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     limit: Limit = 3,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -147,6 +161,12 @@ def selftest_command(
     from parity.layers.selftest import selftest
 
     may_write(out, "selftest.json", overwrite)
-    with context.obj(src, model) as candidate, stage_bars("reference", "faults") as progress:
-        report = selftest(src, candidate, [*audio, *(more or [])], out=out, limit=limit, progress=progress)
+    with (
+        context.obj.opened(src, checkpoint, base) as source,
+        context.obj.converted(src, model, checkpoint, base) as candidate,
+        stage_bars("reference", "faults") as progress,
+    ):
+        report = selftest(
+            source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit, progress=progress
+        )  # fmt: skip
     finish(report, out, json)

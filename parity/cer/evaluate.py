@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import OutputError, UsageError
+from parity import guard
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
@@ -52,6 +53,7 @@ def evaluate(
     workers: int | str | None = None,
     allow_pipes: bool = False,
     recognizer: Recognizer | None = None,
+    named: str | None = None,
     progress: Progress | None = None,
 ) -> CerReport:
     """Return the error rate of `model` on `dataset`.
@@ -71,6 +73,7 @@ def evaluate(
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
         recognizer: used in place of the engine's own.
+        named: what the user calls the model, where `model` is a directory made of it.
         progress: see `Progress`.
 
     Raises:
@@ -78,7 +81,7 @@ def evaluate(
         DatasetError, DependencyError: see `read_dataset`.
         OutputError: see `claim`.
     """
-    check_engine(engine)
+    _check_model(model, engine, recognizer)
     if batch_seconds <= 0:
         raise UsageError("batch seconds must be above 0")
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
@@ -95,6 +98,7 @@ def evaluate(
         if any(item.utt_id not in journal for item in data.utterances):
             opened = _engine(source, workers, recognizer, recordings)
             _recognize(opened, data, journal, recordings, batch_seconds, _Running(data, journal, summary, progress))
+        source = (named or source[0], *source[1:])
         return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
@@ -124,6 +128,12 @@ def claim(folder: Path, overwrite: bool) -> Path:
     elif folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).exists():
         raise OutputError(f"{folder} is not empty; choose another folder, or overwrite (--overwrite)")
     return folder
+
+
+def _check_model(model: StrPath, engine: str, recognizer: Recognizer | None) -> None:
+    """Raise what is wrong with the engine's name, or with what FunASR would be given."""
+    if check_engine(engine) == "funasr" and recognizer is None:
+        guard.check(os.fspath(model))
 
 
 def _from_anywhere(dataset: StrPath) -> str:

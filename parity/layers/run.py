@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlx_model.audio import load_audio
 from mlx_model.errors import OutputError, UsageError
-from parity import reference
+from parity import guard, reference
 from parity.audio_files import find_files
 from parity.candidate import Candidate, tapset_of
 from parity.layers.comparing import Comparing
@@ -41,6 +41,7 @@ def run(
     taps: Sequence[str] = (),
     steps: bool = True,
     invariants: bool = True,
+    named: str | None = None,
     progress: Progress | None = None,
 ) -> ParityReport:
     """Return the report of FunASR's checkpoint `src` against its conversion `model` over real audio.
@@ -54,8 +55,10 @@ def run(
         taps: patterns of modules to compare; all of the tap set where empty.
         steps: also look inside attention, feed-forward and predictor.
         invariants: also check that nothing depends on batch, padding, precision, device, compilation, format, order.
+        named: what the user calls the source, where `src` is a directory made of it.
         progress: called with ("reference" | "candidate", 1.0) for every utterance done.
     """
+    guard.check(str(src))
     found = find_audio(audio, limit)
     candidate = Candidate(model, tapset_of(model), taps)
     for _, path in found:
@@ -67,6 +70,7 @@ def run(
             Path(folder),
             taps=taps,
             steps=steps,
+            named=named,
             progress=None if progress is None else lambda done: progress("reference", done),
         )
         if len(trace.utterances) != len(found):
@@ -86,6 +90,7 @@ def record(
     limit: int | None = None,
     taps: Sequence[str] = (),
     steps: bool = True,
+    named: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Trace:
     """Return FunASR's side over real audio, recorded into the new folder `trace`; options as `run`'s.
@@ -95,13 +100,14 @@ def record(
     Raises:
         OutputError: the folder exists.
     """
+    guard.check(str(src))
     if trace.exists():
         raise OutputError(f"{trace} exists; a trace is not overwritten, choose another folder")
     found = find_audio(audio, limit)
     trace.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{trace.name}.", dir=trace.absolute().parent) as folder:
         part = Path(folder) / "trace"
-        reference.record(src, found, part, taps=taps, steps=steps, progress=progress)
+        reference.record(src, found, part, taps=taps, steps=steps, named=named, progress=progress)
         part.rename(trace)
     return Trace.open(trace)
 

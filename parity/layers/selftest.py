@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mlx_model.audio import load_audio
-from parity import families, reference
+from parity import families, guard, reference
 from parity.candidate import Candidate
 from parity.layers.comparing import Comparing
 from parity.layers.faults import Fault
@@ -36,6 +36,7 @@ def selftest(
     *,
     out: Path | None = None,
     limit: int | None = 3,
+    named: str | None = None,
     progress: Progress | None = None,
 ) -> SelftestReport:
     """Return how the harness did on a checkpoint: FunASR is recorded once, then every fault is seeded and looked for.
@@ -48,9 +49,11 @@ def selftest(
         audio: recordings, or folders of them.
         out: folder for selftest.json (not written when None).
         limit: at most so many recordings.
+        named: what the user calls the source, where `src` is a directory made of it.
         progress: called with ("reference" | "faults", 1.0) for every one done.
     """
     started = time.perf_counter()
+    guard.check(str(src))
     found = find_audio(audio, limit)
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-selftest-") as folder:
         extra = extra_audio([path for _, path in found], Path(folder))
@@ -58,6 +61,7 @@ def selftest(
             src,
             [*found, *extra],
             Path(folder) / "trace",
+            named=named,
             progress=None if progress is None else lambda done: progress("reference", done),
         )
         report = judge(trace, model, progress=progress, started=started)
