@@ -35,6 +35,7 @@ from reports.console import (
     Json,
     MoreAudio,
     Overwrite,
+    Sources,
     folder,
     leave,
     progress_bar,
@@ -96,7 +97,7 @@ def _root(
     ] = False,
 ) -> None:
     """Hand down what converts on the fly; the version option leaves before any command runs."""
-    context.obj = _converted
+    context.obj = Sources(converted=_converted, opened=_opened)
 
 
 app.command(name="inspect")(inspect_command)
@@ -190,7 +191,7 @@ def _complain(verdict: str, results: list[Any]) -> None:
 
 
 @contextmanager
-def _converted(src: str, model: Path | None) -> Iterator[Path]:
+def _converted(src: str, model: Path | None, checkpoint: str | None, base: str | None) -> Iterator[Path]:
     """The given conversion, or one made for this run only."""
     if model is not None:
         yield model
@@ -198,8 +199,17 @@ def _converted(src: str, model: Path | None) -> Iterator[Path]:
     import convert
 
     with scratch("model") as folder:
-        convert.convert(src, folder / "model")
+        convert.convert(src, folder / "model", checkpoint=checkpoint, base=base)
         yield folder / "model"
+
+
+@contextmanager
+def _opened(src: str, checkpoint: str | None, base: str | None) -> Iterator[Path]:
+    """The directory to give to the real FunASR, see convert/opening.py."""
+    from convert.opening import opened
+
+    with opened(src, checkpoint=checkpoint, base=base) as directory:
+        yield directory
 
 
 @app.command()

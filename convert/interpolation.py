@@ -93,11 +93,13 @@ class _Resolver:
         if dots > len(path):
             raise _Missing(key)
         steps = [step for step in re.split(r"[.\[\]]", key[dots:]) if step]
-        node, place = self.root, ()
+        node: Any = self.root
+        place: tuple[Any, ...] = ()
         for step in (*base, *steps):
             if isinstance(node, str) and "${" in node:
                 node = self.value(place, node)
             if isinstance(node, list) and str(step).isdecimal() and int(step) < len(node):
+                node = dict(enumerate(node))
                 step = int(step)
             elif not isinstance(node, dict) or step not in node:
                 raise _Missing(key)

@@ -166,7 +166,7 @@ def _is_expected(path: Path, key: str) -> bool:
 
 
 def _nowhere(folder: Folder, key: str, named: Path | None, values: list[str]) -> str:
-    looked = [f"{CONFIGURATION} names {key} {named.name!r}"] * (named is not None)
+    looked = [] if named is None else [f"{CONFIGURATION} names {key} {named.name!r}"]
     looked += [f"config.yaml names {key} {value!r}" for value in values]
     missing = f"which is not in {folder.directory}" if not any(map(os.path.isabs, values)) else (
         f"which is not there, and {folder.directory} has none")  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from convert import markup
 from convert.card import front_matter, parts
 from mlx_model.errors import UsageError
+from mlx_model.scratch import scratch
 from reports import schema, views
 from reports.environment import PROOF, directory_sha256
 from reports.render import render
@@ -149,8 +149,8 @@ def _said(name: str, report: ParityReport | CerReport) -> str:
 def proof_files(proof: Proof) -> dict[str, bytes]:
     """Return what is attached, by its path in the repository: every report as data and as a page."""
     files: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory(prefix="mlx-funasr-proof-") as folder:
+    with scratch("proof") as folder:
         for name, _ in proof.reports:
             files[f"{PROOF}/{name}.json"] = proof.files[name].read_bytes()
-            files[f"{PROOF}/{name}.html"] = render(proof.files[name], Path(folder) / f"{name}.html").read_bytes()
+            files[f"{PROOF}/{name}.html"] = render(proof.files[name], folder / f"{name}.html").read_bytes()
     return files

@@ -17,6 +17,8 @@ from mlx_model.errors import ConfigError
 # Released models write `[(512, 10, 5)] + [(512, 3, 2)] * 4` there; such sums of lists of numbers alone are accepted.
 EVALUATED = ("feature_encoder_spec", "conv_feature_layers")
 LISTS = re.compile(r"(?:[\s\d,()\[+]|\](?:\s*\*\s*\d{1,2}(?!\s*[\d*]))?)*")  # no `**`, no product of products
+RESOLVED = re.compile(r"\$\{\s*[\w.]+\s*:")  # an interpolation that calls something, and the one kind that is harmless
+PLAIN = re.compile(r"\$\{\s*oc\.(?:select|deprecated)\s*:[\w\s.,+-]*\}")
 LONGEST = 1000  # characters of such a text
 # Top-level keys that make FunASR import Python, or install packages, that a model brings or names.
 CODE = {
@@ -56,23 +58,29 @@ def refuse_code(config: dict[str, Any], where: str) -> None:
         raise _refused(where, "model", config["model"], reason)
     if config.get("frontend") in FRONTENDS:
         raise _refused(where, "frontend", config["frontend"], "FunASR runs a local hubconf.py for this class")
-    for key, value in _evaluated(config):
-        if not isinstance(value, str) or len(value) > LONGEST or not LISTS.fullmatch(value):
-            raise _refused(
-                where, key, value, "FunASR hands this text to Python's eval; only lists of numbers are accepted"
-            )
+    for key, value in _leaves(config):
+        if key in EVALUATED and value is not None and not _is_lists(value):
+            reason = "FunASR hands this text to Python's eval; only lists of numbers are accepted"
+            raise _refused(where, key, value, reason)
+        if isinstance(value, str) and any(not PLAIN.match(value, at.start()) for at in RESOLVED.finditer(value)):
+            raise _refused(where, key, value, "OmegaConf would read the environment, or make further options of a text")
 
 
-def _evaluated(item: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every key of EVALUATED with its value, at any depth."""
-    waiting = [item]
+def _is_lists(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST and LISTS.fullmatch(value) is not None
+
+
+def _leaves(item: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key with its value, at any depth; what stands in a list has the list's key."""
+    waiting: list[tuple[str, Any]] = [("", item)]
+    seen: set[int] = set()  # YAML's aliases: the same section in many places
     while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            yield from ((key, value) for key, value in found.items() if key in EVALUATED and value is not None)
-            waiting.extend(found.values())
-        elif isinstance(found, list):
-            waiting.extend(found)
+        key, found = waiting.pop()
+        yield key, found
+        if isinstance(found, (dict, list)) and id(found) not in seen:
+            seen.add(id(found))
+            pairs = found.items() if isinstance(found, dict) else ((key, entry) for entry in found)
+            waiting.extend((str(name), value) for name, value in pairs)
 
 
 def _refused(where: str, key: str, value: Any, reason: str) -> ConfigError:

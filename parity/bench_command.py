@@ -6,12 +6,14 @@ Imports no mlx, torch or funasr.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from mlx_model.errors import MlxFunasrError
 from parity.report_folder import finish, report_folder
 from reports.console import Json, Out, Overwrite, folder, progress_bar
 
@@ -41,6 +43,7 @@ def spread(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def bench(
+    context: typer.Context,
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A converted directory; it stands before the options.")
     ],
@@ -71,10 +74,30 @@ def bench(
     with report_folder(out, "bench.json", overwrite=overwrite, apart_from=[model, *([source] if source else [])]):
         from parity.bench import run
 
-        with progress_bar("measuring", 1) as progress:
+        with _opened(context, model, source) as opened, progress_bar("measuring", 1) as progress:
             report = run.bench(
-                model, against=against, source=source, audio=audio or (), seconds=seconds or run.SECONDS,
+                model, against=against, source=opened, audio=audio or (), seconds=seconds or run.SECONDS,
                 batch=batch or run.BATCH, rounds=rounds, stages=stages, threads=threads, exports=exports,
                 out=out, overwrite=overwrite, progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict != "fail")
+
+
+@contextmanager
+def _opened(context: typer.Context, model: Path, source: str | None) -> Iterator[str | None]:
+    """What FunASR is to load: the source given, or where none is, the local one that the conversion wrote down.
+
+    One that was written down may be gone by now; then the peers that need it are absent, with the reason.
+    """
+    from parity.bench.plan import recorded_source
+
+    with ExitStack() as stack:
+        if source is not None:
+            yield str(stack.enter_context(context.obj.opened(source, None, None)))
+            return
+        recorded, which = recorded_source(model)
+        try:
+            opened = recorded and str(stack.enter_context(context.obj.opened(recorded, *which)))
+        except MlxFunasrError:
+            opened = None
+        yield opened

@@ -5,6 +5,7 @@ mlx_funasr.py mounts it. Imports no mlx, torch or funasr.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +13,19 @@ import typer
 
 from mlx_model.errors import UsageError
 from parity.report_folder import finish, report_folder
-from reports.console import Json, Out, Overwrite, rated_bar
+from reports.console import Base, Checkpoint, Json, Out, Overwrite, rated_bar
 
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
 
 
 def cer_command(
+    context: typer.Context,
     arguments: Annotated[list[str], typer.Argument(metavar=USAGE)],
     engine: Annotated[
         str, typer.Option(help="mlx, or funasr (the reference itself; the first argument is then SRC).")
     ] = "mlx",
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     normalize: Annotated[
         str, typer.Option(help="Text normaliser: none, aishell, funasr, wenet, speechio, whisper-en.")
     ] = "aishell",
@@ -44,6 +48,10 @@ def cer_command(
     """
     writing = {"out": out, "overwrite": overwrite}
     name = "compare.json" if arguments[0] == "compare" else "cer.json"
+    which = {"checkpoint": checkpoint, "base": base}
+    if engine != "funasr" or arguments[0] in ("score", "compare"):
+        for option in [f"--{name}" for name, value in which.items() if value is not None]:
+            raise UsageError(f"{option} has no meaning here: it tells which weights --engine funasr is to run")
     with report_folder(out, name, overwrite=True):  # what may be overwritten is decided by the entry points
         if arguments[0] == "score":
             report: Any = _score(arguments[1:], normalize=normalize, unit=unit, **writing)
@@ -51,7 +59,10 @@ def cer_command(
             report = _compare(arguments[1:], parity=parity, **writing)
         else:
             options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
-            report = _evaluate(arguments, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing)
+            opened = (lambda src: context.obj.opened(src, checkpoint, base)) if engine == "funasr" else nullcontext
+            report = _evaluate(
+                arguments, opened, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing
+            )
         finish(report, out, json, passed=not getattr(report, "failed", 0))
 
 
@@ -74,10 +85,11 @@ def _compare(arguments: list[str], **options: Any) -> Any:
     return compare(*_two(arguments, "cer compare", "RUN_A and RUN_B"), **options)
 
 
-def _evaluate(arguments: list[str], *, workers: str | None, **options: Any) -> Any:
+def _evaluate(arguments: list[str], opened: Any, *, workers: str | None, **options: Any) -> Any:
+    """Evaluate; `opened(src)` gives what the engine is to load."""
     from parity.cer.evaluate import evaluate
 
     model, dataset = _two(arguments, "cer", "MODEL and DATASET (or: cer score REF HYP, cer compare RUN_A RUN_B)")
     count = int(workers) if workers is not None and workers.isdigit() else workers
-    with rated_bar("recognising", "CER") as progress:
-        return evaluate(model, dataset, workers=count, progress=progress, **options)
+    with opened(model) as loaded, rated_bar("recognising", "CER") as progress:
+        return evaluate(loaded, dataset, named=model, workers=count, progress=progress, **options)

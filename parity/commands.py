@@ -1,7 +1,8 @@
 """The commands `mlx-funasr parity run | record | check | selftest`; each is one call of an entry point of `layers`.
 
-What converts a model on the fly, `converted(src, model)`, comes from mlx_funasr.py in the context's `obj`: parity and
-convert do not import each other. Imports of MLX and of the reference stand inside the commands.
+What converts a model on the fly, and finds what FunASR can open, comes from mlx_funasr.py in the context's `obj`
+(reports/console.py::Sources): parity and convert do not import each other. Imports of MLX and of the reference stand
+inside the commands.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from mlx_model.destination import reserved
 from parity.report_folder import finish, report_folder
 from reports.console import (
     Audio,
+    Base,
+    Checkpoint,
     Json,
     MoreAudio,
     Out,
@@ -48,6 +51,8 @@ def run_command(
     more: MoreAudio = None,
     model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
     out: Out = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     limit: Limit = None,
     taps: Taps = None,
     steps: Steps = True,
@@ -59,9 +64,13 @@ def run_command(
     with report_folder(out, "parity.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.run import run
 
-        with context.obj(src, model) as candidate, stage_bars("reference", "candidate") as progress:
+        with (
+            context.obj.opened(src, checkpoint, base) as source,
+            context.obj.converted(src, model, checkpoint, base) as candidate,
+            stage_bars("reference", "candidate") as progress,
+        ):
             report = run(
-                src, candidate, [*audio, *(more or [])],
+                source, candidate, [*audio, *(more or [])], named=src,
                 out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
@@ -69,21 +78,28 @@ def run_command(
 
 @app.command(name="record")
 def record_command(
+    context: typer.Context,
     src: Source,
     trace: Annotated[Path, typer.Argument(metavar="TRACE", parser=folder, help="Folder to write; must not exist.")],
     audio: Audio,
     more: MoreAudio = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     limit: Limit = None,
     taps: Taps = None,
     steps: Steps = True,
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
-    with reserved(trace, apart_from=[src]), stage_bars("reference") as progress:
+    with (
+        reserved(trace, apart_from=[src]),
+        context.obj.opened(src, checkpoint, base) as source,
+        stage_bars("reference") as progress,
+    ):
         from parity.layers.run import record
 
         recorded = record(
-            src, trace, [*audio, *(more or [])], limit=limit, taps=taps or (), steps=steps,
+            source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
             progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
@@ -125,6 +141,8 @@ def selftest_command(
     more: MoreAudio = None,
     model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
     out: Out = None,
+    checkpoint: Checkpoint = None,
+    base: Base = None,
     limit: Limit = 3,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -133,8 +151,14 @@ def selftest_command(
     with report_folder(out, "selftest.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.selftest import selftest
 
-        with context.obj(src, model) as candidate, stage_bars("reference", "faults") as progress:
-            report = selftest(src, candidate, [*audio, *(more or [])], out=out, limit=limit, progress=progress)
+        with (
+            context.obj.opened(src, checkpoint, base) as source,
+            context.obj.converted(src, model, checkpoint, base) as candidate,
+            stage_bars("reference", "faults") as progress,
+        ):
+            report = selftest(
+                source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit, progress=progress
+            )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
 

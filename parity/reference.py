@@ -12,13 +12,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError
-from parity import families
+from parity import families, guard
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
 from parity.process import MARK, Progress, ask_reference, stream_reference
@@ -36,6 +38,7 @@ def record(
     *,
     taps: Sequence[str] = (),
     steps: bool = True,
+    named: str | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Run FunASR over the audio in float32 and float64 and return the trace written to `trace`, waveforms included.
@@ -46,15 +49,18 @@ def record(
         trace: directory for trace.json and the arrays.
         taps: patterns of modules to keep; all of the tap set where empty.
         steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
+        named: what the user calls the source, where `src` is a directory made of it.
         progress: called with 1.0 for every utterance done.
 
     Raises:
+        UsageError, ConfigError: `src` is no source, or not one to give to FunASR (guard.py).
         DependencyError: torch or funasr is not installed.
         CheckpointError: the loaded model is not the checkpoint.
         UsageError: a pattern fits no tap, or the model is of a family that cannot be compared.
     """
-    request = {"task": "record", "src": str(src), "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}
-    ask_reference({**request, "taps": list(taps), "steps": steps}, progress)
+    guard.check(str(src))
+    request = {"task": "record", "src": str(src), "named": named or str(src), "taps": list(taps), "steps": steps}
+    ask_reference({**request, "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}, progress)
     return Trace.open(trace)
 
 
@@ -64,6 +70,7 @@ def transcribe(src: str | Path, batches: Iterable[Sequence[str | Path]]) -> Iter
     FunASR decodes them one at a time, with AutoModel.generate on the file itself, so decoding and resampling are its
     own too. One process serves all batches; it starts with the first.
     """
+    guard.check(str(src))
     request = {"task": "transcribe", "src": str(src)}
     yield from stream_reference(request, ([str(path) for path in batch] for batch in batches))
 
@@ -74,25 +81,46 @@ def transcribe(src: str | Path, batches: Iterable[Sequence[str | Path]]) -> Iter
 def load(src: str, dtype: str = "float32", device: str = "cpu") -> Any:
     """Return FunASR's AutoModel for `src` on torch's `device`: eval mode, dither 0, proved equal to its checkpoint.
 
+    Before FunASR sees it, the source is checked (guard.py) and its checkpoint read without executing anything.
+
     Raises:
+        ConfigError: the configuration makes FunASR run code.
         DependencyError: torch or funasr is missing.
-        CheckpointError: see `prove`.
+        CheckpointError: a checkpoint that is none, or that wants to run code; see also `prove`.
     """
+    path = guard.check(src)
     try:
         import funasr
         import torch
     except ImportError as error:
         raise DependencyError(f"{INSTALL} ({error})") from error
-    options: dict[str, Any] = {"model": src, "device": device, "disable_update": True, "disable_pbar": True}
-    if src.startswith("hf:"):
-        options |= {"model": src.removeprefix("hf:"), "hub": "hf"}
-    elif src.endswith((".pt", ".pth")):
-        options |= {"model": str(Path(src).parent), "init_param": src}
+    if path is None:
+        path = guard.check(_downloaded(src)) or Path(src)
+    checkpoint = guard.weights(path)
+    _state(checkpoint)
+    directory = path.parent if path.is_file() else path
+    options: dict[str, Any] = {"model": str(directory.absolute()), "init_param": str(checkpoint.absolute())}
+    options |= {"device": device, "disable_update": True, "disable_pbar": True, "trust_remote_code": False}
     with contextlib.redirect_stdout(sys.stderr):
         auto = funasr.AutoModel(**options, log_level="ERROR", frontend_conf={"dither": 0.0}, ncpu=_threads())
     prove(auto.model, str(auto.kwargs["init_param"]))
     auto.model.eval().to(getattr(torch, dtype))
     return auto
+
+
+def _downloaded(name: str) -> str:
+    """Return the directory of a hub id or a short name, fetched as FunASR fetches it."""
+    from funasr.download import download_model_from_hub as hub
+
+    name, _, revision = name.partition("@")
+    with contextlib.redirect_stdout(sys.stderr):
+        if name.startswith("hf:"):
+            from huggingface_hub import snapshot_download
+
+            known = hub.name_maps_hf.get(name[3:], name[3:])
+            return snapshot_download(known, revision=revision or None)
+        name = name.removeprefix("ms:")
+        return hub.get_or_download_model_dir(hub.name_maps_ms.get(name, name), revision or "master")
 
 
 def _threads() -> int:
@@ -108,7 +136,7 @@ def prove(model: Any, checkpoint: str) -> None:
     """
     import torch
 
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    state = _state(Path(checkpoint))
     for wrapper in ("state_dict", "model_state_dict", "model"):
         state = state.get(wrapper, state)
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -119,6 +147,35 @@ def prove(model: Any, checkpoint: str) -> None:
             raise CheckpointError(
                 f"{checkpoint}: {name} {tuple(state[name].shape)} was not loaded into the model's {tuple(tensor.shape)}"
             )
+
+
+def _state(checkpoint: Path) -> Any:
+    """Return what a checkpoint holds, nothing in it executed.
+
+    FunASR's own torch.load does the same from here on: the switch that would make it run code is taken away, and the
+    numpy numbers of a trainer's state are allowed.
+
+    Raises:
+        CheckpointError: it cannot be read so.
+    """
+    import numpy as np
+    import torch
+
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    scalar = np.float64(0).__reduce__()[0]
+    safe: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    safe += [np.dtype, *(type(np.dtype(code)) for code in ("f8", "f4", "i8", "i4", "?"))]
+    torch.serialization.add_safe_globals(safe)
+    with checkpoint.open("rb") as stream:
+        mapped = stream.read(4) == b"PK\x03\x04"
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        wanted = re.search(r"GLOBAL (\S+)", reason)
+        if wanted:
+            reason = f"its pickle asks for {wanted[1]}, which could run code"
+        raise CheckpointError(f"{checkpoint} was not given to FunASR: {reason[:200]}") from error
 
 
 def _record(request: dict[str, Any]) -> None:
@@ -136,7 +193,7 @@ def _record(request: dict[str, Any]) -> None:
         _answer(1.0)
     trace.finish(
         {
-            "source": request["src"],
+            "source": request["named"],
             "family": family.name,
             "checkpoint_sha256": file_sha256(Path(single.kwargs["init_param"])),
             "taps": request["taps"],

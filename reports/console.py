@@ -6,7 +6,8 @@ Imports typer and rich; the report renderers only when they are needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -46,6 +47,18 @@ Base = Annotated[
 Audio = Annotated[list[Path], typer.Option("--audio", help="Recordings, or folders of them: --audio PATH...")]
 # `--audio A B C`: a command line's options take one value each, so B and C arrive as arguments.
 MoreAudio = Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", hidden=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What commands may ask of the conversion without importing it; mlx_funasr.py hands it down in the context's `obj`.
+
+    converted(src, model, checkpoint, base): the given conversion, or one made for this run only.
+    opened(src, checkpoint, base): the directory that the real FunASR is to be given for a source.
+    """
+
+    converted: Callable[..., AbstractContextManager[Path]]
+    opened: Callable[..., AbstractContextManager[Path]]
 
 
 def show(document: Any, as_json: bool, **options: Any) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.config import ParaformerConfig
-from mlx_model.errors import ConfigError, UsageError
+from mlx_model.errors import ConfigError, MlxFunasrError, UsageError
+from parity import guard
 from parity.bench import cases, peers
 from parity.bench.cases import Case
 from parity.bench.peer import AS_CONVERTED, Peer
@@ -127,6 +128,16 @@ def read_model(model: Path) -> tuple[ParaformerConfig, ConversionReport | None]:
     return ParaformerConfig.from_dict(settings), read(recorded) if recorded.is_file() else None
 
 
+def recorded_source(model: Path) -> tuple[str | None, tuple[str | None, str | None]]:
+    """Return the local path that a conversion was made from, and its (checkpoint, base); None where there is none."""
+    recorded = model / "conversion.json"
+    if not recorded.is_file():
+        return None, (None, None)
+    conversion = read(recorded)
+    found = conversion.source if os.path.exists(conversion.source) else None
+    return found, (conversion.options.get("checkpoint"), conversion.options.get("base"))
+
+
 def find_source(source: str | None, conversion: ConversionReport | None, sha256: str | None) -> str | None:
     """Return the FunASR model that the peers load: the given one, or the one recorded where it still is; else None.
 
@@ -143,6 +154,12 @@ def find_source(source: str | None, conversion: ConversionReport | None, sha256:
         if source is None:
             return None
         raise UsageError(f"--source {source}: no such file or directory, and no hub id")
+    try:
+        guard.check(found)
+    except MlxFunasrError:
+        if source is None:
+            return None
+        raise
     weights = path / "model.pt" if path.is_dir() else path
     if sha256 is not None and weights.is_file() and file_sha256(weights) != sha256:
         raise UsageError(f"{weights} is not the checkpoint that MODEL was converted from: its sha256 is another")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import UsageError
+from parity import guard
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
@@ -50,6 +51,7 @@ def evaluate(
     workers: int | str | None = None,
     allow_pipes: bool = False,
     recognizer: Recognizer | None = None,
+    named: str | None = None,
     progress: Progress | None = None,
 ) -> CerReport:
     """Return the error rate of `model` on `dataset`.
@@ -69,6 +71,7 @@ def evaluate(
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
         recognizer: used in place of the engine's own.
+        named: what the user calls the model, where `model` is a directory made of it.
         progress: see `Progress`.
 
     Raises:
@@ -76,7 +79,7 @@ def evaluate(
         DatasetError, DependencyError: see `read_dataset`.
         OutputError: see `run_folder.claim`.
     """
-    check_engine(engine)
+    _check_model(model, engine, recognizer)
     if batch_seconds <= 0:
         raise UsageError("batch seconds must be above 0")
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
@@ -96,6 +99,7 @@ def evaluate(
                 running = _Running(data, journal, summary, progress)
                 with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
                     _recognize(opened, data, journal, recordings, batch_seconds, running)
+            source = (named or source[0], *source[1:])
             return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
@@ -104,6 +108,12 @@ def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
     if out is None:
         return f"{done} and are lost; with --out a run can go on"
     return f"{done} and are kept in {os.fspath(out)}; the same command (without --overwrite) goes on from there"
+
+
+def _check_model(model: StrPath, engine: str, recognizer: Recognizer | None) -> None:
+    """Raise what is wrong with the engine's name, or with what FunASR would be given."""
+    if check_engine(engine) == "funasr" and recognizer is None:
+        guard.check(os.fspath(model))
 
 
 def _from_anywhere(dataset: StrPath) -> str:

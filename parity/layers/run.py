@@ -10,7 +10,7 @@ from mlx_model.audio import load_audio
 from mlx_model.destination import claimed, staged
 from mlx_model.errors import OutputError, UsageError
 from mlx_model.scratch import scratch
-from parity import reference
+from parity import guard, reference
 from parity.audio_files import find_files
 from parity.candidate import Candidate, tapset_of
 from parity.layers.comparing import Comparing
@@ -44,6 +44,7 @@ def run(
     taps: Sequence[str] = (),
     steps: bool = True,
     invariants: bool = True,
+    named: str | None = None,
     progress: Progress | None = None,
 ) -> ParityReport:
     """Return the report of FunASR's checkpoint `src` against its conversion `model` over real audio.
@@ -57,11 +58,13 @@ def run(
         taps: patterns of modules to compare; all of the tap set where empty.
         steps: also look inside attention, feed-forward and predictor.
         invariants: also check that nothing depends on batch, padding, precision, device, compilation, format, order.
+        named: what the user calls the source, where `src` is a directory made of it.
         progress: called with ("reference" | "candidate", 1.0) for every utterance done.
 
     Raises:
         OutputError: `out` cannot be written, which is said before anything else is done.
     """
+    guard.check(str(src))
     with claimed(out, [REPORT], apart_from=[src, model]):
         found = find_audio(audio, limit)
         candidate = Candidate(model, tapset_of(model), taps)
@@ -69,7 +72,7 @@ def run(
             load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
         with scratch("trace") as folder:
             tell = None if progress is None else lambda done: progress("reference", done)
-            trace = reference.record(src, found, folder, taps=taps, steps=steps, progress=tell)
+            trace = reference.record(src, found, folder, taps=taps, steps=steps, named=named, progress=tell)
             if len(trace.utterances) != len(found):
                 raise OutputError(f"FunASR recorded {len(trace.utterances)} of {len(found)} recordings; run it again")
             tell = None if progress is None else lambda done: progress("candidate", done)
@@ -87,6 +90,7 @@ def record(
     limit: int | None = None,
     taps: Sequence[str] = (),
     steps: bool = True,
+    named: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Trace:
     """Return FunASR's side over real audio, recorded into the new folder `trace`; options as `run`'s.
@@ -96,10 +100,11 @@ def record(
     Raises:
         OutputError: the folder exists, or cannot be written.
     """
+    guard.check(str(src))
     if os.path.lexists(trace):
         raise OutputError(f"{trace} exists; a trace is not overwritten, choose another folder")
     with staged(trace, overwrite=False, apart_from=[src]) as part:
-        reference.record(src, find_audio(audio, limit), part, taps=taps, steps=steps, progress=progress)
+        reference.record(src, find_audio(audio, limit), part, taps=taps, steps=steps, named=named, progress=progress)
     return Trace.open(trace)
 
 

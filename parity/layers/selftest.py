@@ -12,7 +12,7 @@ import numpy as np
 from mlx_model.audio import load_audio
 from mlx_model.destination import claimed
 from mlx_model.scratch import scratch
-from parity import families, reference
+from parity import families, guard, reference
 from parity.candidate import Candidate
 from parity.layers.comparing import Comparing
 from parity.layers.faults import Fault
@@ -38,6 +38,7 @@ def selftest(
     *,
     out: Path | None = None,
     limit: int | None = 3,
+    named: str | None = None,
     progress: Progress | None = None,
 ) -> SelftestReport:
     """Return how the harness did on a checkpoint: FunASR is recorded once, then every fault is seeded and looked for.
@@ -50,19 +51,17 @@ def selftest(
         audio: recordings, or folders of them.
         out: folder for selftest.json (not written when None).
         limit: at most so many recordings.
+        named: what the user calls the source, where `src` is a directory made of it.
         progress: called with ("reference" | "faults", 1.0) for every one done.
     """
     started = time.perf_counter()
+    guard.check(str(src))
     with claimed(out, [REPORT], apart_from=[src, model]):
         found = find_audio(audio, limit)
         with scratch("selftest") as folder:
             extra = extra_audio([path for _, path in found], folder)
-            trace = reference.record(
-                src,
-                [*found, *extra],
-                folder / "trace",
-                progress=None if progress is None else lambda done: progress("reference", done),
-            )
+            tell = None if progress is None else lambda done: progress("reference", done)
+            trace = reference.record(src, [*found, *extra], folder / "trace", named=named, progress=tell)
             report = judge(trace, model, progress=progress, started=started)
         if out is not None:
             write(report, Path(out) / REPORT)

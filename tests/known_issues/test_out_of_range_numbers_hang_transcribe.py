@@ -21,7 +21,8 @@ from mlx_model.sections import ModelConfig
 from parity.demo import MODEL
 
 ODD: tuple[Any, ...] = (
-    float("nan"), float("inf"), float("-inf"), -1, 0, 0.5, 1, 2, 1e300, 10**30, "x", "1", None, [], {}, True, [0], 1e-300,
+    float("nan"), float("inf"), float("-inf"), -1, 0, 0.5, 1, 2, 1e300, 10**30, "x", "1", None, [], {}, True, [0],
+    1e-300,
 )  # fmt: skip
 REPORTED = [
     ("frontend_conf", "frame_length", 0), ("frontend_conf", "frame_length", 0.01), ("frontend_conf", "fs", 1_000_000),
@@ -79,7 +80,7 @@ def test_any_field_is_refused_in_one_line_or_usable(config: type[ModelConfig], d
 
     config.from_dict(document)  # healthy as it stands
     waveform = (0.1 * np.random.default_rng(0).standard_normal(4000)).astype(np.float32)
-    refused = used = 0
+    used, messages = 0, []
     for key, section, value in variants(config, document):
         changed = json.loads(json.dumps(document))
         (changed if section is None else changed[section])[key] = value
@@ -89,10 +90,9 @@ def test_any_field_is_refused_in_one_line_or_usable(config: type[ModelConfig], d
             use(model, waveform)
             used += 1
         except MlxFunasrError as error:
-            assert "\n" not in str(error)
-            assert len(str(error)) < 400
-            refused += 1
-    assert refused > used
+            messages.append(str(error))
+    assert all("\n" not in message and len(message) < 400 for message in messages)
+    assert len(messages) > used
     assert used > 50
 
 
