@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import convert
-from convert import output, pipeline
+from convert import pipeline
 from mlx_model.errors import OutputError
 
 
