@@ -9,9 +9,10 @@ for torch, nor `cer score` for MLX.
 
 from __future__ import annotations
 
+import reports.start  # noqa: F401  first: somebody may press Ctrl-C during the imports that follow
 from reports import ending
 
-ending.begin()  # before the imports below, which take a third of a second in which somebody may press Ctrl-C
+ending.begin()
 
 import os
 import sys

@@ -7,6 +7,7 @@ all. Both try what a write will need, and both are locked for as long as they ar
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -153,7 +154,8 @@ def _refusals(out: Path) -> Iterator[None]:
     except OSError as error:
         if not _is_about(error, out):
             raise
-        advice = "make room there, or choose another place" if error.errno in FULL else "choose another place"
+        full = error.errno in FULL - {errno.EROFS}
+        advice = "make room there, or choose another place" if full else "choose another place"
         raise OutputError(f"{out} cannot be written: {error.strerror or error}; {advice}") from error
     except ValueError as error:
         if "null" not in str(error):

@@ -17,10 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from reports import streams
+from reports import start, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACEBACK = "MLX_FUNASR_TRACEBACK"
+LOADER = "<frozen importlib._bootstrap_external>"
+AGAIN_S = 0.02  # until a signal that came at a bad moment is looked at again
 SIGNALS = {
     name: word
     for name, word in (("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "hung up"))
@@ -42,21 +44,15 @@ class _State:
     stopping = False  # it has been asked to
 
 
-def is_program() -> bool:
-    """Whether this process is the command line, and not somebody's script that imports us."""
-    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
-    return Path(main).stem.replace("-", "_") in ("mlx_funasr", "__main__") and "pytest" not in sys.modules
-
-
 def begin() -> None:
     """Be ready for signals and closed streams from the first import on, where this process is the command line."""
-    if is_program():
+    if start.is_program():
         streams.fill()
         _listen()
 
 
 def run(call: Callable[[], int | None], line_of: Callable[[BaseException], str | None]) -> int:
-    """Call, and return the exit code.
+    """Call, and return the exit code; where a signal has stopped it, the process ends here, whatever threads are at.
 
     Args:
         call: the command; it returns a code, or None for 0.
@@ -67,10 +63,13 @@ def run(call: Callable[[], int | None], line_of: Callable[[BaseException], str |
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _unraisable, _in_thread
     try:
-        return _ended(call, line_of)
+        code = _ended(call, line_of)
+        if _State.stopping and start.is_program():
+            os._exit(code)
+        return code
     finally:
         _State.running, _State.stopping = False, True
-        if not is_program():
+        if not start.is_program():
             sys.unraisablehook, threading.excepthook = hooks
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -169,19 +168,33 @@ def _listen() -> dict[int, Any]:
     for name in SIGNALS:
         number = getattr(signal, name)
         before[number] = signal.getsignal(number)
-        if before[number] in (signal.SIG_DFL, signal.default_int_handler):
+        if before[number] in (signal.SIG_DFL, signal.default_int_handler, start.leave_quietly):
             signal.signal(number, _stop)
     return before
 
 
-def _stop(number: int, _: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     """The first signal unwinds; the second, or one before or after the command, ends the process as it stands."""
     if _State.running and not _State.stopping:
+        if _in_extension(frame):
+            signal.signal(signal.SIGALRM, lambda _, now: _stop(number, now))
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            return
         _State.stopping = True
         raise Stopped(number)
     if not _State.stopping:
         os.write(2, f"{SIGNALS[signal.Signals(number).name]}; nothing was begun\n".encode())
     os._exit(128 + number)
+
+
+def _in_extension(frame: FrameType | None) -> bool:
+    """Whether a compiled module is being loaded: an exception inside may abort the process (MLX's does)."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == LOADER and code.co_qualname.startswith("ExtensionFileLoader."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _unraisable(args: Any) -> None:

@@ -104,6 +104,8 @@ def evaluate(
 
 
 def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
+    if not len(journal):
+        return "nothing was recognised yet, and nothing was left half-written"
     done = f"{len(journal)} of {len(data.utterances)} utterances were recognised"
     if out is None:
         return f"{done} and are lost; with --out a run can go on"

@@ -64,7 +64,7 @@ class Fake:
             answer |= {"seconds": {"end_to_end": 2.0 * self.times["encoder"]}}
         return answer
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         pass
 
 
