@@ -141,7 +141,8 @@ def _front_matter(source: Source, family: Family, precision: str) -> dict[str, A
 
 
 def _is_funasr_release(source: Source) -> bool:
-    return source.name.lower().startswith(("iic/", "damo/", "funasr/", "funaudiollm/"))
+    released = ("iic/", "damo/", "funasr/", "funaudiollm/")
+    return markup.is_hub_id(source.name) and source.name.lower().startswith(released)
 
 
 def _source_front_matter(source: Source) -> dict[str, Any]:

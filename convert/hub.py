@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import importlib
-import importlib.util
 import json
 import logging
 import os
@@ -153,13 +152,14 @@ def _is_plain(name: Any) -> bool:
 def _huggingface(reference: HubReference, patterns: tuple[str, ...], _cached_only: bool) -> Snapshot:
     """Fetch from Hugging Face; its library turns to the cache by itself where there is no network."""
     module = _import("huggingface_hub", reference)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     errors = importlib.import_module("huggingface_hub.errors")
     unknown = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
     unreachable = (
         errors.HfHubHTTPError,
         errors.LocalEntryNotFoundError,
         errors.HFValidationError,
-        *_httpx_errors(),
+        *client_errors(),
         OSError,
     )
     try:
@@ -210,11 +210,11 @@ def _import(name: str, reference: HubReference) -> Any:
         raise DependencyError(f"fetching {reference.name} needs {name}: pip install 'mlx-funasr[hub]'") from error
 
 
-def _httpx_errors() -> tuple[type[Exception], ...]:
-    """Return the network errors of httpx, which newer versions of huggingface_hub let through."""
-    if importlib.util.find_spec("httpx") is None:
-        return ()
-    return (importlib.import_module("httpx").HTTPError,)
+def client_errors() -> tuple[type[Exception], ...]:
+    """Return what huggingface_hub lets through of the HTTP client beneath it: requests, httpx or httpx2, by version."""
+    bases = importlib.import_module("huggingface_hub.errors").HfHubHTTPError.__bases__
+    client = sys.modules[bases[0].__module__.partition(".")[0]]
+    return (*bases, *filter(None, [getattr(client, "InvalidURL", None)]))
 
 
 def _describe(reference: HubReference) -> tuple[str, str]:

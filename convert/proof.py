@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def read_proof(model: Path, parity: Place | None, cer: Place | None) -> Proof:
 
 
 def _read(place: Path, name: str, kind: type[Any]) -> tuple[Path, Any]:
-    path = place / name if place.is_dir() else place
+    path = place / name if os.path.isdir(place) else place
     try:
         report = schema.read(path)
     except FileNotFoundError as error:
@@ -147,10 +147,15 @@ def _said(name: str, report: ParityReport | CerReport) -> str:
 
 
 def proof_files(proof: Proof) -> dict[str, bytes]:
-    """Return what is attached, by its path in the repository: every report as data and as a page."""
+    """Return what is attached, by its path in the repository: every report as data and as a page.
+
+    Recordings that a `cer` report carries for its reader's ears stay here: voices are not ours to publish.
+    """
     files: dict[str, bytes] = {}
     with scratch("proof") as folder:
-        for name, _ in proof.reports:
-            files[f"{PROOF}/{name}.json"] = proof.files[name].read_bytes()
-            files[f"{PROOF}/{name}.html"] = render(proof.files[name], folder / f"{name}.html").read_bytes()
+        for name, report in proof.reports:
+            if isinstance(report, CerReport):
+                report = replace(report, worst=[replace(row, audio=None) for row in report.worst])
+            data = schema.write(report, folder / f"{name}.json")
+            files |= {f"{PROOF}/{path.name}": path.read_bytes() for path in (data, render(data))}
     return files

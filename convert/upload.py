@@ -8,7 +8,6 @@ conversion wrote are sent, whatever else lies beside them.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import re
 import sys
@@ -19,15 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert import markup, output
+from convert import hub, markup, output
 from convert.architectures import FAMILIES
 from convert.card import precision_of, suggested_repository
 from convert.proof import Proof, attached, proof_files, read_proof
 from convert.verify_conversion import read_conversion, wrong_files
 from mlx_model.errors import DependencyError, UsageError
+from reports.environment import PROOF
 from reports.schema import ConversionReport
 
 REVISION = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(/[\w.-]{1,99})*")
+# What an earlier upload may have left that would be loaded, or believed, beside what is sent now.
+STALE = re.compile(rf"{PROOF}/.*|[^/]*\.safetensors|model\.safetensors\.index\.json|recipe\.json")
 OPTIONAL = ("recipe.json",)  # written beside a conversion after its conversion.json
 LOGIN = "make one with write access at https://huggingface.co/settings/tokens and run `hf auth login`"
 
@@ -72,11 +74,11 @@ def check_access(repo: str, revision: str | None = None) -> str:
     name = parse_repository(repo)
     if revision is not None and (not REVISION.fullmatch(revision) or ".." in revision):
         raise UsageError(f"{revision!r} is no branch's name; leave --revision out for main")
-    hub = _library()
-    if not hub.get_token():
-        raise UsageError(f"uploading to {name} needs a Hugging Face token; {LOGIN}")
+    library = _library()
     with _explained(name):
-        hub.HfApi().whoami()
+        if not library.get_token():
+            raise UsageError(f"uploading to {name} needs a Hugging Face token; {LOGIN}")
+        library.HfApi().whoami()
     return name
 
 
@@ -108,19 +110,22 @@ def upload(
     parse_repository(repo, suggested_repository(report.name or report.source, precision_of(report.config)))
     files = pack(folder, report, read_proof(folder, parity, cer))
     name = check_access(repo, revision)
-    hub, branch = _library(), revision or "main"
+    library, branch = _library(), revision or "main"
     additions = [
-        hub.CommitOperationAdd(path, str(content) if isinstance(content, Path) else content)
+        library.CommitOperationAdd(path, str(content) if isinstance(content, Path) else content)
         for path, content in sorted(files.items())
     ]
     precision = precision_of(report.config)
     message = f"{markup.plain(report.name or name)} in MLX, {precision}, converted by mlx-funasr"
     with _explained(name):
-        api = hub.HfApi()
+        api = library.HfApi()
         api.create_repo(name, private=private or None, exist_ok=True)
         if branch != "main":
             api.create_branch(name, branch=branch, exist_ok=True)
-        made = api.create_commit(name, operations=additions, commit_message=message, revision=branch)
+        there = api.list_repo_files(name, revision=branch)
+        stale = [library.CommitOperationDelete(path) for path in there if STALE.fullmatch(path) and path not in files]
+        operations = [*additions, *stale]
+        made = api.create_commit(name, operations=operations, commit_message=message, revision=branch)
         url = f"{api.endpoint}/{name}"
         return Uploaded(repository=name, revision=branch, commit=made.oid, url=url, files=sorted(files))
 
@@ -160,16 +165,13 @@ def _library() -> Any:
 def _explained(repo: str) -> Iterator[None]:
     """Turn what huggingface_hub raises into one line; its warnings about a card's fields are for its authors."""
     errors = importlib.import_module("huggingface_hub.errors")
-    unreachable: tuple[type[Exception], ...] = (OSError,)
-    if importlib.util.find_spec("httpx") is not None:
-        unreachable += (importlib.import_module("httpx").HTTPError,)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except errors.HfHubHTTPError as error:
         raise UsageError(_refused(repo, error)) from error
-    except unreachable as error:
+    except (*hub.client_errors(), OSError) as error:
         raise UsageError(f"Hugging Face was not reached ({_brief(error)}); {repo} is as it was, try again") from error
     except (ValueError, RuntimeError) as error:  # RuntimeError: what hf_xet, which is written in Rust, raises
         raise UsageError(f"Hugging Face did not take it: {_brief(error)}; {repo} is as it was") from error

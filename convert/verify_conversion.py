@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def read_conversion(folder: Path) -> ConversionReport:
     Raises:
         UsageError: it is no conversion, or its conversion.json is damaged.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises for a name too long to be one
         raise UsageError(f"{folder} is no directory; expected a conversion that `mlx-funasr convert` wrote")
     if not output.is_conversion(folder):
         raise UsageError(f"{folder} is no conversion of ours (no {output.MARKER}); make one with `mlx-funasr convert`")
@@ -129,8 +129,8 @@ def _weights(folder: Path) -> list[Path]:
 
 def _folder(model: str, revision: str | None) -> tuple[Path, bool]:
     """Return the directory of a conversion, fetched where it is a repository, and whether it was."""
-    path = Path(model).expanduser()
-    if path.exists() or (revision is None and model.startswith((".", "/", "~"))):
+    path = Path(os.path.expanduser(model))
+    if os.path.lexists(path) or (revision is None and model.startswith((".", "/", "~"))):
         if revision is not None:
             raise UsageError(f"{model} is a local path; a revision ({revision!r}) belongs to a repository")
         return path, False
@@ -145,7 +145,8 @@ def _folder(model: str, revision: str | None) -> tuple[Path, bool]:
 
 
 def _remembered(report: ConversionReport, fetched: bool) -> str | None:
-    return report.source if not fetched and report.source and Path(report.source).expanduser().exists() else None
+    at_hand = not fetched and report.source and os.path.exists(os.path.expanduser(report.source))
+    return report.source if at_hand else None
 
 
 def _check_files(folder: Path, report: ConversionReport) -> Check:

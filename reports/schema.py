@@ -208,6 +208,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, (str, Path)):  # a path that is not UTF-8 stands as \udcff: JSON is, and a report must not fail
+        return str(value).encode("utf-8", "backslashreplace").decode()
     return value

@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
             self.missing("EntryNotFound")
 
     def validate_card(self, content: str) -> None:
-        """Refuse what the hub refuses: front matter that is no YAML, an unknown relation, a result without its parts."""
+        """Refuse what the hub does: front matter that is no YAML, an unknown relation, a result without its parts."""
         import yaml
 
         errors = []
@@ -174,7 +174,9 @@ class Handler(BaseHTTPRequestHandler):
                 continue
             path = folder / value["path"]
             path.parent.mkdir(parents=True, exist_ok=True)
-            if line["key"] == "file":
+            if line["key"] == "deletedFile":
+                path.unlink()
+            elif line["key"] == "file":
                 path.write_bytes(base64.b64decode(value["content"]))
             else:
                 path.write_bytes((self.root / ".lfs" / value["oid"]).read_bytes())
