@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt
 
-from mlx_model import cpu_engine, gpu
+from mlx_model import cpu_engine, cpu_network, gpu
 from mlx_model.batching import side_by_side
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
@@ -72,17 +72,19 @@ class Model(nn.Module):
     def prepare(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Let `cpu_engine.py` compute encoder and decoder on a CPU that it knows; elsewhere nothing happens.
 
-        `load` does so. Results are the same but for rounding. Call it for a model made in memory, and again when
-        parameters were replaced: until then MLX computes. An array of parameters must not be written into.
+        `load` does so. Results are the same but for rounding. Call it for a model made in memory. Whatever is changed
+        later, parameters or anything else, is computed with at once: here, or by MLX where this cannot.
 
         Args:
             arrays: weights by their names, where they need not be read from MLX's memory.
         """
-        ready = [cpu_engine.in_force(part._engine, part) for part in (self.encoder, self.decoder)]
-        if not all(ready) and cpu_engine.serves(self):
-            source = cpu_engine.mapped(self, arrays or {})
-            self.encoder._engine = cpu_engine.Encoder(self.encoder, source)
-            self.decoder._engine = cpu_engine.Decoder(self.decoder, source)
+        if not cpu_engine.serves(self):
+            return
+        source = cpu_engine.mapped(self, arrays or {})
+        for linear in cpu_engine.linears_of(self):
+            cpu_engine.keep(linear, source)
+        self.encoder._engine = self.encoder._engine or cpu_network.Encoder()
+        self.decoder._engine = self.decoder._engine or cpu_network.Decoder()
 
     def compile(self) -> None:
         """Let a GPU compile every new shape of batches (`gpu.py`): for services and for benchmarks. Nothing on a CPU.
