@@ -170,7 +170,10 @@ class _Operation:
         for name, kept in self._made_of:
             if not kept.is_still(get(name)):
                 return False
-        return not self._absent or all(get(name) is None for name in self._absent)
+        for name in self._absent:
+            if get(name) is not None:
+                return False
+        return True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self  # nothing in it changes; a copied module has other arrays, and gets one of its own
@@ -179,9 +182,9 @@ class _Operation:
 class Product(_Operation):
     """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors); Din is whole vectors."""
 
-    names = ("weight", "bias", "scales", "biases")
-
     def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory):
+        if isinstance(linear, QuantizedLinear):
+            self.names = ("weight", "bias", "scales", "biases")
         self._weight = source(linear, "weight")
         super().__init__(linear, unread=not self._weight.flags.writeable)  # a mapped file's is not
         self.outputs = len(self._weight)
@@ -223,7 +226,7 @@ class Product(_Operation):
 
     def is_of(self, module: nn.Module) -> bool:
         """Whether the module has the parameters that this was made of, packed as they were."""
-        return self._settings == _settings(module) and super().is_of(module)
+        return super().is_of(module) and (not self._settings or self._settings == _settings(module))
 
     def __call__(self, x: Rows, *, relu: bool = False) -> Rows:
         """Return the result; what stands in columns beyond `outputs` means nothing."""
@@ -241,9 +244,8 @@ class Product(_Operation):
 
 def _settings(linear: Any) -> tuple[Any, ...]:
     """Return how a layer's weights are packed; () where they are not."""
-    if "scales" not in linear:
-        return ()
-    return linear.input_dims, linear.bits, linear.group_size, linear.mode
+    packed = isinstance(linear, QuantizedLinear)
+    return (linear.input_dims, linear.bits, linear.group_size, linear.mode) if packed else ()
 
 
 class Norm(_Operation):

@@ -56,8 +56,12 @@ class Heard(NamedTuple):
 
 
 def takes(model: Model) -> bool:
-    """Return whether this path computes: on a GPU, unless modules are watched one by one or may do something else."""
-    return on_gpu() and not cpu_lanes.forced() and follows(model)
+    """Return whether this path computes: on a GPU, unless modules are watched one by one or may do something else.
+
+    A compiled one stays what it was made of, as its weights do (`Model.compile`).
+    """
+    path = model._gpu_path
+    return on_gpu() and not cpu_lanes.forced() and ((path is not None and path.compiled) or follows(model))
 
 
 def follows(model: Model) -> bool:
@@ -215,7 +219,7 @@ class Path:
         def speller(batch: int, steps: int, tokens: int) -> Callable[..., Any]:
             return made(lambda lengths, *heard: spell(model, _heard(heard), lengths, tokens))
 
-        self.listener, self.speller = listener, speller
+        self.listener, self.speller, self.compiled = listener, speller, compiled
 
     def listen(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Heard:
         """Return `listen` of features padded to an allowed shape."""

@@ -63,14 +63,16 @@ def _pending(array: mx.array) -> str:
     return text.getvalue()
 
 
-_written: dict[type, tuple[tuple[type, str, Any], ...]] = {}  # class -> its functions and those of bases like it
+# class -> of itself, and of its bases that are here: names of functions, and the functions in that order
+_written: dict[type, tuple[tuple[Any, tuple[str, ...], tuple[Any, ...]], ...]] = {}
 
 
 def as_written(cls: C) -> C:
     """Let engines compute what this class's functions say in place of calling them: a decorator."""
-    functions = [(cls, name, value) for name, value in vars(cls).items() if callable(value) or hasattr(value, "fget")]
-    own = [function for function in functions if function[1] not in ("__init__", "__class__")]
-    _written[cls] = (*own, *(function for base in cls.__mro__ for function in _written.get(base, ())))
+    functions = {name: value for name, value in vars(cls).items() if callable(value) or isinstance(value, property)}
+    own = {name: value for name, value in functions.items() if name not in ("__init__", "__class__")}
+    bases = [entry for base in cls.__mro__ for entry in _written.get(base, ())]
+    _written[cls] = ((cls.__dict__, (*own,), (*own.values(),)), *bases)
     return cls
 
 
@@ -79,11 +81,9 @@ def kind_of(module: Any) -> str:
 
     So of a subclass, of a class whose function was exchanged, and where the module has one of its own.
     """
-    functions = _written.get(type(module))
-    if functions is None:
-        return ""
-    own = vars(module)
-    for cls, name, function in functions:
-        if cls.__dict__.get(name) is not function or name in own:
+    cls = type(module)
+    own = vars(module).keys() if cls in _written else ()
+    for now, names, functions in _written.get(cls, ()):
+        if tuple(map(now.get, names)) != functions or not own.isdisjoint(names):
             return ""
-    return type(module).__name__
+    return cls.__name__ if own else ""

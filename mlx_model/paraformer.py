@@ -90,7 +90,7 @@ class Model(nn.Module):
         """Let a GPU compile every new shape of batches (`gpu.py`): for services and for benchmarks. Nothing on a CPU.
 
         Saves up to a quarter of the time, most for one short recording. On CUDA the first batches on a machine take a
-        minute longer. Weights are taken as they are now: call it again when they were changed.
+        minute longer. Weights, and all else that modules hold, are taken as they are now: call it again after a change.
         """
         self._gpu_path = gpu.Path(self, compiled=True)
 
