@@ -40,9 +40,9 @@ TF32 = "MLX_ENABLE_TF32"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Float32Setting:
-    """What was asked of MLX's float32 products. `ours`: exactness was set here, before MLX was loaded.
+    """What was asked of MLX's float32 products: `value` stands in MLX_ENABLE_TF32, `ours` says who put it there.
 
-    `value` is what stands in MLX_ENABLE_TF32; `late`: MLX was loaded before this module, with what then stood there.
+    `late`: MLX was loaded before this module, and may have looked there before.
     """
 
     ours: bool
@@ -51,11 +51,10 @@ class Float32Setting:
 
 
 def _ask_for_exact_float32() -> Float32Setting:
-    """Set MLX_ENABLE_TF32=0 unless the user set it; of no effect where MLX is loaded already."""
+    """Set MLX_ENABLE_TF32=0 unless the user set it. It may come too late where MLX is loaded and has computed."""
     given, late = os.environ.get(TF32), "mlx.core" in sys.modules
-    if given is None and not late:
-        os.environ[TF32] = "0"
-    return Float32Setting(ours=given is None and not late, value=os.environ.get(TF32), late=late)
+    os.environ.setdefault(TF32, "0")
+    return Float32Setting(ours=given is None, value=os.environ.get(TF32), late=late)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,10 +170,7 @@ class _Operation:
         for name, kept in self._made_of:
             if not kept.is_still(get(name)):
                 return False
-        for name in self._absent:
-            if get(name) is not None:
-                return False
-        return True
+        return not self._absent or all(get(name) is None for name in self._absent)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self  # nothing in it changes; a copied module has other arrays, and gets one of its own

@@ -91,6 +91,17 @@ def _count(x: mx.array) -> int:
     return max(1, min(_forced[-1] if _forced else cores(), rows if _forced else x.shape[0] * rows // LEAST_ROWS, rows))
 
 
+def in_words(part: Any) -> str:
+    """Return what computes an encoder or decoder here; it asks what their `__call__` asks."""
+    if part._engine is not None and part._engine.takes(part):
+        return f"CPU engine (AVX2 and FMA, {cores()} threads)"
+    if on_gpu():
+        return "MLX on the GPU, module by module"
+    if possible() and not _forced and follows(part.layers):
+        return f"MLX, long batches in {cores()} lanes"
+    return "MLX, module by module"
+
+
 def forced() -> bool:
     """Return whether `exactly` is in force."""
     return len(_forced) > 0

@@ -82,8 +82,11 @@ def kind_of(module: Any) -> str:
     So of a subclass, of a class whose function was exchanged, and where the module has one of its own.
     """
     cls = type(module)
-    own = vars(module).keys() if cls in _written else ()
-    for now, names, functions in _written.get(cls, ()):
+    entries = _written.get(cls)
+    if entries is None:
+        return ""
+    own = vars(module).keys()
+    for now, names, functions in entries:
         if tuple(map(now.get, names)) != functions or not own.isdisjoint(names):
             return ""
-    return cls.__name__ if own else ""
+    return cls.__name__

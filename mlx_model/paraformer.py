@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt
 
-from mlx_model import cpu_engine, cpu_network, gpu
+from mlx_model import cpu_engine, cpu_lanes, cpu_network, gpu
 from mlx_model.batching import side_by_side
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
@@ -98,6 +98,15 @@ class Model(nn.Module):
     def dtype(self) -> mx.Dtype:
         """The network's precision; features stay float32 until they enter the encoder."""
         return self.encoder.after_norm.weight.dtype
+
+    @property
+    def engine(self) -> str:
+        """What computes the network here and now, in words; see `numerics.py`."""
+        if gpu.takes(self):
+            compiled = self._gpu_path is not None and self._gpu_path.compiled
+            return "GPU path, compiled" if compiled else "GPU path"
+        encoder, decoder = cpu_lanes.in_words(self.encoder), cpu_lanes.in_words(self.decoder)
+        return encoder if encoder == decoder else f"encoder: {encoder}; decoder: {decoder}"
 
     def __call__(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> ParaformerOutput:
         """Return logits and what led to them. An utterance's result does not depend on what it is batched with.

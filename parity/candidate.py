@@ -81,5 +81,3 @@ def tapset_of(path: str | Path) -> TapSet:
         UsageError: the family cannot be compared.
     """
     return load_tapset(families.by_name(read_config(Path(path)).get("model_type")).name)
-
-

@@ -176,6 +176,7 @@ class ParityReport:
     structure: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+    numerics: dict[str, Any] = field(default_factory=dict)
     precision: str = "float32"
     address: str | None = None
     sentence: str = ""
@@ -229,3 +230,4 @@ class SelftestReport:
     seconds: float
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+    numerics: dict[str, Any] = field(default_factory=dict)
