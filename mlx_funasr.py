@@ -24,6 +24,7 @@ from mlx_model.errors import MlxFunasrError, OutputError, UsageError
 from parity.bench_command import ManyValues, bench
 from parity.cer_commands import cer_command
 from parity.commands import app as parity_app
+from parity.doctor_command import doctor_command
 from reports.console import (
     Json,
     MoreAudio,
@@ -238,6 +239,7 @@ def quantize(
 
 app.command(name="cer")(cer_command)
 app.command(cls=ManyValues)(bench)
+app.command(name="doctor")(doctor_command)
 
 
 @app.command()
