@@ -32,6 +32,7 @@ from mlx_model.scratch import scratch, sweep
 from parity.bench_command import ManyValues, bench
 from parity.cer_commands import cer_command
 from parity.commands import app as parity_app
+from parity.doctor_command import doctor_command
 from reports.console import (
     Json,
     MoreAudio,
@@ -132,7 +133,7 @@ def transcribe(
     engine.check_format(format, len(audio) if vad is not None else 0)
     network = load_recognizer(model)
     options: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds, "dither": dither, "seed": seed}
-    _runtime(verbose)
+    _runtime(verbose, network)
     if vad is None:
         with progress_bar("transcribing", len(audio)) as advance:
             results = network.transcribe(audio, **options, progress=advance)
@@ -145,7 +146,7 @@ def transcribe(
             results = transcribe_long(
                 network, detector, audio, options=chosen, merge_s=merge_seconds, **options, progress=advance
             )
-    put(engine.FORMATS[format](results), as_json=format == "json")
+    put(engine.FORMATS[format](results, **_about(network, format)), as_json=format == "json")
     _complain("not transcribed", results)
 
 
@@ -178,8 +179,15 @@ def vad(
     with progress_bar("listening", len(audio)) as advance:
         results = engine.detect(network, audio, options=options, chunk_ms=chunk, rate=rate, live=live, progress=advance)
     if live is None:
-        put(engine.FORMATS[format](results), as_json=format == "json")
+        put(engine.FORMATS[format](results, **_about(network, format)), as_json=format == "json")
     _complain("not heard", results)
+
+
+def _about(model: Any, format: str) -> dict[str, Any]:
+    """What a JSON document says beside its results."""
+    from mlx_model.numerics import numerics
+
+    return {"numerics": numerics(model)} if format == "json" else {}
 
 
 def _complain(verdict: str, results: list[Any]) -> None:
@@ -252,6 +260,7 @@ def quantize(
 
 app.command(name="cer")(cer_command)
 app.command(cls=ManyValues)(bench)
+app.command(name="doctor")(doctor_command)
 
 
 @app.command()
@@ -340,23 +349,24 @@ def _demo_parity(model: Path, out: Path) -> Any:
 def _summarise(documents: list[Any], pages: list[Path], as_json: bool) -> None:
     from reports import schema, terminal
 
-    show_facts("demo/1", as_json, reports=[schema.to_dict(document) for document in documents])
+    found = next((document.numerics for document in documents if getattr(document, "numerics", None)), {})
+    show_facts("demo/1", as_json, reports=[schema.to_dict(document) for document in documents], numerics=found)
     if not as_json:
         terminal.summary(documents, Console())
     for page in pages[-1:]:
         talk.print(f"Report: {page.resolve()}", highlight=False)
 
 
-def _runtime(verbose: bool) -> None:
-    """Say once what runs the network, or warn once that it is slow for want of a BLAS."""
-    from mlx_model.blas import mx, status
+def _runtime(verbose: bool, model: Any) -> None:
+    """Say once what runs the network, or warn once that it is slow for want of a BLAS; and that it is not exact."""
+    from mlx_model.blas import status
+    from mlx_model.numerics import float32_warning, in_words, numerics
 
-    blas = status()
     if verbose:
-        library = blas.library or "as MLX brings it"
-        talk.print(f"device {mx.default_device()}, BLAS {library} ({blas.reason})", highlight=False, soft_wrap=True)
-    elif blas.warning():
-        talk.print(f"warning: {blas.warning()}", style="yellow", highlight=False, soft_wrap=True)
+        talk.print(in_words(numerics(model)), highlight=False, soft_wrap=True)
+    for warning in (None if verbose else status().warning(), float32_warning()):
+        if warning:
+            talk.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from mlx_model.blas import mx, nn
 from mlx_model.cpu_kernels import on_gpu, scaled_dot_product_attention
+from mlx_model.kept import as_written
 from mlx_model.layers import DepthwiseConv1d, Linear
 
 Mask = Bool[mx.array, "B T"] | None
@@ -62,6 +63,7 @@ def forward_fsmn(block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], mask:
     return masked(block(inputs) + inputs, mask)
 
 
+@as_written
 class MultiHeadedAttentionSANM(nn.Module):
     """Encoder self-attention; the FSMN memory of v is added after the output projection."""
 
@@ -79,6 +81,7 @@ class MultiHeadedAttentionSANM(nn.Module):
         return self.linear_out(attend(q, k, v, mask)) + memory
 
 
+@as_written
 class MultiHeadedAttentionSANMDecoder(nn.Module):
     """The decoder's "self-attention": FSMN memory only, no attention."""
 
@@ -90,6 +93,7 @@ class MultiHeadedAttentionSANMDecoder(nn.Module):
         return forward_fsmn(self.fsmn_block, inputs, mask)
 
 
+@as_written
 class MultiHeadedAttentionCrossAtt(nn.Module):
     """Tokens attend to the encoder output; keys and values come from one fused projection."""
 

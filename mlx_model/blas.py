@@ -9,7 +9,9 @@ the bundled one's place, and one loaded after it does nothing. Hence one import 
 MLX_FUNASR_BLAS overrides the choice: `mkl`, `openblas`, `none`, or the path of a library with the C interface (CBLAS).
 Never on macOS, where MLX uses Accelerate. The choice is visible: `status()`.
 
-The same moment is used to tell glibc to keep freed memory (`_keep_freed_memory`).
+The same moment is used to tell glibc to keep freed memory (`_keep_freed_memory`), and MLX that float32 means float32:
+on CUDA and on Apple's M5 its products would round their inputs to 10 bits of mantissa (TF32) unless MLX_ENABLE_TF32=0
+stands in the environment before `mlx.core` is loaded. Whoever sets it to something else gets that (`float32_setting`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,28 @@ HOW_TO = (
     "MLX runs float32 matrix products 20 times slower than it could here: no OpenBLAS or MKL was found. "
     "Get one with: pip install 'mlx-funasr[cpu]'   (or Debian's libopenblas0-pthread), or name it in MLX_FUNASR_BLAS"
 )
+
+
+TF32 = "MLX_ENABLE_TF32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Float32Setting:
+    """What was asked of MLX's float32 products: `value` stands in MLX_ENABLE_TF32, `ours` says who put it there.
+
+    `late`: MLX was loaded before this module, and may have looked there before.
+    """
+
+    ours: bool
+    value: str | None
+    late: bool
+
+
+def _ask_for_exact_float32() -> Float32Setting:
+    """Set MLX_ENABLE_TF32=0 unless the user set it. It may come too late where MLX is loaded and has computed."""
+    given, late = os.environ.get(TF32), "mlx.core" in sys.modules
+    os.environ.setdefault(TF32, "0")
+    return Float32Setting(ours=given is None, value=os.environ.get(TF32), late=late)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +165,7 @@ def _keep_freed_memory() -> None:
     libc.mallopt(arena_max, 1)  # MLX computes on a thread of its own, and other arenas always map large buffers
 
 
+_float32 = _ask_for_exact_float32()
 _status = _prepare()
 _keep_freed_memory()
 
@@ -148,7 +173,12 @@ import mlx.core as mx  # noqa: E402  after the BLAS, on purpose
 import mlx.nn as nn  # noqa: E402
 from mlx.utils import tree_flatten  # noqa: E402
 
-__all__ = ["BlasStatus", "mx", "nn", "status", "tree_flatten"]
+__all__ = ["BlasStatus", "Float32Setting", "float32_setting", "mx", "nn", "status", "tree_flatten"]
+
+
+def float32_setting() -> Float32Setting:
+    """Return what was asked of float32 products when this module was loaded; `numerics.float32_mode` says what is."""
+    return _float32
 
 
 def status() -> BlasStatus:

@@ -25,7 +25,7 @@ def compiled(name: str, *options: str) -> Path:
     """
     source = Path(__file__).with_name(name)
     digest = hashlib.sha256(source.read_bytes() + " ".join(options).encode()).hexdigest()[:16]
-    kept = _cache() / f"{source.stem}-{digest}-{os.uname().machine}.so"
+    kept = cache_folder() / f"{source.stem}-{digest}-{os.uname().machine}.so"
     if not kept.is_file():
         compiler = next((found for found in map(shutil.which, COMPILERS) if found), None)
         if compiler is None:
@@ -37,7 +37,7 @@ def compiled(name: str, *options: str) -> Path:
     return kept
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
     """Return a folder that only this user can write: what lies in it is loaded as code."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "mlx-funasr"

@@ -1,10 +1,13 @@
-"""A Paraformer's encoder and decoder on a CPU, on kernels of our own (`cpu_engine.c`).
+"""What layers are made of on a CPU, on kernels of our own (`cpu_engine.c`); `cpu_network.py` makes layers of it.
 
 MLX computes everything but matrix products on one thread of a CPU, and scalar where weights are quantised. Here
 products, attention, FSMN memory and LayerNorm run on all threads; padding is not computed, and no row's bits depend on
-what it is batched with. The classes below read like the modules that they are made from, and compute the same in
-float32. The weights of linear layers are read where they lie, row after row: in a mapped file (`mapped_file.py`), or in
-MLX's memory. What they are turned or restored to never leaves a core's cache.
+what it is batched with; results are those of the modules in float32. The weights of linear layers are read where they
+lie, row after row: in a mapped file (`mapped_file.py`), or in MLX's memory. What they are turned or restored to never
+leaves a core's cache.
+
+Nothing goes stale: an operation knows the parameters that it was made of (`kept.py`) and is made anew for others
+(`operation`); all else that a module holds (eps, heads, padding) is handed over at every call.
 
 Rows are the frames or tokens of all utterances, one after the other: float32, (M, D) with M = the sum of their lengths;
 `starts` (B + 1,) says where each begins.
@@ -14,24 +17,22 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import operator
 import platform
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mlx_model import cpu_lanes
-from mlx_model.attention import Mask, TokenMask
-from mlx_model.blas import mx, nn, tree_flatten
+from mlx_model.attention import Mask
+from mlx_model.blas import mx, nn
 from mlx_model.compiler import compiled
 from mlx_model.cpu_kernels import on_gpu
-from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear, QuantizedLinear
+from mlx_model.kept import Kept, kind_of
+from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear, QuantizedLinear, padded_width
 
 if TYPE_CHECKING:
-    from mlx_model.decoder import DecoderLayerSANM, ParaformerSANMDecoder
-    from mlx_model.encoder import EncoderLayerSANM, SANMEncoder
     from mlx_model.paraformer import Model
 
 Rows = Float[np.ndarray, "M _"]
@@ -110,11 +111,10 @@ def serves(model: Model) -> bool:
     if on_gpu() or not available():
         return False
     width = kernels().engine_width()
-    linears = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.QuantizedLinear))]
     size, heads = model.config.encoder.output_size, (model.config.encoder, model.config.decoder)
     return (
         model.dtype == mx.float32
-        and all(_known(module) for module in linears)
+        and all(_known(module) for module in linears_of(model))
         and all(size % (part.attention_heads * width) == 0 and part.linear_units % width == 0 for part in heads)
         and model.config.frontend.output_size % width == 0
     )
@@ -126,11 +126,16 @@ def _known(module: nn.Module) -> bool:
     return type(module) is Linear and module.weight.dtype == mx.float32
 
 
+def linears_of(model: Model) -> list[nn.Module]:
+    """Return the linear layers of encoder and decoder."""
+    modules = [*model.encoder.modules(), *model.decoder.modules()]
+    return [module for module in modules if isinstance(module, (nn.Linear, nn.QuantizedLinear))]
+
+
 def weights_of(model: Model) -> set[str]:
     """Return the names of the weights that the engine reads where they lie: its linear layers'."""
-    parts = {"encoder": model.encoder, "decoder": model.decoder}
-    modules = ((f"{name}.{path}", module) for name, part in parts.items() for path, module in part.named_modules())
-    return {f"{path}.weight" for path, module in modules if isinstance(module, (nn.Linear, nn.QuantizedLinear))}
+    names = {id(module): name for name, module in model.named_modules()}
+    return {f"{names[id(module)]}.weight" for module in linears_of(model)}
 
 
 def in_memory(module: nn.Module, key: str) -> np.ndarray:
@@ -149,68 +154,171 @@ def mapped(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> Source:
     return source
 
 
-class Product:
+class _Operation:
+    """What was made of a module's parameters. Their arrays stay where they are, and are read there."""
+
+    names: tuple[str, ...] = ("weight", "bias")
+
+    def __init__(self, module: nn.Module, unread: bool = False):
+        found = {name: module[name] for name in self.names if name in module}
+        self._made_of = [(name, Kept(array, unread=unread and name == "weight")) for name, array in found.items()]
+        self._absent = [name for name in self.names if name not in found]
+
+    def is_of(self, module: nn.Module) -> bool:
+        """Whether the module has the parameters that this was made of, with what was in them."""
+        get = module.get
+        for name, kept in self._made_of:
+            if not kept.is_still(get(name)):
+                return False
+        return not self._absent or all(get(name) is None for name in self._absent)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self  # nothing in it changes; a copied module has other arrays, and gets one of its own
+
+
+class Product(_Operation):
     """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors); Din is whole vectors."""
 
-    def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory, *, relu: bool = False):
+    def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory):
+        if isinstance(linear, QuantizedLinear):
+            self.names = ("weight", "bias", "scales", "biases")
         self._weight = source(linear, "weight")
+        super().__init__(linear, unread=not self._weight.flags.writeable)  # a mapped file's is not
         self.outputs = len(self._weight)
         padding = -self.outputs % kernels().engine_width()
         self._width = self.outputs + padding
-        self._bias = np.pad(np.array(linear.bias), (0, padding)) if "bias" in linear else None
-        self._struct = _Linear(
-            weights=_address(self._weight), bias=_address(self._bias), n=self.outputs, k=self._weight.shape[1],
-            relu=relu, size=FLOAT32,
-        )  # fmt: skip
-        if isinstance(linear, QuantizedLinear):
-            self._read_codes(linear)
+        self._bias = in_memory(linear, "bias") if "bias" in linear else None
+        if self._bias is not None and padding:
+            self._bias = np.pad(self._bias, (0, padding))
+        self._settings = _settings(linear)
+        given = {"weights": _address(self._weight), "bias": _address(self._bias), "n": self.outputs}
+        given |= {"k": self._weight.shape[1], "size": FLOAT32} | self._codes(linear)
+        self.inputs = given["k"]
+        self._structs = [_Linear(relu=relu, **given) for relu in (0, 1)]
 
-    def _read_codes(self, linear: QuantizedLinear) -> None:
+    def _codes(self, linear: Linear | QuantizedLinear) -> dict[str, Any]:
+        """Return what the kernel must know of quantised weights."""
+        if not isinstance(linear, QuantizedLinear):
+            return {}
         self._factors = [np.array(linear[name].astype(mx.float32)) for name in ("scales", "biases")]
-        self._struct.scales, self._struct.biases = map(_address, self._factors)
-        self._struct.k, self._struct.size = linear.input_dims, linear.bits
-        self._struct.group, self._struct.groups = linear.group_size, linear.scales.shape[1]
+        scales, biases = map(_address, self._factors)
+        shape = {"k": linear.input_dims, "size": linear.bits, "group": linear.group_size}
+        return {**shape, "groups": linear.scales.shape[1], "scales": scales, "biases": biases}
 
-    def __call__(self, x: Rows) -> Rows:
+    @staticmethod
+    def can(linear: Any) -> bool:
+        """Whether the kernels know this layer's weights, and its parameters fit each other."""
+        weight, bias = linear.get("weight"), linear.get("bias")
+        if not _is_array(weight, 2) or not (bias is None or _is_array(bias, 1, mx.float32, len(weight))):
+            return False
+        if type(linear) is Linear:
+            return weight.dtype == mx.float32 and weight.shape[1] % kernels().engine_width() == 0
+        padded = padded_width(linear.input_dims, linear.group_size)
+        factors = linear.get("scales"), linear.get("biases")
+        return (
+            linear.mode == "affine" and linear.bits in CODES and linear.input_dims % kernels().engine_width() == 0
+            and weight.shape[1] * 32 == padded * linear.bits and weight.dtype == mx.uint32
+            and all(_is_array(each, 2) and each.shape == (len(weight), padded // linear.group_size) for each in factors)
+        )  # fmt: skip
+
+    def is_of(self, module: nn.Module) -> bool:
+        """Whether the module has the parameters that this was made of, packed as they were."""
+        return super().is_of(module) and (not self._settings or self._settings == _settings(module))
+
+    def __call__(self, x: Rows, *, relu: bool = False) -> Rows:
         """Return the result; what stands in columns beyond `outputs` means nothing."""
         y = np.empty((len(x), self._width), np.float32)
-        self._compute(x, y, 0)
+        self._compute(x, y, 0, relu)
         return y
 
     def add(self, x: Rows, y: Rows) -> None:
         """Add the result to y."""
-        self._compute(x, y, 1)
+        self._compute(x, y, 1, False)
 
-    def _compute(self, x: Rows, y: Rows, add: int) -> None:
-        kernels().engine_product(self._struct, len(x), x.ctypes.data, y.ctypes.data, self._width, add)
+    def _compute(self, x: Rows, y: Rows, add: int, relu: bool) -> None:
+        kernels().engine_product(self._structs[relu], len(x), x.ctypes.data, y.ctypes.data, self._width, add)
 
 
-class Norm:
+def _settings(linear: Any) -> tuple[Any, ...]:
+    """Return how a layer's weights are packed; () where they are not."""
+    packed = isinstance(linear, QuantizedLinear)
+    return (linear.input_dims, linear.bits, linear.group_size, linear.mode) if packed else ()
+
+
+class Norm(_Operation):
     """LayerNorm over D."""
 
     def __init__(self, norm: LayerNorm):
-        self._gain, self._shift, self._eps = np.array(norm.weight), np.array(norm.bias), norm.eps
+        super().__init__(norm)
+        self._gain, self._shift = (in_memory(norm, name) for name in self.names)
+        self.size = len(self._gain)
 
-    def __call__(self, x: Rows) -> Rows:
+    @staticmethod
+    def can(norm: Any) -> bool:
+        """Whether gain and shift are there, in float32 and for whole vectors."""
+        weight, bias = norm.get("weight"), norm.get("bias")
+        size = len(weight) if _is_array(weight, 1, mx.float32) else 1
+        return size % kernels().engine_width() == 0 and _is_array(bias, 1, mx.float32, size)
+
+    def __call__(self, x: Rows, eps: float) -> Rows:
         """Return the normalised rows, (M, D)."""
         y = np.empty_like(x)
         gain, shift = self._gain.ctypes.data, self._shift.ctypes.data
-        kernels().engine_norm(*x.shape, x.ctypes.data, gain, shift, self._eps, y.ctypes.data)
+        kernels().engine_norm(*x.shape, x.ctypes.data, gain, shift, eps, y.ctypes.data)
         return y
 
 
-class Memory:
+class Memory(_Operation):
     """The FSMN: v and its depthwise convolution over time, within each utterance; `attention.forward_fsmn`."""
 
-    def __init__(self, block: DepthwiseConv1d):
-        self._taps = np.ascontiguousarray(np.array(block.weight)[:, :, 0].T)  # (K, D)
-        self._left = block.left
+    names = ("weight",)
 
-    def add(self, v: Rows, starts: Starts, y: Rows) -> None:
-        """Add the result to y, (M, D); v may be some columns of something wider."""
+    def __init__(self, block: DepthwiseConv1d):
+        super().__init__(block)
+        self._taps = np.ascontiguousarray(np.array(block.weight)[:, :, 0].T)  # (K, D)
+        self.size = self._taps.shape[1]
+
+    @staticmethod
+    def can(block: Any) -> bool:
+        """Whether the taps are there, in float32 and for whole vectors."""
+        weight = block.get("weight")
+        return _is_array(weight, 3, mx.float32) and weight.shape[2] == 1 and len(weight) % kernels().engine_width() == 0
+
+    def add(self, v: Rows, starts: Starts, y: Rows, left: int) -> None:
+        """Add the result to y, (M, D); v may be some columns of something wider. `left` taps reach into the past."""
         taps, size = self._taps.shape
-        arguments = (size, taps, self._left, self._taps.ctypes.data, v.ctypes.data, v.strides[0] // v.itemsize)
+        arguments = (size, taps, left, self._taps.ctypes.data, v.ctypes.data, v.strides[0] // v.itemsize)
         kernels().engine_memory(len(starts) - 1, starts.ctypes.data, *arguments, y.ctypes.data)
+
+
+def _is_array(value: Any, ndim: int, dtype: mx.Dtype | None = None, size: int | None = None) -> bool:
+    found = isinstance(value, mx.array) and value.ndim == ndim and (dtype is None or value.dtype == dtype)
+    return found and size in (None, value.shape[0])
+
+
+OPERATIONS = {"Linear": Product, "QuantizedLinear": Product, "LayerNorm": Norm, "DepthwiseConv1d": Memory}
+KEPT = "_operation"  # the attribute of a module under which its operation stands
+
+
+def operation(module: Any) -> Any:
+    """Return what computes a linear layer, a norm or an FSMN here, made anew where its parameters are others.
+
+    None where nothing here does: another class, other functions, another precision, widths that are no whole vectors.
+    """
+    make = OPERATIONS.get(kind_of(module))
+    if make is None:
+        return None
+    kept = vars(module).get(KEPT)
+    if kept is None or not kept.is_of(module):
+        kept = vars(module)[KEPT] = make(module) if make.can(module) else None
+    return kept
+
+
+def keep(module: Any, source: Source) -> None:
+    """Let a linear layer be computed with its weight as it lies in `source`, where there is not something as good."""
+    kept = vars(module).get(KEPT)
+    if (kept is None or not kept.is_of(module)) and kind_of(module) and Product.can(module):
+        vars(module)[KEPT] = Product(module, source)
 
 
 def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int) -> Rows:
@@ -226,132 +334,6 @@ def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int)
         room.ctypes.data, y.ctypes.data,
     )  # fmt: skip
     return y
-
-
-class EncoderLayer:
-    """See encoder.EncoderLayerSANM."""
-
-    def __init__(self, layer: EncoderLayerSANM, source: Source):
-        attention, forward = layer.self_attn, layer.feed_forward
-        self.residual, self.heads = layer.residual, attention.heads
-        self.norm1, self.norm2 = Norm(layer.norm1), Norm(layer.norm2)
-        self.linear_q_k_v, self.linear_out = (
-            Product(linear, source) for linear in (attention.linear_q_k_v, attention.linear_out)
-        )
-        self.fsmn_block = Memory(attention.fsmn_block)
-        self.w_1, self.w_2 = Product(forward.w_1, source, relu=True), Product(forward.w_2, source)
-
-    def __call__(self, x: Rows, starts: Starts) -> Rows:
-        """Return the layer's output, in x's place where the widths agree."""
-        q, k, v = np.split(self.linear_q_k_v(self.norm1(x)), 3, axis=1)
-        y = x if self.residual else np.zeros(q.shape, np.float32)
-        self.fsmn_block.add(v, starts, y)
-        self.linear_out.add(attend(q, k, v, starts, starts, self.heads), y)
-        self.w_2.add(self.w_1(self.norm2(y)), y)
-        return y
-
-
-class CrossAttention:
-    """See attention.MultiHeadedAttentionCrossAtt, with the norm before it."""
-
-    def __init__(self, layer: DecoderLayerSANM, source: Source):
-        attention: Any = layer.src_attn
-        self.heads, self.norm3 = attention.heads, Norm(layer.norm3)
-        self.linear_q, self.linear_k_v, self.linear_out = (
-            Product(linear, source) for linear in (attention.linear_q, attention.linear_k_v, attention.linear_out)
-        )
-
-    def add(self, memory: Rows, tokens: Starts, frames: Starts, x: Rows) -> None:
-        """Add what x attends to to x."""
-        k, v = np.split(self.linear_k_v(memory), 2, axis=1)
-        self.linear_out.add(attend(self.linear_q(self.norm3(x)), k, v, tokens, frames, self.heads), x)
-
-
-class DecoderLayer:
-    """See decoder.DecoderLayerSANM."""
-
-    def __init__(self, layer: DecoderLayerSANM, source: Source):
-        forward, fsmn = layer.feed_forward, layer.self_attn
-        self.norm1, self.norm = Norm(layer.norm1), Norm(forward.norm)
-        self.w_1, self.w_2 = Product(forward.w_1, source, relu=True), Product(forward.w_2, source)
-        self.self_attn = None if fsmn is None else (Norm(layer.norm2), Memory(fsmn.fsmn_block))
-        self.src_attn = None if layer.src_attn is None else CrossAttention(layer, source)
-
-    def __call__(self, tgt: Rows, memory: Rows, tokens: Starts, frames: Starts) -> Rows:
-        """Return the layer's output; tgt is used up."""
-        x = self.w_2(self.norm(self.w_1(self.norm1(tgt))))
-        if self.self_attn is not None:
-            norm2, fsmn_block = self.self_attn
-            fsmn_block.add(norm2(x), tokens, tgt)
-            x = tgt
-        if self.src_attn is not None:
-            self.src_attn.add(memory, tokens, frames, x)
-        return x
-
-
-class _Part:
-    """The engine's half of a module. It knows what it was made of: a module's weights may be replaced later."""
-
-    def __init__(self, module: nn.Module):
-        leaves = tree_flatten(module.parameters())
-        paths = ([int(key) if key.isdigit() else key for key in name.split(".")] for name, _ in leaves)
-        self._made_of = list(zip(paths, (array for _, array in leaves), strict=True))
-
-    def is_of(self, module: nn.Module) -> bool:
-        """Whether the module still has every parameter that this was made of."""
-        try:
-            return all(functools.reduce(operator.getitem, path, module) is array for path, array in self._made_of)
-        except (KeyError, IndexError):  # a layer was replaced by one of another kind
-            return False
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self  # nothing in it changes, and its kernels know it by address
-
-
-class Encoder(_Part):
-    """What follows scale and positions in encoder.SANMEncoder."""
-
-    def __init__(self, encoder: SANMEncoder, source: Source = in_memory):
-        super().__init__(encoder)
-        self.layers = [EncoderLayer(layer, source) for layer in encoder.layers]
-        self.after_norm = Norm(encoder.after_norm)
-
-    def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask) -> Float[mx.array, "B T D"]:
-        """Return the encoder's output, zero in the padding."""
-        starts = starts_of(x, mask)
-        rows = rows_of(x, starts)
-        for layer in self.layers:
-            rows = layer(rows, starts)
-        return padded(self.after_norm(rows), starts, x.shape[1])
-
-
-class Decoder(_Part):
-    """decoder.ParaformerSANMDecoder."""
-
-    def __init__(self, decoder: ParaformerSANMDecoder, source: Source = in_memory):
-        super().__init__(decoder)
-        self.layers = [DecoderLayer(layer, source) for layer in decoder.layers]
-        self.after_norm, self.output_layer = Norm(decoder.after_norm), Product(decoder.output_layer, source)
-
-    def __call__(
-        self, embeds: Float[mx.array, "B U D"], tgt_mask: TokenMask, memory: Float[mx.array, "B T D"], memory_mask: Mask
-    ) -> Float[mx.array, "B U V"]:
-        """Return the logits, zero in the padding."""
-        tokens, frames = starts_of(embeds, tgt_mask), starts_of(memory, memory_mask)
-        x, encoder_out = rows_of(embeds, tokens), rows_of(memory, frames)
-        for layer in self.layers:
-            x = layer(x, encoder_out, tokens, frames)
-        logits = self.output_layer(self.after_norm(x))[:, : self.output_layer.outputs]
-        return padded(logits, tokens, embeds.shape[1])
-
-
-E = TypeVar("E", bound=_Part)
-
-
-def in_force(engine: E | None, module: nn.Module) -> E | None:
-    """Return a module's engine where it is to compute: not where modules are watched, nor with weights of before."""
-    usable = engine is not None and not cpu_lanes.forced() and engine.is_of(module)
-    return engine if usable else None
 
 
 def _address(array: np.ndarray | None) -> int | None:

@@ -6,8 +6,8 @@ layer works row by row. What needs other rows, keys, values and the FSMN's neigh
 encoder layer, twice per decoder layer.
 
 The modules are those of the plain path, and so is every row's arithmetic; `encoder.py` and `decoder.py` say what a
-layer is. Where
-modules are watched one by one, in parity, the plain path runs (`exactly(1)`).
+layer is. Where a layer may be another (`follows`), or modules are watched one by one, in parity, the plain path runs
+(`exactly(1)`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mlx_model import blas
 from mlx_model.attention import Mask, TokenMask, attend_blocks, masked, split_heads
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
+from mlx_model.kept import kind_of
 from mlx_model.layers import DepthwiseConv1d
 
 if TYPE_CHECKING:
@@ -44,21 +45,61 @@ def cores() -> int:
     return min([usable, *(int(limit) for limit in limits if limit.isdigit() and int(limit) > 0)])
 
 
-def use_lanes(x: mx.array) -> bool:
-    """Return whether x (B, T, D) is to be computed in lanes, and give the BLAS its threads for that.
+def use_lanes(x: mx.array, layers: Sequence[Any] = ()) -> bool:
+    """Return whether x (B, T, D) is to be computed by these layers in lanes, and give the BLAS its threads for that.
 
     Not on GPUs, on macOS, on one core or on many, nor for short sequences.
     """
-    if on_gpu() or not blas.status().library or not 1 < cores() <= MOST_CORES:
-        return len(_forced) > 0 and _forced[-1] > 1
-    several = _count(x) > 1
+    if not possible():
+        return len(_forced) > 0 and _forced[-1] > 1 and follows(layers)
+    several = _count(x) > 1 and follows(layers)
     blas.use_threads(1 if several else cores())
     return several
+
+
+def possible() -> bool:
+    """Return whether this machine is one for lanes."""
+    return not on_gpu() and bool(blas.status().library) and 1 < cores() <= MOST_CORES
+
+
+def follows(layers: Sequence[Any]) -> bool:
+    """Return whether layers do what the functions below (and those of gpu.py) do in their place; see `kept.kind_of`.
+
+    What they call may be of any class.
+    """
+    return all(_follows(layer) for layer in layers)
+
+
+def _follows(layer: Any) -> bool:
+    kind, fsmn = kind_of(layer), getattr(layer, "self_attn", None)
+    if kind == "EncoderLayerSANM":
+        return kind_of(fsmn) == "MultiHeadedAttentionSANM" and _remembers(fsmn)
+    across = getattr(layer, "src_attn", None)
+    return (
+        kind == "DecoderLayerSANM"
+        and (fsmn is None or (kind_of(fsmn) == "MultiHeadedAttentionSANMDecoder" and _remembers(fsmn)))
+        and (across is None or kind_of(across) == "MultiHeadedAttentionCrossAtt")
+    )
+
+
+def _remembers(attention: Any) -> bool:
+    return kind_of(attention.fsmn_block) == "DepthwiseConv1d" and attention.fsmn_block.keeps_length
 
 
 def _count(x: mx.array) -> int:
     rows = x.shape[1]
     return max(1, min(_forced[-1] if _forced else cores(), rows if _forced else x.shape[0] * rows // LEAST_ROWS, rows))
+
+
+def in_words(part: Any) -> str:
+    """Return what computes an encoder or decoder here; it asks what their `__call__` asks."""
+    if part._engine is not None and part._engine.takes(part):
+        return f"CPU engine (AVX2 and FMA, {cores()} threads)"
+    if on_gpu():
+        return "MLX on the GPU, module by module"
+    if possible() and not _forced and follows(part.layers):
+        return f"MLX, long batches in {cores()} lanes"
+    return "MLX, module by module"
 
 
 def forced() -> bool:
@@ -121,7 +162,7 @@ def each(function: Callable[..., Any], *blocks: Sequence[Any]) -> list[Any]:
 
 def turns(count: int) -> list[Any]:
     """Return a stream for each of `count` computations that need nothing of one another: the lanes in turn."""
-    several = not on_gpu() and bool(blas.status().library) and 1 < cores() <= MOST_CORES
+    several = possible()
     streams = _streams(cores()) if several else [mx.default_stream(mx.default_device())]
     if several:
         blas.use_threads(1)

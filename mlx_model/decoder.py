@@ -5,15 +5,22 @@ Mirrors funasr/models/paraformer/decoder.py. Order inside a layer: feed-forward,
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jaxtyping import Float
 
-from mlx_model import cpu_engine, cpu_lanes
+from mlx_model import cpu_lanes
 from mlx_model.attention import Mask, MultiHeadedAttentionCrossAtt, MultiHeadedAttentionSANMDecoder, TokenMask
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerSANMDecoderConfig
+from mlx_model.kept import as_written
 from mlx_model.layers import LayerNorm, Linear, PositionwiseFeedForwardDecoderSANM
 
+if TYPE_CHECKING:
+    from mlx_model import cpu_network
 
+
+@as_written
 class DecoderLayerSANM(nn.Module):
     """One layer with (`decoders`), or without cross-attention (`decoders2`), or feed-forward alone (`decoders3`).
 
@@ -44,6 +51,7 @@ class DecoderLayerSANM(nn.Module):
         return x
 
 
+@as_written
 class ParaformerSANMDecoder(nn.Module):
     """Acoustic embeddings (B, U, D) and encoder_out (B, T, D) -> logits (B, U, V).
 
@@ -61,7 +69,7 @@ class ParaformerSANMDecoder(nn.Module):
         self.decoders3 = [DecoderLayerSANM(size, config)]
         self.after_norm = LayerNorm(size)
         self.output_layer = Linear(size, vocab_size)
-        self._engine: cpu_engine.Decoder | None = None  # set by Model.prepare
+        self._engine: cpu_network.Decoder | None = None  # set by Model.prepare
 
     @property
     def layers(self) -> list[DecoderLayerSANM]:
@@ -75,9 +83,9 @@ class ParaformerSANMDecoder(nn.Module):
         memory: Float[mx.array, "B T D"],
         memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:
-        if engine := cpu_engine.in_force(self._engine, self):
-            return engine(acoustic_embeds, tgt_mask, memory, memory_mask)
-        if cpu_lanes.use_lanes(acoustic_embeds):
+        if self._engine is not None and self._engine.takes(self, acoustic_embeds, memory):
+            return self._engine(self, acoustic_embeds, tgt_mask, memory, memory_mask)
+        if cpu_lanes.use_lanes(acoustic_embeds, self.layers):
             return cpu_lanes.decode(self, acoustic_embeds, tgt_mask, memory, memory_mask)
         x = acoustic_embeds
         for layer in self.layers:

@@ -5,15 +5,22 @@ Mirrors funasr/models/sanm/encoder.py.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from jaxtyping import Float
 
-from mlx_model import cpu_engine, cpu_lanes
+from mlx_model import cpu_lanes
 from mlx_model.attention import Mask, MultiHeadedAttentionSANM
 from mlx_model.blas import mx, nn
 from mlx_model.config import SANMEncoderConfig
+from mlx_model.kept import as_written
 from mlx_model.layers import LayerNorm, PositionwiseFeedForward, sinusoidal_positions
 
+if TYPE_CHECKING:
+    from mlx_model import cpu_network
 
+
+@as_written
 class EncoderLayerSANM(nn.Module):
     """Pre-norm block. No residual around the attention where the width changes (the first block).
 
@@ -37,6 +44,7 @@ class EncoderLayerSANM(nn.Module):
         return x + self.feed_forward(self.norm2(x))
 
 
+@as_written
 class SANMEncoder(nn.Module):
     """Features (B, T, M*lfr_m) -> encoder_out (B, T, D). Mirrors funasr/models/sanm/encoder.py::SANMEncoder.
 
@@ -50,7 +58,7 @@ class SANMEncoder(nn.Module):
         self.encoders0 = [EncoderLayerSANM(input_size, config)]
         self.encoders = [EncoderLayerSANM(size, config) for _ in range(config.num_blocks - 1)]
         self.after_norm = LayerNorm(size)
-        self._engine: cpu_engine.Encoder | None = None  # set by Model.prepare
+        self._engine: cpu_network.Encoder | None = None  # set by Model.prepare
 
     @property
     def layers(self) -> list[EncoderLayerSANM]:
@@ -59,9 +67,9 @@ class SANMEncoder(nn.Module):
 
     def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
         x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
-        if engine := cpu_engine.in_force(self._engine, self):
-            return engine(x, mask)
-        if cpu_lanes.use_lanes(x):
+        if self._engine is not None and self._engine.takes(self, x):
+            return self._engine(self, x, mask)
+        if cpu_lanes.use_lanes(x, self.layers):
             return cpu_lanes.encode(self, x, mask)
         for layer in self.layers:
             x = layer(x, mask)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from mlx_model.blas import mx, nn
 from mlx_model.config import FSMNConfig
 from mlx_model.cpu_kernels import depthwise_conv1d, depthwise_taps, on_gpu
+from mlx_model.kept import Kept
 from mlx_model.layers import Linear
 
 SHORT = 150  # frames: below, one product of overlapping views takes a seventh of the time of K products (measured)
@@ -57,15 +58,15 @@ class Taps(nn.Module):
         self.weight = mx.zeros((dims, order, 1, 1))
         self.stride = stride
         self.reach = (order - 1) * stride
-        self._taps: tuple[mx.array | None, list[mx.array], mx.array] = (None, [], self.weight)  # made of the weight
+        self._taps: tuple[Kept, list[mx.array], mx.array] | None = None  # the weight, and what the CPU made of it
 
     def __call__(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
         """Return the convolution of padded frames, T = Tp - (K - 1) * stride."""
         weight = self.weight[..., 0]  # (D, K, 1)
         if on_gpu():
             return mx.conv1d(padded, weight, dilation=self.stride, groups=padded.shape[-1])
-        if self._taps[0] is not self.weight:
-            self._taps = (self.weight, depthwise_taps(weight), mx.contiguous(weight[..., 0].T))
+        if self._taps is None or not self._taps[0].is_still(self.weight):
+            self._taps = (Kept(self.weight), depthwise_taps(weight), mx.contiguous(weight[..., 0].T))
             mx.eval(self._taps[2])
         if padded.shape[1] > SHORT:
             return depthwise_conv1d(padded, self._taps[1], self.stride)

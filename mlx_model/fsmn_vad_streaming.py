@@ -64,6 +64,11 @@ class Model(nn.Module):
         """The network's precision; features stay float32 until they enter the encoder."""
         return self.encoder.in_linear1.linear.bias.dtype
 
+    @property
+    def engine(self) -> str:
+        """What computes the network here, in words; see `numerics.py`."""
+        return "MLX on the GPU, module by module" if on_gpu() else "MLX, module by module"
+
     def silence_scores(self, feats: Float[mx.array, "1 T Din"], cache: Cache) -> np.ndarray:
         """Return every frame's probability of silence, (T,) float64, summed over sil_pdf_ids; `cache` is updated."""
         scores = self.encoder(feats.astype(self.dtype), cache).astype(mx.float32)

@@ -30,6 +30,7 @@ from mlx_model.attention import masked
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
 from mlx_model.gpu_kernels import Memory, Padding, padding_of, relu_and_norm, sum_and_norm
+from mlx_model.kept import kind_of
 from mlx_model.layers import length_mask, sinusoidal_positions
 from mlx_model.predictor import Firing
 
@@ -55,8 +56,24 @@ class Heard(NamedTuple):
 
 
 def takes(model: Model) -> bool:
-    """Return whether this path computes: on a GPU, unless modules are watched one by one."""
-    return on_gpu() and not cpu_lanes.forced()
+    """Return whether this path computes: on a GPU, unless modules are watched one by one or may do something else.
+
+    A compiled one stays what it was made of, as its weights do (`Model.compile`).
+    """
+    path = model._gpu_path
+    return on_gpu() and not cpu_lanes.forced() and ((path is not None and path.compiled) or follows(model))
+
+
+def follows(model: Model) -> bool:
+    """Return whether the parts do what this file does in their place; see `kept.kind_of`."""
+    encoder, decoder, kinds = model.encoder, model.decoder, (kind_of(model.encoder), kind_of(model.decoder))
+    return (
+        kinds == ("SANMEncoder", "ParaformerSANMDecoder")
+        and kind_of(model.predictor) != ""
+        and len(encoder.layers) > 0 < len(decoder.layers)
+        and cpu_lanes.follows([*encoder.layers, *decoder.layers])
+        and all(kind_of(layer.feed_forward) == "PositionwiseFeedForwardDecoderSANM" for layer in decoder.layers)
+    )
 
 
 def rounded_up(size: int, least: int, parts: int) -> int:
@@ -202,7 +219,7 @@ class Path:
         def speller(batch: int, steps: int, tokens: int) -> Callable[..., Any]:
             return made(lambda lengths, *heard: spell(model, _heard(heard), lengths, tokens))
 
-        self.listener, self.speller = listener, speller
+        self.listener, self.speller, self.compiled = listener, speller, compiled
 
     def listen(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Heard:
         """Return `listen` of features padded to an allowed shape."""

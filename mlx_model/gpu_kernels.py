@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from mlx_model.attention import masked
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
+from mlx_model.kept import kind_of
 from mlx_model.layers import DepthwiseConv1d, LayerNorm, length_mask
 
 Rows = Float[mx.array, "BT _"]  # all positions of a batch, one below the other
@@ -135,7 +136,7 @@ def sum_and_norm(
     """
     like = added if added is not None else residual
     assert like is not None
-    if _fits(norm, like, memory):
+    if _fits(norm, like, memory) and (residual is None or residual.shape == like.shape):
         total, normed = _kernel(norm, like, residual, added, memory)
         return total, normed
     parts = [part for part in (residual, added) if part is not None]
@@ -165,11 +166,23 @@ def on_cuda() -> bool:
 
 
 def _fits(norm: LayerNorm, rows: Rows, memory: Memory | None) -> bool:
-    """Whether the kernel can compute this: on CUDA, in one precision, an even width and taps that fit registers."""
-    if not on_cuda() or not on_gpu() or norm.weight.dtype != rows.dtype:
+    """Whether the kernel can compute this: on CUDA, in one precision, an even width and taps that fit registers.
+
+    And as the modules would: they may have been given other functions, or parameters of another shape.
+    """
+    size = rows.shape[1]
+    if not on_cuda() or not on_gpu() or kind_of(norm) != "LayerNorm" or not isinstance(norm.eps, (int, float)):
         return False
-    taps = 0 if memory is None else memory.block.weight.shape[1]
-    return rows.shape[1] % 2 == 0 and rows.shape[1] <= WIDEST and taps <= MOST_TAPS
+    if any(parameter.dtype != rows.dtype or parameter.shape != (size,) for parameter in (norm.weight, norm.bias)):
+        return False
+    return size % 2 == 0 and size <= WIDEST and (memory is None or _remembers(memory, rows))
+
+
+def _remembers(memory: Memory, rows: Rows) -> bool:
+    """Whether the kernel can compute this FSMN."""
+    block, weight = memory.block, memory.block.weight
+    known = kind_of(block) == "DepthwiseConv1d" and block.keeps_length and weight.dtype == rows.dtype
+    return known and weight.shape[1] <= MOST_TAPS and weight.shape == (rows.shape[1], weight.shape[1], 1)
 
 
 @functools.cache

@@ -13,10 +13,12 @@ from jaxtyping import Bool, Float, Int
 
 from mlx_model.blas import mx, nn
 from mlx_model.cpu_kernels import depthwise_conv1d, depthwise_taps, layer_norm, on_gpu
+from mlx_model.kept import Kept, as_written
 
 LAYER_NORM_EPS = 1e-12  # FunASR overrides torch's 1e-5 for the whole SANM / Paraformer line
 
 
+@as_written
 class LayerNorm(nn.LayerNorm):
     """LayerNorm with FunASR's eps. Mirrors funasr/models/transformer/layer_norm.py::LayerNorm."""
 
@@ -28,6 +30,7 @@ class LayerNorm(nn.LayerNorm):
         return kernel(x, self.weight, self.bias, self.eps)
 
 
+@as_written
 class Linear(nn.Linear):
     """x W^T + bias. On a CPU the bias is added after the product: MLX's own (addmm) first copies it to every row."""
 
@@ -45,6 +48,7 @@ class Linear(nn.Linear):
         return QuantizedLinear.from_linear(self, group_size, bits, mode)
 
 
+@as_written
 class QuantizedLinear(nn.QuantizedLinear):
     """A linear layer whose weight is packed by `quantize_weight`: inputs are padded with zeros to whole groups too."""
 
@@ -131,6 +135,7 @@ def sinusoidal_positions(steps: int, depth: int) -> Float[mx.array, "T D"]:
     return mx.concatenate([mx.sin(scaled), mx.cos(scaled)], axis=-1)
 
 
+@as_written
 class PositionwiseFeedForward(nn.Module):
     """w_2(relu(w_1(x))). Mirrors funasr/models/transformer/positionwise_feed_forward.py."""
 
@@ -143,6 +148,7 @@ class PositionwiseFeedForward(nn.Module):
         return self.w_2(nn.relu(self.w_1(x)))
 
 
+@as_written
 class PositionwiseFeedForwardDecoderSANM(nn.Module):
     """w_2(norm(relu(w_1(x)))): a LayerNorm inside, after the ReLU, and no bias in w_2.
 
@@ -159,6 +165,7 @@ class PositionwiseFeedForwardDecoderSANM(nn.Module):
         return self.w_2(self.norm(nn.relu(self.w_1(x))))
 
 
+@as_written
 class DepthwiseConv1d(nn.Module):
     """The FSMN's taps: one bias-free kernel per channel; `weight` is (D, K, 1), FunASR's (D, 1, K) transposed.
 
@@ -171,12 +178,18 @@ class DepthwiseConv1d(nn.Module):
         self.weight = mx.zeros((dims, kernel_size, 1))
         self.left = (kernel_size - 1) // 2 + max(shift, 0)
         self.right = kernel_size - 1 - self.left
-        self._taps: tuple[mx.array | None, list[mx.array]] = (None, [])  # the weight, and what the CPU made of it
+        self._taps: tuple[Kept, list[mx.array]] | None = None  # the weight, and what the CPU made of it
 
     def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
         if on_gpu() and self.left == self.right:  # the kernel pads by itself, and saves a copy
             return mx.conv1d(x, self.weight, padding=self.left, groups=x.shape[-1])
         return self.convolve(self.pad(x))
+
+    @property
+    def keeps_length(self) -> bool:
+        """Whether there is a frame of output for every frame of input, which changed padding may not leave so."""
+        whole = isinstance(self.left, int) and isinstance(self.right, int)
+        return whole and self.left >= 0 and self.left + self.right == self.weight.shape[1] - 1
 
     def pad(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B Tp D"]:
         """Return x with the frames before and after it that the taps reach, Tp = T + K - 1."""
@@ -188,6 +201,6 @@ class DepthwiseConv1d(nn.Module):
         """Return the convolution of padded frames."""
         if on_gpu():
             return mx.conv1d(padded, self.weight, groups=padded.shape[-1])
-        if self._taps[0] is not self.weight:
-            self._taps = (self.weight, depthwise_taps(self.weight))
+        if self._taps is None or not self._taps[0].is_still(self.weight):
+            self._taps = (Kept(self.weight), depthwise_taps(self.weight))
         return depthwise_conv1d(padded, self._taps[1])

@@ -176,16 +176,16 @@ def _fill(model: nn.Module, weights: dict[str, mx.array], directory: Path) -> No
         if value.shape != expected[name].shape:
             raise CheckpointError(f"{directory}: {name} has shape {value.shape}, expected {expected[name].shape}")
     model.load_weights(list(weights.items()))
-    mapped = _map(model, directory)
+    served = model if isinstance(model, paraformer.Model) and cpu_engine.serves(model) else None
+    mapped = {} if served is None else _mapped(served, directory)
     mx.eval([value for name, value in weights.items() if name not in mapped])
+    if served is not None:
+        served.prepare(mapped)
 
 
-def _map(model: nn.Module, directory: Path) -> set[str]:
-    """Let the CPU engine, where it serves, compute with weights as they lie in their files; return their names."""
-    if not isinstance(model, paraformer.Model) or not cpu_engine.serves(model):
-        return set()
+def _mapped(model: paraformer.Model, directory: Path) -> dict[str, np.ndarray]:
+    """Return the weights that the CPU engine computes with as they lie in their files."""
     arrays: dict[str, np.ndarray] = {}
     for path in weight_files(directory):
         arrays |= map_tensors(path, cpu_engine.weights_of(model))
-    model.prepare(arrays)
-    return set(arrays)
+    return arrays

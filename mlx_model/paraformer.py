@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt
 
-from mlx_model import cpu_engine, gpu
+from mlx_model import cpu_engine, cpu_lanes, cpu_network, gpu
 from mlx_model.batching import side_by_side
 from mlx_model.blas import mx, nn
 from mlx_model.config import ParaformerConfig
@@ -72,23 +72,25 @@ class Model(nn.Module):
     def prepare(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Let `cpu_engine.py` compute encoder and decoder on a CPU that it knows; elsewhere nothing happens.
 
-        `load` does so. Results are the same but for rounding. Call it for a model made in memory, and again when
-        parameters were replaced: until then MLX computes. An array of parameters must not be written into.
+        `load` does so. Results are the same but for rounding. Call it for a model made in memory. Whatever is changed
+        later, parameters or anything else, is computed with at once: here, or by MLX where this cannot.
 
         Args:
             arrays: weights by their names, where they need not be read from MLX's memory.
         """
-        ready = [cpu_engine.in_force(part._engine, part) for part in (self.encoder, self.decoder)]
-        if not all(ready) and cpu_engine.serves(self):
-            source = cpu_engine.mapped(self, arrays or {})
-            self.encoder._engine = cpu_engine.Encoder(self.encoder, source)
-            self.decoder._engine = cpu_engine.Decoder(self.decoder, source)
+        if not cpu_engine.serves(self):
+            return
+        source = cpu_engine.mapped(self, arrays or {})
+        for linear in cpu_engine.linears_of(self):
+            cpu_engine.keep(linear, source)
+        self.encoder._engine = self.encoder._engine or cpu_network.Encoder()
+        self.decoder._engine = self.decoder._engine or cpu_network.Decoder()
 
     def compile(self) -> None:
         """Let a GPU compile every new shape of batches (`gpu.py`): for services and for benchmarks. Nothing on a CPU.
 
         Saves up to a quarter of the time, most for one short recording. On CUDA the first batches on a machine take a
-        minute longer. Weights are taken as they are now: call it again when they were changed.
+        minute longer. Weights, and all else that modules hold, are taken as they are now: call it again after a change.
         """
         self._gpu_path = gpu.Path(self, compiled=True)
 
@@ -96,6 +98,15 @@ class Model(nn.Module):
     def dtype(self) -> mx.Dtype:
         """The network's precision; features stay float32 until they enter the encoder."""
         return self.encoder.after_norm.weight.dtype
+
+    @property
+    def engine(self) -> str:
+        """What computes the network here and now, in words; see `numerics.py`."""
+        if gpu.takes(self):
+            compiled = self._gpu_path is not None and self._gpu_path.compiled
+            return "GPU path, compiled" if compiled else "GPU path"
+        encoder, decoder = cpu_lanes.in_words(self.encoder), cpu_lanes.in_words(self.decoder)
+        return encoder if encoder == decoder else f"encoder: {encoder}; decoder: {decoder}"
 
     def __call__(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> ParaformerOutput:
         """Return logits and what led to them. An utterance's result does not depend on what it is batched with.

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from mlx_model.attention import Mask, masked
 from mlx_model.blas import mx, nn
 from mlx_model.config import CifPredictorConfig
+from mlx_model.kept import as_written
 from mlx_model.layers import Linear
 
 
@@ -83,6 +84,7 @@ def cif_weights(whole: Int[mx.array, "B T"], part: Float[mx.array, "B T"], token
     return filled - before
 
 
+@as_written
 class CifPredictorBase(nn.Module):
     """The part both versions share: alphas, the tail frame, the token count, the embeddings."""
 
@@ -160,6 +162,7 @@ class CifPredictorBase(nn.Module):
         return weights.astype(hidden.dtype) @ hidden
 
 
+@as_written
 class CifPredictor(CifPredictorBase):
     """V1: depthwise convolution with a residual. Mirrors cif_predictor.py::CifPredictor."""
 
@@ -176,6 +179,7 @@ class CifPredictor(CifPredictorBase):
         return nn.relu(self.cif_conv1d(padded) + hidden)
 
 
+@as_written
 class CifPredictorV2(CifPredictorBase):
     """V2: dense convolution, no residual. Mirrors cif_predictor.py::CifPredictorV2."""
 

@@ -261,9 +261,9 @@ def _transcripts(model: Model, batch: Loaded, tokens: Tokens | None) -> Iterator
         yield Transcript(path=path, text=model.tokenizer.decode(token_ids), token_ids=token_ids, duration_s=duration)
 
 
-def to_document(results: Sequence[Transcript]) -> dict[str, Any]:
-    """Return the `--json` document: schema and results in input order."""
-    return {"schema": "transcribe/1", "results": [asdict(result) for result in results]}
+def to_document(results: Sequence[Transcript], **about: Any) -> dict[str, Any]:
+    """Return the `--json` document: schema and results in input order, and what else is to be said (numerics)."""
+    return {"schema": "transcribe/1", "results": [asdict(result) for result in results], **about}
 
 
 def _one_line(text: str) -> str:
@@ -275,9 +275,9 @@ def _as_tsv(results: Sequence[Transcript]) -> str:
     return "\n".join(["path\tduration_s\ttext\terror", *rows])
 
 
-FORMATS: dict[str, Callable[[Sequence[Transcript]], str]] = {
+FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than results, see `to_document`
     "text": lambda results: "\n".join(result.text for result in results),
-    "json": lambda results: json.dumps(to_document(results), ensure_ascii=False, indent=1),
+    "json": lambda results, **about: json.dumps(to_document(results, **about), ensure_ascii=False, indent=1),
     "tsv": _as_tsv,
     "srt": subtitles.srt,
     "vtt": subtitles.vtt,

@@ -140,13 +140,13 @@ def pcm(descriptor: int, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
     yield resample(np.empty(0, np.float32), True)
 
 
-def to_document(results: Sequence[Detection]) -> dict[str, Any]:
-    """Return the `--json` document: schema and results in input order."""
+def to_document(results: Sequence[Detection], **about: Any) -> dict[str, Any]:
+    """Return the `--json` document: schema and results in input order, and what else is to be said (numerics)."""
     rows = [
         {"path": item.path, "segments": item.segments, "duration_s": item.duration_s, "error": item.error}
         for item in results
     ]
-    return {"schema": "vad/1", "results": rows}
+    return {"schema": "vad/1", "results": rows, **about}
 
 
 TSV_HEADER = "path\tstart_ms\tend_ms"
@@ -189,9 +189,9 @@ def _indented(text: str) -> str:
     return "".join(f"        {line}\n" for line in text.splitlines())
 
 
-FORMATS: dict[str, Callable[[Sequence[Detection]], str]] = {
+FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than results, see `to_document`
     "tsv": _as_tsv,
-    "json": lambda results: json.dumps(to_document(results), ensure_ascii=False, indent=1),
+    "json": lambda results, **about: json.dumps(to_document(results, **about), ensure_ascii=False, indent=1),
     "textgrid": _as_textgrid,
 }
 

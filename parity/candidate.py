@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("MLX_ENABLE_TF32", "0")  # before MLX starts: float32 matmul is reduced precision on some GPUs
-
 import numpy as np
 
-from mlx_model.blas import mx
 from mlx_model.loading import load, read_config
 from parity import families
 from parity.layers.runner import Arrays, Heard, Inputs, Runner
@@ -85,14 +81,3 @@ def tapset_of(path: str | Path) -> TapSet:
         UsageError: the family cannot be compared.
     """
     return load_tapset(families.by_name(read_config(Path(path)).get("model_type")).name)
-
-
-def product_error() -> float:
-    """Return the relative error of one float32 matrix product here: 1e-7 in true float32, 3e-4 with TF32.
-
-    The setting in the environment says what was asked for; this says what happens.
-    """
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, 256, 256)).astype(np.float32)
-    exact = a.astype(np.float64) @ b
-    return float(np.linalg.norm(np.array(mx.array(a) @ mx.array(b)) - exact) / np.linalg.norm(exact))

@@ -177,6 +177,7 @@ class ParityReport:
     structure: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+    numerics: dict[str, Any] = field(default_factory=dict)
     precision: str = "float32"
     address: str | None = None
     sentence: str = ""
@@ -231,3 +232,4 @@ class SelftestReport:
     seconds: float
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+    numerics: dict[str, Any] = field(default_factory=dict)

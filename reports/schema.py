@@ -153,6 +153,7 @@ class BenchReport:
     sides: list[BenchSide] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+    numerics: dict[str, Any] = field(default_factory=dict)
 
 
 KINDS = (ConversionReport, ParityReport, SelftestReport, CerReport, CompareReport, BenchReport)

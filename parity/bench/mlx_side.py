@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -121,6 +122,13 @@ class Mlx(Peer):
         from mlx_model.blas import status
 
         return "as MLX brings it" if self.device == "gpu" else status().library or "as MLX brings it"
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """What computes, and how exactly."""
+        from mlx_model.numerics import numerics
+
+        return dict(numerics(self.model))
 
     @property
     def device_name(self) -> str:

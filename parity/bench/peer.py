@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -79,6 +79,11 @@ class Peer:
     def device_peak_mb(self) -> float | None:
         """Return the most memory of the device that was in use since then, in MB; None where it has none of its own."""
         return None
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """What computes, and how exactly; this project's own side says so."""
+        return {}
 
     @property
     def device_name(self) -> str:

@@ -41,6 +41,7 @@ def make_report(plan: Plan, contest: Contest, findings: Findings, heard: str) ->
         sides=sides,
         notes=[*notes(plan, sides, findings, heard), *device_notes(sides, findings, contest, rates)],
         environment=environment(plan, contest, findings),
+        numerics=contest.facts.get(OURS, {}).get("numerics", {}),
     )
 
 

@@ -31,7 +31,9 @@ class Answers:
 
     def do_facts(self, _: dict[str, Any]) -> dict[str, Any]:
         """What computes, and on which kind of device."""
-        return {"library": self.peer.library, "device": self.peer.device, "device_name": self.peer.device_name}
+        peer = self.peer
+        named = {"library": peer.library, "device": peer.device, "device_name": peer.device_name}
+        return {**named, "numerics": peer.numerics}
 
     def do_product(self, _: dict[str, Any]) -> dict[str, Any]:
         """GFLOP/s of the fastest square product, None where the side has none of its own in its precision."""

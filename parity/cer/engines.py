@@ -26,6 +26,11 @@ Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str,
 Engine = Callable[[Iterable[Sequence[Utterance]]], Generator[tuple[int, list[dict[str, Any]]], None, None]]
 
 ENGINES = ("mlx", "funasr")
+# What parity.reference loads; torch computes float32 products exactly on a CPU.
+FUNASR = {
+    "device": "cpu", "float32": "exact", "float32_error": None, "engine": "FunASR on torch", "blas": "torch's own",
+    "precision": "float32",
+}  # fmt: skip
 
 
 def check_engine(engine: str) -> str:
@@ -52,6 +57,7 @@ def open_recognizer(engine: str, model: str) -> Recognizer:
 
 def _open_mlx(model: str) -> Recognizer:
     from mlx_model.loading import load_recognizer
+    from mlx_model.numerics import numerics
     from mlx_model.transcribe import in_batches
 
     loaded = load_recognizer(model)
@@ -63,13 +69,25 @@ def _open_mlx(model: str) -> Recognizer:
                 for item in transcripts
             ]
 
+    return saying(recognize, lambda: dict(numerics(loaded)))
+
+
+def saying(recognizer: Recognizer, numerics: Callable[[], Mapping[str, Any]]) -> Recognizer:
+    """Return a recogniser whose first answer also says what computed it: `numerics`, kept with it in the journal."""
+
+    def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+        said = False
+        for answers in recognizer(batches):
+            yield [{**row, "numerics": numerics()} if not said and not at else row for at, row in enumerate(answers)]
+            said = said or bool(answers)
+
     return recognize
 
 
 def _open_funasr(model: str) -> Recognizer:
     from parity import reference
 
-    return lambda batches: reference.transcribe(model, batches)
+    return saying(lambda batches: reference.transcribe(model, batches), lambda: FUNASR)
 
 
 def local(recognizer: Recognizer, recordings: Recordings) -> Engine:
@@ -132,7 +150,8 @@ def _answer(found: Mapping[str, Any], file: str, name: str) -> dict[str, Any]:
     """
     error = found.get("error")
     text = None if error else found.get("text")
-    return {"text": text, "duration_s": found.get("duration_s"), "error": error and error.replace(file, name)}
+    answer = {"text": text, "duration_s": found.get("duration_s"), "error": error and error.replace(file, name)}
+    return answer | ({"numerics": found["numerics"]} if "numerics" in found else {})
 
 
 def model_sha256(model: str) -> str:

@@ -209,10 +209,13 @@ def _report(
 ) -> CerReport:
     """Return the report of a finished journal; with `keep`, write it and what it was made of."""
     wall_s = [0.0]
+    said: list[dict[str, Any]] = []  # of every session and machine that recognised some of it
 
     def rows() -> Iterator[tuple[Heard, CerUtterance]]:
         for item, answer in zip(data.utterances, journal.answers(item.utt_id for item in data.utterances), strict=True):
             wall_s[0] += (answer or {}).get("wall_s") or 0.0
+            if (numerics := (answer or {}).get("numerics")) and numerics not in said:
+                said.append(numerics)
             heard = _heard(item, answer)
             yield heard, summary.add(heard)
 
@@ -230,6 +233,7 @@ def _report(
             model_sha256=journal.key["model_sha256"],
             dataset_path=dataset_path,
             dataset_notes=list(data.notes),
+            numerics={} if not said else said[0] if len(said) == 1 else {**said[0], "others": said[1:]},
             notes=["wall_s and rtf include starting FunASR's process and loading its model"] * (engine == "funasr"),
         )
         if keep:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mlx_model.errors import OutputError, UsageError
-from parity.candidate import Candidate, product_error
+from mlx_model.numerics import numerics, product_error
+from parity.candidate import Candidate
 from parity.layers.compare import PASS, Comparison
+from parity.layers.invariance import AS_USERS_RUN_IT
 from parity.layers.outcomes import Outcomes, settled
 from parity.layers.pictures import heat_map
 from parity.layers.trace import Recorded, Trace, TracedUtterance
 from parity.layers.verdict import conclude, structure
 from reports.environment import describe, directory_sha256
-from reports.schema import HeatMap, ParityReport, TapRow, UtteranceRow
+from reports.schema import HeatMap, InvarianceRow, ParityReport, TapRow, UtteranceRow
 
 PICTURES = 3  # utterances drawn
+PLAIN = "MLX, module by module"
 
 
 def same_checkpoint(trace: Trace, candidate: Candidate) -> None:
@@ -110,6 +114,7 @@ class Comparing:
         taps = self.comparison.rows()
         facts = structure(self.trace.meta["structure"], outcomes.structure())
         checks = outcomes.invariance() if invariants else []
+        found = tapped(self.candidate, checks)
         verdict = conclude(taps, facts, outcomes.decisions, checks, self.candidate.precision, outcomes.DECIDED)
         return ParityReport(
             verdict="pass" if verdict.passed else "fail",
@@ -120,10 +125,11 @@ class Comparing:
             taps=taps,
             utterances=self.rows,
             structure=facts,
-            notes=notes(self.candidate, self.precision.reason, outcomes),
+            notes=notes(self.candidate, self.precision.reason, outcomes, found["tapped"]),
             environment=describe(
-                reference=self.trace.meta.get("environment", {}), float32_product_error=product_error()
+                reference=self.trace.meta.get("environment", {}), float32_product_error=product_error(), numerics=found
             ),
+            numerics=found,
             precision=self.candidate.precision,
             address=verdict.address,
             sentence=verdict.sentence,
@@ -134,9 +140,19 @@ class Comparing:
         )
 
 
-def notes(candidate: Candidate, reason: str, outcomes: Outcomes) -> list[str]:
+def tapped(candidate: Candidate, checks: Sequence[InvarianceRow]) -> dict[str, Any]:
+    """Return the candidate's numerics, and what of it the taps watched: never more than was proved."""
+    found = dict(numerics(candidate.model))
+    rows = {row.name: row.status for row in checks if row.name in AS_USERS_RUN_IT}
+    held = ", ".join(f"{name} held against them by its invariance row ({status})" for name, status in rows.items())
+    otherwise = "what users run was not held against them" if found["engine"] != PLAIN else "which is what users run"
+    return {**found, "tapped": f"plain MLX modules; {held or otherwise}"}
+
+
+def notes(candidate: Candidate, reason: str, outcomes: Outcomes, tapped: str) -> list[str]:
     """Return what a reader must know to read the numbers."""
     return [
+        f"Taps watch {tapped}.",
         f"Candidate precision: {candidate.precision} ({reason}).",
         "The network taps are fed the reference's own features, so that the front end's rounding hides no fault; "
         "the end_to_end rows start from the waveform.",

@@ -30,6 +30,7 @@ FORMATS = (
     ("FLAC", "PCM_24", "flac"),
     ("AIFF", "FLOAT", "aiff"),
 )  # lossless: FLAC where the samples are 24-bit ones
+AS_USERS_RUN_IT = ("CPU engine", "GPU path", "lanes")  # rows of what users run, held against the plain modules
 CHUNK = 2  # files decoded at once where their order is turned
 LARGEST_HALF_ON_CPU = 20_000_000  # parameters
 Logits = list[np.ndarray]

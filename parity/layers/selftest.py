@@ -128,6 +128,7 @@ def judge(
             "into. Faults of masks only show in a batch and are looked for by the invariance rows.",
         ],
         environment=describe(reference=trace.meta.get("environment", {})),
+        numerics=healthy.numerics,
     )
 
 

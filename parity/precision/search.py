@@ -19,6 +19,7 @@ from rich.table import Table
 from mlx_model.audio import load_audio
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.loading import load_recognizer
+from mlx_model.numerics import numerics
 from mlx_model.tokenizer import Tokenizer
 from parity.precision.recipe import Budget, Found, find
 from parity.precision.trial import Trial
@@ -126,7 +127,13 @@ def search(
     for bits in sorted(levels, reverse=True):
         uniform = dict.fromkeys(trial.names, bits)
         rows.append({"bits": bits, "size_mb": trial.size_mb(uniform), **measure(trial.tokens(uniform))})
-    document = {"schema": SCHEMA, "source": str(path), **_document(trial, speech, budget, found), "uniform": rows}
+    document = {
+        "schema": SCHEMA,
+        "numerics": numerics(trial.model),
+        "source": str(path),
+        **_document(trial, speech, budget, found),
+        "uniform": rows,
+    }
     about = _about(document, levels, len(trial.names))
     return Searched(found=found, document=document, about=about, judge=lambda path: measure(_tokens(path, trial)))
 

@@ -9,7 +9,6 @@ import copy
 import dataclasses
 import itertools
 import os
-import pickle
 import platform
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_model import cpu_engine, cpu_lanes
+from mlx_model import cpu_engine, cpu_lanes, cpu_network
 from mlx_model.blas import mx, nn, tree_flatten
 from mlx_model.config import ParaformerConfig
 from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear, restore_weight
@@ -62,10 +61,10 @@ def starts(*lengths: int) -> np.ndarray:
 @given(rows=SIZES, inputs=INPUTS, outputs=st.integers(1, 200), biased=st.booleans(), relu=st.booleans())
 def test_product(rows: int, inputs: int, outputs: int, biased: bool, relu: bool):
     x, weight, bias = normal(0, rows, inputs), normal(1, outputs, inputs), normal(2, outputs) if biased else None
-    product = cpu_engine.Product(linear(weight, bias), relu=relu)
+    product = cpu_engine.Product(linear(weight, bias))
     exact = x.astype(np.float64) @ weight.astype(np.float64).T + (0 if bias is None else bias)
     exact = np.maximum(exact, 0) if relu else exact
-    got = product(x)
+    got = product(x, relu=relu)
     np.testing.assert_allclose(got[:, :outputs], exact, atol=1e-6 * inputs)
     if not relu:
         y = normal(3, *got.shape)
@@ -88,10 +87,10 @@ def test_product_with_quantised_weights(
     restored = np.array(restore_weight(*parts, group_size=group_size, bits=bits), np.float64)[:, :inputs]
     exact = x.astype(np.float64) @ restored.T + (0 if bias is None else bias)
     exact = np.maximum(exact, 0) if relu else exact
-    product = cpu_engine.Product(packed, relu=relu)
-    got = product(x)
+    product = cpu_engine.Product(packed)
+    got = product(x, relu=relu)
     np.testing.assert_allclose(got[:, :outputs], exact, atol=1e-6 * inputs)
-    np.testing.assert_array_equal(product(x[-1:]), got[-1:])  # whatever it is batched with
+    np.testing.assert_array_equal(product(x[-1:], relu=relu), got[-1:])  # whatever it is batched with
     if not relu:
         y = normal(3, *got.shape)
         before = y.copy()
@@ -109,7 +108,7 @@ def test_norm(rows: int, vectors: int):
     centred = x.astype(np.float64) - x.astype(np.float64).mean(axis=1, keepdims=True)
     scale = np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-12)
     exact = centred / scale * np.array(norm.weight, np.float64) + np.array(norm.bias, np.float64)
-    np.testing.assert_allclose(cpu_engine.Norm(norm)(x), exact, atol=5e-6)
+    np.testing.assert_allclose(cpu_engine.Norm(norm)(x, norm.eps), exact, atol=5e-6)
 
 
 @settings(deadline=None)
@@ -125,7 +124,7 @@ def test_memory_stays_within_its_utterance(lengths: list[int], taps: int, shift:
         if stop > start:
             part = mx.array(v[start:stop])[None]
             expected[start:stop] += np.array(block(part) + part)[0]
-    cpu_engine.Memory(block).add(v, at, y)
+    cpu_engine.Memory(block).add(v, at, y, block.left)
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
@@ -153,12 +152,12 @@ def test_what_is_not_a_number_stays_visible():
     at, block = starts(7), DepthwiseConv1d(64, 3, 0)
     norm = LayerNorm(64)
     results = [
-        cpu_engine.Product(linear(normal(1, 64, 64), None), relu=True)(x),
-        cpu_engine.Norm(norm)(x),
+        cpu_engine.Product(linear(normal(1, 64, 64), None))(x, relu=True),
+        cpu_engine.Norm(norm)(x, norm.eps),
         cpu_engine.attend(x, x, x, at, at, 2),
     ]
     memory = np.zeros_like(x)
-    cpu_engine.Memory(block).add(x, at, memory)
+    cpu_engine.Memory(block).add(x, at, memory, block.left)
     assert all(np.isnan(result[3]).any() for result in [*results, memory])
     assert np.isnan(results[2][:, :32]).all()  # every query of that head saw the key
 
@@ -219,14 +218,14 @@ def test_no_bit_depends_on_the_batch_or_the_threads(bits: int | None):
         np.testing.assert_array_equal(alone[0], together[b, :size])
         assert not together[b, size:].any()
     with ThreadPoolExecutor(4) as pool:
-        several = list(pool.map(lambda _: cpu_engine.Encoder.__call__(model.encoder._engine, feats, None), range(8)))
+        several = list(pool.map(lambda _: cpu_network.Encoder()(model.encoder, feats, None), range(8)))
     assert all(np.array_equal(np.array(several[0]), np.array(other)) for other in several)
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows with every part the engine computes."""
     calls: list[str] = []
-    for cls in (cpu_engine.Encoder, cpu_engine.Decoder):
+    for cls in (cpu_network.Encoder, cpu_network.Decoder):
 
         def call(self: Any, *args: Any, cls: Any = cls, run: Any = cls.__call__) -> Any:
             calls.append(cls.__name__)
@@ -248,8 +247,6 @@ def test_a_prepared_model_keeps_its_weights_and_is_copied(bits: int | None):
     assert before.keys() == after.keys()
     assert all(after[name] is before[name] for name in before)
     assert copy.deepcopy(model).encoder._engine is engine
-    with pytest.raises((ValueError, TypeError)):
-        pickle.dumps(engine)
 
 
 def replace_weight(model: Model) -> None:
@@ -280,10 +277,7 @@ def test_parameters_that_were_replaced_are_computed_with(
     got = np.array(model(feats, sizes).logits)
     assert got.shape != first.shape or np.abs(got - first).max() > 1e-2
     np.testing.assert_allclose(got, expected, atol=3e-5, rtol=3e-5)
-    assert len(calls) == 3  # the part that was not changed
-    model.prepare()
-    np.testing.assert_allclose(np.array(model(feats, sizes).logits), expected, atol=3e-5, rtol=3e-5)
-    assert calls[3:] == ["Encoder", "Decoder"]
+    assert calls[2:] == ["Encoder", "Decoder"]  # at once, with what is new
 
 
 def test_where_modules_are_watched_the_engine_rests(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mlx_model import cpu_engine, cpu_lanes, gpu
+from mlx_model import cpu_lanes, gpu
 from mlx_model.blas import mx, nn
 from mlx_model.paraformer import Model
 from parity.layers.runner import Arrays, Heard, Inputs, Runner
@@ -94,7 +94,7 @@ class ParaformerRunner(Runner):
     def on_engine(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
         """Return each waveform's logits by the CPU engine; None where it does not compute (cpu_engine.py)."""
         encoder = self.model.encoder
-        if cpu_engine.in_force(encoder._engine, encoder) is None:
+        if encoder._engine is None or not encoder._engine.takes(encoder):
             return None
         return [self._results([waveform], None, 0)[0] for waveform in waveforms]
 
