@@ -178,7 +178,7 @@ def test_formats(model: Model, tmp_path: Path):
     results = model.transcribe([path, tmp_path / "absent.wav"])
     document = json.loads(FORMATS["json"](results))
     assert document == to_document(results)
-    assert set(document["results"][0]) == {"path", "text", "token_ids", "duration_s", "error", "segments"}
+    assert set(document["results"][0]) == {"path", "text", "token_ids", "duration_s", "error", "notes", "segments"}
     assert FORMATS["text"](results) == f"{results[0].text}\n"
     lines = FORMATS["tsv"](results).split("\n")
     assert lines[0] == "path\tduration_s\ttext\terror"
