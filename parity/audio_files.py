@@ -12,8 +12,8 @@ from mlx_model.names import shown
 # Of what lies in a folder. A file that is named itself may be called anything: its content tells what it is.
 AUDIO_SUFFIXES = frozenset(
     {
-        ".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64", ".sph",
-        ".wma", ".webm", ".mka", ".mp4", ".amr",
+        ".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64",
+        ".sph", ".wma", ".webm", ".mka", ".mp4", ".amr",
     }
 )  # fmt: skip
 

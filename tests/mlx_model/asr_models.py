@@ -1,4 +1,4 @@
-"""A recogniser with random weights, written by hand so that tests of files and formats need neither torch nor convert."""
+"""A recogniser with random weights, written by hand: tests of files and formats need neither torch nor convert."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def wav(
     samples: np.ndarray, *, rate: int = 16000, order: str = "<", riff_size: int | None = None,
     data_size: int | None = None, before: bytes = b"", behind: bytes = b"",
 ) -> bytes:  # fmt: skip
-    """Return a WAV of int16 samples, (S,) or (S, C); RIFX where `order` is ">"; sizes as they should be, or as given."""
+    """Return a WAV of int16 samples, (S,) or (S, C); RIFX where `order` is ">"; sizes as they should be, or given."""
     content = samples.astype(order + "i2").tobytes()
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     form = struct.pack(order + "HHIIHH", 1, channels, rate, 2 * rate * channels, 2 * channels, 16)

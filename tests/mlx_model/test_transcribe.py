@@ -25,6 +25,7 @@ from mlx_model.transcribe import FORMATS, check_format, to_document
 from tests.conftest import speech_like
 from tests.mlx_model.asr_models import write_recogniser
 
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_recogniser(tmp_path_factory.mktemp("model"))
