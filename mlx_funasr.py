@@ -116,37 +116,57 @@ def transcribe(
     batch_seconds: Annotated[
         float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
     ] = None,
-    format: Annotated[str, typer.Option(help="text, json, tsv; with --vad also srt, vtt.")] = "text",
+    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad also srt, vtt [text].")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
-    dynamic_silence: Annotated[bool, typer.Option(help="FunASR 1.4's default for the VAD.")] = True,
-    dither: Annotated[float, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR's default is 1.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the dither.")] = 0,
+    dynamic_silence: Annotated[
+        bool | None,
+        typer.Option("--dynamic-silence/--no-dynamic-silence", help="FunASR 1.4's default for the VAD [on]."),
+    ] = None,
+    dither: Annotated[float | None, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR's is 1 [0].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the dither [0].")] = None,
+    cue_seconds: Annotated[float | None, typer.Option(help="Subtitles: no cue longer than this [7].")] = None,
+    cue_chars: Annotated[int | None, typer.Option(help="Subtitles: Latin characters a line, of two [42].")] = None,
+    cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line [20].")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
     json: Json = False,
 ) -> None:
     """Transcribe recordings; results come in the order given."""
-    from mlx_model import transcribe as engine
+    from mlx_model import formats, options
+
+    format = options.chosen_format(format, json, "text")
+    formats.check_format(format, len(audio) if vad is not None else 0)
+    given = {
+        "--batch-size": batch_size,
+        "--batch-seconds": batch_seconds,
+        "--merge-seconds": merge_seconds,
+        "--dither": dither,
+        "--seed": seed,
+        "--cue-seconds": cue_seconds,
+        "--cue-chars": cue_chars,
+        "--cue-chars-cjk": cue_chars_cjk,
+    }
+    options.check_ranges(given)
+    options.check_transcribe(audio, format, {**given, "--vad": vad, "--dynamic-silence": dynamic_silence})
     from mlx_model.loading import load_detector, load_recognizer
 
-    format = "json" if json else format
-    engine.check_format(format, len(audio) if vad is not None else 0)
     network = load_recognizer(model)
-    options: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds, "dither": dither, "seed": seed}
+    asked: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds}
+    asked |= {"dither": dither or 0.0, "seed": seed or 0}
     _runtime(verbose, network)
     if vad is None:
         with progress_bar("transcribing", len(audio)) as advance:
-            results = network.transcribe(audio, **options, progress=advance)
+            results = network.transcribe(audio, **asked, progress=advance)
     else:
         from mlx_model.fsmn_vad_streaming import VadOptions
         from mlx_model.long_audio import total_s, transcribe_long
 
-        detector, chosen = load_detector(vad), VadOptions(dynamic_silence=dynamic_silence)
+        detector, vad_options = load_detector(vad), VadOptions(dynamic_silence=dynamic_silence is not False)
+        asked |= {"merge_s": merge_seconds, "word_times": format in formats.SUBTITLES}
         with progress_bar("transcribing", total_s(audio)) as advance:
-            results = transcribe_long(
-                network, detector, audio, options=chosen, merge_s=merge_seconds, **options, progress=advance
-            )
-    put(engine.FORMATS[format](results, **_about(network, format)), as_json=format == "json")
+            results = transcribe_long(network, detector, audio, options=vad_options, **asked, progress=advance)
+    limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
+    put(formats.document(format, results, limits, **_about(network, format)), as_json=format == "json")
     _complain("not transcribed", results)
 
 
@@ -154,30 +174,43 @@ def transcribe(
 def vad(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted FSMN-VAD.")],
     audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Recordings, or - for PCM from a pipe.")],
-    format: Annotated[str, typer.Option(help="tsv, json or textgrid.")] = "tsv",
+    format: Annotated[str | None, typer.Option(help="tsv, json or textgrid [tsv].")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Decide chunk by chunk; print segments at once.")] = False,
-    chunk_ms: Annotated[int, typer.Option(help="Length of a chunk, for --stream and -.")] = 200,
-    rate: Annotated[int, typer.Option(help="Sample rate of the pipe: raw 16-bit little-endian mono PCM.")] = 16000,
+    chunk_ms: Annotated[int | None, typer.Option(help="Length of a chunk, for --stream and - [200].")] = None,
+    rate: Annotated[
+        int | None, typer.Option(help="Sample rate of the pipe: raw 16-bit little-endian mono PCM [16000].")
+    ] = None,
     max_end_silence_ms: Annotated[int | None, typer.Option(help="Silence that ends a segment.")] = None,
     threshold: Annotated[float | None, typer.Option(help="speech_noise_thres, 0 to 1.")] = None,
     dynamic_silence: Annotated[bool, typer.Option(help="FunASR 1.4's default: long speech ends sooner.")] = False,
     json: Json = False,
 ) -> None:
     """Find where speech is: segments of recordings, or of a stream as they end."""
+    from mlx_model import options
     from mlx_model import vad as engine
+
+    format = options.chosen_format(format, json, "tsv")
+    engine.check_format(format, len(audio))
+    given = {
+        "--chunk-ms": chunk_ms,
+        "--rate": rate,
+        "--max-end-silence-ms": max_end_silence_ms,
+        "--threshold": threshold,
+    }
+    options.check_ranges(given)
+    options.check_vad(audio, stream, {**given, "--dynamic-silence": dynamic_silence})
     from mlx_model.fsmn_vad_streaming import VadOptions
     from mlx_model.loading import load_detector
 
-    format = "json" if json else format
-    engine.check_format(format, len(audio))
-    options = VadOptions(
+    chosen = VadOptions(
         max_end_silence_time=max_end_silence_ms, speech_noise_thres=threshold, dynamic_silence=dynamic_silence
     )
     network = load_detector(model)
-    chunk = chunk_ms if stream or "-" in audio else None
-    live = (lambda line: put(line, flush=True)) if chunk is not None and format == "tsv" else None
+    asked: dict[str, Any] = {"options": chosen, "rate": 16000 if rate is None else rate}
+    asked["chunk_ms"] = (200 if chunk_ms is None else chunk_ms) if stream or "-" in audio else None
+    live = (lambda line: put(line, flush=True)) if asked["chunk_ms"] is not None and format == "tsv" else None
     with progress_bar("listening", len(audio)) as advance:
-        results = engine.detect(network, audio, options=options, chunk_ms=chunk, rate=rate, live=live, progress=advance)
+        results = engine.detect(network, audio, **asked, live=live, progress=advance)
     if live is None:
         put(engine.FORMATS[format](results, **_about(network, format)), as_json=format == "json")
     _complain("not heard", results)
@@ -191,10 +224,18 @@ def _about(model: Any, format: str) -> dict[str, Any]:
 
 
 def _complain(verdict: str, results: list[Any]) -> None:
-    """Say what could not be used, and leave with 2 where there was nothing else, with 1 where there was."""
+    """Say what there is to say of the files, and what could not be used.
+
+    Leave with 2 where there was nothing else, with 1 where there was.
+    """
+    from mlx_model.names import shown
+
+    for result in results:
+        for note in result.notes:
+            talk.print(f"note: {shown(result.path)}: {note}", highlight=False, emoji=False, soft_wrap=True)
     failed = [result for result in results if result.error]
     for result in failed:
-        talk.print(f"{verdict}: {result.error}", style="red", highlight=False, soft_wrap=True)
+        talk.print(f"{verdict}: {result.error}", style="red", highlight=False, emoji=False, soft_wrap=True)
     if failed:
         raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
 

@@ -1,40 +1,41 @@
 """Any audio file to a mono waveform: the package's only input besides loading.py.
 
-The plainest WAV is read by plain_wave.py; libsndfile (soundfile) reads WAV of every kind, AIFF, AU, W64, CAF, FLAC, Ogg
-and MP3; FFmpeg's libraries (PyAV) get what it refuses: M4A, WebM, WMA, ADTS. soundfile, soxr and av are imported where
-they are used, because together they cost a third of a second that `--help` should not pay. Must not import mlx, torch
-or funasr.
+The plainest WAV is read by plain_wave.py; libsndfile (libsndfile.py) reads WAV of every kind, AIFF, AU, W64, CAF, FLAC,
+Ogg and MP3; FFmpeg's libraries (ffmpeg.py, the extra `media`) get what it refuses: M4A, WebM, WMA, ADTS. What lies in a
+file beside the first recording is survey.py's, what is no recording at all content.py's. soxr is imported where it is
+used. Must not import mlx, torch or funasr.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
-from typing import Any, BinaryIO
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
-from mlx_model import plain_wave
+from mlx_model import content, ffmpeg, libsndfile, plain_wave
+from mlx_model.decoders import MissingError, RefusedError, joined, mono
 from mlx_model.errors import AudioError
+from mlx_model.medium import Medium, Source, opened
+from mlx_model.names import shown
 from mlx_model.plain_wave import MAX_RATE, MIN_RATE, as_float
+from mlx_model.survey import survey
 
 MIN_DURATION_S = 0.025  # one analysis window; FunASR has no frame for less
 BLOCK = 1 << 20  # frames read at once: a header that promises 2**63 of them must not allocate them
 
 _HEADERLESS = (".pcm", ".raw", ".sw", ".s16", ".s16le")
-_FFMPEG_OPTIONS = {"protocol_whitelist": "-"}  # none: a playlist named x.wav must not make FFmpeg open files or URLs
-
-Source = str | Path | bytes | BinaryIO
 
 
-class _RefusedError(Exception):
-    """One decoder's verdict: it cannot read this, another might."""
+class Recording(NamedTuple):
+    """A waveform (int16 or float32, see `as_float`), and what there is to say of the file it comes from."""
+
+    samples: np.ndarray
+    notes: list[str]
 
 
 def load_audio(source: Source, sample_rate: int = 16000) -> Float32[np.ndarray, " S"]:
@@ -42,7 +43,8 @@ def load_audio(source: Source, sample_rate: int = 16000) -> Float32[np.ndarray, 
 
     Mirrors funasr/utils/load_utils.py::load_audio_text_image_video as it runs without torchaudio: the mean over the
     channels (antiphase stereo becomes silence there too), then librosa.resample, i.e. soxr at quality HQ and
-    ceil(S * ratio) samples. A file cut short gives the samples it has; damage in the middle is an error.
+    ceil(S * ratio) samples. A file cut short gives the samples it has; damage in the middle is an error. Of several
+    recordings in one file the first is heard.
 
     Args:
         source: a path, the bytes of a file, or a binary stream (read from its start where it can seek).
@@ -56,35 +58,88 @@ def load_audio(source: Source, sample_rate: int = 16000) -> Float32[np.ndarray, 
 
 def load_samples(source: Source, sample_rate: int = 16000) -> np.ndarray:
     """Return the waveform of `load_audio`, as int16 (see `as_float`) where a file holds 16 bit, mono, at that rate."""
-    name, waveform, rate = _read(source)
+    return load_recording(source, sample_rate).samples
+
+
+def load_recording(source: Source, sample_rate: int = 16000, *, longest_s: float | None = None) -> Recording:
+    """Return the waveform of `load_samples` with what there is to say of the file: see `survey.py`.
+
+    Args:
+        source, sample_rate: as for `load_audio`.
+        longest_s: a longer recording is refused, before all of it is in memory.
+
+    Raises:
+        AudioError: as `load_audio`, and too long.
+    """
+    name, waveform, rate, notes = _read(source, longest_s)
+    if longest_s is not None and len(waveform) > longest_s * rate:
+        raise too_long(name, len(waveform) / rate, longest_s)
     waveform = _resample(waveform, rate, sample_rate)
     _check_length(name, len(waveform), sample_rate)
-    return waveform
+    return Recording(waveform, notes)
 
 
-def blocks(source: Source, sample_rate: int = 16000) -> Iterator[Float32[np.ndarray, " S"]]:
+def too_long(name: str, length_s: float, longest_s: float) -> AudioError:
+    """Return the error of a recording that does not fit into one pass of the network."""
+    return AudioError(
+        f"{name}: {length_s:.0f} s is too long for one pass (at most {longest_s:.0f} s); "
+        "find its pauses with --vad VAD_MODEL"
+    )
+
+
+def blocks(
+    source: Source, sample_rate: int = 16000, notes: list[str] | None = None
+) -> Iterator[Float32[np.ndarray, " S"]]:
     """Yield the waveform of `load_audio` piece by piece, a minute or so each.
 
     Only one piece is in memory where libsndfile reads the file and it has the rate asked for; what has to be resampled
     or is FFmpeg's to read is decoded as a whole first.
 
+    Args:
+        source, sample_rate: as for `load_audio`.
+        notes: is given what there is to say of the file, as in `Recording`.
+
     Raises:
         AudioError: as `load_audio`, some of it only when the pieces before were yielded.
     """
-    name, opened = _opened(source)
-    if _libsndfile_rate(opened) != sample_rate:
-        waveform = load_audio(source, sample_rate)
+    found = survey(opened(source))
+    name, said = found.medium.name, [] if notes is None else notes
+    if not _has_rate(found.medium, sample_rate):
+        recording = load_recording(source, sample_rate)
+        said += recording.notes
+        waveform = as_float(recording.samples)
         yield from (waveform[at : at + BLOCK] for at in range(0, len(waveform), BLOCK))
         return
+    said += found.notes
     count = 0
     try:
-        for block, _ in _libsndfile_blocks(opened):
+        for block, _ in libsndfile.blocks(found.medium, BLOCK):
             _check_finite(name, block, sample_rate, count)
             count += len(block)
             yield as_float(block)
-    except _RefusedError as refused:
-        raise AudioError(f"{name}: not readable after {count / sample_rate:.2f} s ({refused})") from None
+    except RefusedError as refused:
+        for block in _behind(found.medium, count, sample_rate, str(refused)):
+            count += len(block)
+            yield block
+    said += found.cut_short(count / sample_rate)
     _check_length(name, count, sample_rate)
+
+
+def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Float32[np.ndarray, " S"]]:
+    """What FFmpeg reads behind the first `count` samples, where libsndfile gave up: a FLAC that was cut short."""
+    at = 0
+    try:
+        for block, found_rate in ffmpeg.blocks(medium):
+            if found_rate != rate:
+                raise RefusedError(f"its rate is {found_rate} Hz now")
+            _check_finite(medium.name, block, rate, at)
+            at += len(block)
+            if at > count:
+                yield as_float(block[max(len(block) - (at - count), 0) :])
+    except RefusedError as refused:
+        tried = "" if isinstance(refused, MissingError) else f"; ffmpeg: {refused}"
+        where = max(at, count) / rate
+        raise AudioError(f"{medium.name}: not readable after {where:.2f} s (libsndfile: {verdict}{tried})") from None
 
 
 def resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray, bool], np.ndarray]:
@@ -110,256 +165,104 @@ def duration_s(source: Source) -> float:
     """
     if isinstance(source, (str, Path)) and (known := plain_wave.duration_s(source)):
         return known
-    name, opened = _opened(source)
-    try:
-        return _libsndfile_duration_s(opened)
-    except _RefusedError:
-        pass
-    try:
-        return _ffmpeg_duration_s(opened)
-    except _RefusedError:
-        waveform, rate = _decode(name, opened)
+    medium = opened(source)
+    with suppress(RefusedError):
+        frames, rate = libsndfile.length(medium)
+        return frames / rate
+    medium = survey(medium).medium
+    with suppress(RefusedError):
+        frames, rate = libsndfile.length(medium)
+        return frames / rate
+    with suppress(RefusedError):
+        return ffmpeg.duration_s(medium)
+    waveform, rate = _decode(medium, None)
     return len(waveform) / rate
 
 
-def _read(source: Source) -> tuple[str, np.ndarray, int]:
-    """The name for messages, and the mono waveform at the file's own rate."""
+def _read(source: Source, longest_s: float | None) -> tuple[str, np.ndarray, int, list[str]]:
+    """The name for messages, the mono waveform at the file's own rate, that rate, and notes."""
     if isinstance(source, (str, Path)) and (plain := plain_wave.read(source)):
-        return _name(source), _mono(plain[0]), plain[1]
-    name, opened = _opened(source)
-    waveform, rate = _decode(name, opened)
+        return shown(source), mono(plain[0]), plain[1], []
+    found = survey(opened(source))
+    name = found.medium.name
+    waveform, rate = _decode(found.medium, longest_s)
     if not len(waveform):
         raise AudioError(f"{name}: empty audio, the file holds a header and no samples")
     _check_finite(name, waveform, rate)
-    return name, waveform, rate
+    return name, waveform, rate, found.notes + found.cut_short(len(waveform) / rate)
 
 
-def _name(path: str | Path) -> str:
-    """One line, whatever the file is called."""
-    path = os.fspath(path)
-    return path if path.isprintable() else repr(path)
-
-
-def _opened(source: Source) -> tuple[str, str | bytes]:
-    """The name for messages, and a path that is a non-empty file or the bytes themselves."""
-    if isinstance(source, (str, Path)):
-        path, name = os.fspath(source), _name(source)
-        _check_file(path, name)
-        return name, path
-    if isinstance(source, bytes):
-        name, content = "<bytes>", source
-    else:
-        if source.seekable():
-            source.seek(0)
-        name, content = str(getattr(source, "name", "<stream>")), source.read()
-    if not content:
-        raise AudioError(f"{name}: empty, 0 bytes")
-    return name, content
-
-
-def _check_file(path: str, name: str) -> None:
-    try:
-        state = os.stat(path)
-        with open(path, "rb") if S_ISREG(state.st_mode) else io.BytesIO():
-            pass
-    except FileNotFoundError:
-        raise AudioError(f"{name}: not found") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise AudioError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    if S_ISDIR(state.st_mode):
-        raise AudioError(f"{name}: is a directory, expected an audio file")
-    if not S_ISREG(state.st_mode):
-        raise AudioError(f"{name}: is a pipe or device, expected an audio file; save the stream first")
-    if not state.st_size:
-        raise AudioError(f"{name}: empty, 0 bytes")
-
-
-def _decode(name: str, source: str | bytes) -> tuple[np.ndarray, int]:
+def _decode(medium: Medium, longest_s: float | None) -> tuple[np.ndarray, int]:
     """The mono waveform at the file's own rate, from the first decoder that reads it."""
+    name = medium.name
     try:
-        waveform, rate = _read_libsndfile(source)
+        waveform, rate = _collected(name, libsndfile.blocks(medium, BLOCK), longest_s)
         verdict = "no samples"
-    except _RefusedError as refused:
+    except RefusedError as refused:
         waveform, rate, verdict = np.empty(0, np.float32), 0, str(refused)
     if not len(waveform):
-        # Also for a WAV whose size field says 0: a recorder that wrote to a pipe leaves it so, and FFmpeg reads on.
         try:
-            if not rate and name.lower().endswith(_HEADERLESS):
-                raise _RefusedError("not tried")  # FFmpeg now and then takes noise for MP3
-            waveform, rate = _read_ffmpeg(source)
-        except _RefusedError as refused:
             if not rate:
-                raise AudioError(_unreadable(name, verdict, str(refused))) from None
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(f"{name}: absurd sample rate {rate} Hz, expected {MIN_RATE} to {MAX_RATE}; header broken?")
+                _check_content(medium)  # first: FFmpeg now and then takes a picture's or an archive's noise for MP3
+            waveform, rate = _collected(name, ffmpeg.blocks(medium), longest_s)
+        except MissingError as missing:
+            if not rate:
+                raise AudioError(f"{name}: {_needs_ffmpeg(medium, verdict)}: {missing}") from None
+        except RefusedError as refused:
+            if not rate:
+                raise AudioError(f"{name}: not readable as audio (libsndfile: {verdict}; ffmpeg: {refused})") from None
     return waveform, rate
 
 
-def _unreadable(name: str, libsndfile: str, ffmpeg: str) -> str:
-    if name.lower().endswith(_HEADERLESS):
-        return (
-            f"{name}: headerless PCM does not say its rate and sample format; "
+def _needs_ffmpeg(medium: Medium, verdict: str) -> str:
+    with medium.open() as file:
+        kind = content.media(file)
+    if kind is not None:
+        return f"is {kind}, which libsndfile does not read and FFmpeg's libraries do"
+    return f"not readable as audio (libsndfile: {verdict}); FFmpeg's libraries, which read more, are not installed"
+
+
+def _collected(name: str, pieces: Iterator[tuple[np.ndarray, int]], longest_s: float | None) -> tuple[np.ndarray, int]:
+    """All pieces as one, unless they get too long or too large, or have a rate that nothing has."""
+    blocks: list[np.ndarray] = []
+    count, rate = 0, 0
+    for block, rate in pieces:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise AudioError(f"{name}: absurd sample rate {rate} Hz, expected {MIN_RATE} to {MAX_RATE}; header broken?")
+        blocks.append(block)
+        count += len(block)
+        if longest_s is not None and count > longest_s * rate:
+            raise AudioError(
+                f"{name}: is too long for one pass (more than {longest_s:.0f} s); find its pauses with --vad VAD_MODEL"
+            )
+    try:
+        return joined(blocks), rate
+    except MemoryError:
+        raise AudioError(f"{name}: {count / rate:.0f} s of sound do not fit into memory") from None
+
+
+def _check_content(medium: Medium) -> None:
+    """Refuse what is no recording, by its content, or by a name that says there is no header."""
+    try:
+        with medium.open() as file:
+            what = content.identify(file, medium.size)
+    except OSError as error:
+        raise AudioError(f"{medium.name}: cannot be read: {error.strerror}") from None
+    if what is not None:
+        raise AudioError(f"{medium.name}: {what}")
+    if (medium.path or "").lower().endswith(_HEADERLESS):
+        raise AudioError(
+            f"{medium.name}: headerless PCM does not say its rate and sample format; "
             "give it a header, e.g. ffmpeg -f s16le -ar 16000 -ac 1 -i IN OUT.wav"
         )
-    return f"{name}: not readable as audio (libsndfile: {libsndfile}; ffmpeg: {ffmpeg})"
 
 
-def _libsndfile_source(source: str | bytes) -> Any:
-    """soundfile wants a declared format for a name in .raw, whatever the file holds; a stream has no name."""
-    if isinstance(source, str) and source.lower().endswith(".raw"):
-        source = Path(source).read_bytes()
-    return _Stream(source) if isinstance(source, bytes) else source
-
-
-class _Stream(io.BytesIO):
-    """Bytes for libsndfile, whose callback cannot raise: a corrupt header that points before the start stays put."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        try:
-            return super().seek(offset, whence)
-        except ValueError:
-            return self.tell()
-
-
-def _libsndfile_blocks(source: str | bytes) -> Iterator[tuple[np.ndarray, int]]:
-    """(mono samples, rate) piece by piece; at least one, which may be empty."""
-    import soundfile
-
+def _has_rate(medium: Medium, sample_rate: int) -> bool:
+    """Whether libsndfile reads the file, knows its length, and it has this rate."""
     try:
-        with soundfile.SoundFile(_libsndfile_source(source)) as file:
-            dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            yield np.empty(0, dtype), file.samplerate
-            size = BLOCK
-            while size == BLOCK:  # a shorter one is the last: asking again would cost a short file a tenth of its time
-                block = file.read(BLOCK, dtype=dtype, always_2d=True)
-                size = len(block)
-                yield _mono(block), file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise _RefusedError(_one_line(error.error_string)) from None
-
-
-def _read_libsndfile(source: str | bytes) -> tuple[np.ndarray, int]:
-    pieces = list(_libsndfile_blocks(source))
-    return _joined([block for block, _ in pieces]), pieces[0][1]
-
-
-def _libsndfile_rate(source: str | bytes) -> int:
-    """The rate of a file that libsndfile reads and knows the length of, else 0."""
-    import soundfile
-
-    try:
-        _libsndfile_duration_s(source)
-        return soundfile.info(_libsndfile_source(source)).samplerate
-    except _RefusedError:
-        return 0
-
-
-def _libsndfile_duration_s(source: str | bytes) -> float:
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(_libsndfile_source(source)) as info:  # `soundfile.info` also describes the format
-            pass
-    except soundfile.LibsndfileError as error:
-        raise _RefusedError(_one_line(error.error_string)) from None
-    # 2**63 - 1 frames is libsndfile's "unknown"; nothing real lasts a year.
-    if not 0 < info.frames < 366 * 86400 * max(info.samplerate, 1):
-        raise _RefusedError("length unknown")
-    return info.frames / info.samplerate
-
-
-@contextmanager
-def _ffmpeg_stream(source: str | bytes) -> Iterator[tuple[Any, Any]]:
-    """An open container and its first audio stream; every verdict of FFmpeg's on the way becomes a refusal."""
-    import av
-    import av.error
-
-    # A file object, not its name: FFmpeg reads "concat:a|b" and "http://" out of names.
-    with open(source, "rb") if isinstance(source, str) else io.BytesIO(source) as file:
-        try:
-            with av.open(file, options=_FFMPEG_OPTIONS, metadata_errors="replace") as container:
-                if not container.streams.audio:
-                    raise _RefusedError(f"no audio stream in {container.format.name}")
-                stream = container.streams.audio[0]
-                if stream.codec_context is None:
-                    raise _RefusedError("no decoder for this encoding")
-                yield container, stream
-        except av.error.FFmpegError as error:
-            raise _RefusedError(_one_line(error.strerror)) from None
-
-
-def _read_ffmpeg(source: str | bytes) -> tuple[np.ndarray, int]:
-    blocks, rate = [], 0
-    with _ffmpeg_stream(source) as (container, stream):
-        for frame in _frames(container, stream):
-            if rate not in (0, frame.sample_rate):
-                raise _RefusedError(f"the sample rate changes from {rate} to {frame.sample_rate} Hz")
-            rate = frame.sample_rate
-            blocks.append(_mono(_as_float(frame)))
-    if not blocks:
-        raise _RefusedError("no samples")
-    return _joined(blocks), rate
-
-
-def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """Every decoded frame. An undecodable packet is a cut at the file's end and an error before more samples."""
-    import av.error
-
-    stream.codec_context.options = {"err_detect": "crccheck+explode"}  # else FLAC's checksums are read and ignored
-    numbered = container.format.name == "flac"  # counts its samples: a gap is a loss; elsewhere it may be silence
-    seconds, failure, first_pts = 0.0, None, None
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except (av.error.InvalidDataError, av.error.EOFError) as error:
-            failure = failure or error
-            continue
-        if frames and failure and seconds:
-            raise _RefusedError(f"corrupt after {seconds:.2f} s")
-        for frame in frames:
-            if numbered and frame.pts is not None:
-                first_pts = frame.pts if first_pts is None else first_pts
-                if float((frame.pts - first_pts) * frame.time_base) > seconds + 0.01:
-                    raise _RefusedError(f"corrupt within the first {seconds:.2f} s")
-            seconds += frame.samples / frame.sample_rate
-            yield frame
-    if failure and not seconds:
-        raise failure
-
-
-def _as_float(frame: Any) -> np.ndarray:
-    """One FFmpeg frame as (samples, channels) float32, integers scaled to [-1, 1) as libsndfile scales them."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(frame.samples, -1).T  # (C, S)
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128) / 128
-    elif np.issubdtype(samples.dtype, np.integer):
-        samples = samples / -float(np.iinfo(samples.dtype).min)
-    return samples.T.astype(np.float32, copy=False)
-
-
-def _ffmpeg_duration_s(source: str | bytes) -> float:
-    import av
-
-    with _ffmpeg_stream(source) as (container, stream):
-        if stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
-        if container.duration:
-            return container.duration / av.time_base
-    raise _RefusedError("length unknown")
-
-
-def _mono(block: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):  # what this makes of infinities is reported by _check_finite
-        return block[:, 0] if block.shape[1] == 1 else as_float(block).mean(axis=1)
-
-
-def _joined(blocks: list[np.ndarray]) -> np.ndarray:
-    found = [block for block in blocks if len(block)]
-    if len(found) == 1:
-        return found[0]  # no copy
-    return np.concatenate(found) if found else np.empty(0, np.float32)
+        return libsndfile.length(medium)[1] == sample_rate
+    except RefusedError:
+        return False
 
 
 def _check_finite(name: str, waveform: np.ndarray, rate: int, before: int = 0) -> None:
@@ -392,7 +295,3 @@ def _resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     kept = min(len(result), len(resampled))  # librosa.util.fix_length: soxr rounds, librosa wants the ceiling
     result[:kept] = resampled[:kept]
     return result
-
-
-def _one_line(message: str | None) -> str:
-    return " ".join((message or "unknown error").split()).rstrip(".")

@@ -151,6 +151,7 @@ class Stream:
         self.speech_ms, self.in_speech = 0, False  # for dynamic_silence
         self.reported_start = False
         self.is_over = False
+        self.speech: list[bool] | None = None  # a list here is given the verdict on every frame
 
     def feed(self, samples: np.ndarray, *, is_final: bool = False) -> Times:
         """Return what became known with these samples, in milliseconds since the stream began; see the class.
@@ -204,6 +205,8 @@ class Stream:
         frontend, opts = self.model.frontend, self.model.config.vad_opts
         levels = decibels(covered, frontend.min_samples, frontend.shift)
         speech = speech_frames(silence, levels, self.noise, opts, self.threshold)
+        if self.speech is not None:
+            self.speech += speech
         first, self.frames = self.frames, self.frames + len(speech)
         for index, is_speech in enumerate(speech, first):
             self.decision.frame(index, is_speech, is_final and index == self.frames - 1)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -137,12 +140,29 @@ def read_weights(directory: Path) -> dict[str, mx.array]:
     weights: dict[str, mx.array] = {}
     for path in weight_files(directory):
         try:
-            weights.update(mx.load(str(path)))  # pyright: ignore[reportArgumentType, reportCallIssue]
+            with _standard_descriptors():
+                weights.update(mx.load(str(path)))  # pyright: ignore[reportArgumentType, reportCallIssue]
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: not a whole safetensors file ({error}); convert the source again"
             ) from error
     return weights
+
+
+@contextmanager
+def _standard_descriptors() -> Iterator[None]:
+    """See to it that descriptors 0, 1 and 2 are taken: MLX holds a file that got 0 for one that could not be opened.
+
+    They are free where the caller closed them (`<&-`).
+    """
+    held: list[int] = []
+    try:
+        while not held or held[-1] < 2:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:

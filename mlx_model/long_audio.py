@@ -8,9 +8,12 @@ one window are sorted, which changes which segments share a batch and, as batche
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,7 @@ import numpy as np
 
 from mlx_model.audio import blocks, duration_s
 from mlx_model.errors import AudioError, UsageError
+from mlx_model.token_times import timed
 from mlx_model.transcribe import Audio, TextSegment, Transcript, transcribe
 from mlx_model.vad import Detection, detect
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from mlx_model.fsmn_vad_streaming import Model as Detector
     from mlx_model.fsmn_vad_streaming import Times, VadOptions
     from mlx_model.paraformer import Model
+    from mlx_model.tokenizer import Tokenizer
 
 Recognise = Callable[[list[np.ndarray]], list[Transcript]]
 Progress = Callable[[float], None]
@@ -42,6 +47,7 @@ def transcribe_long(
     batch_seconds: float | None = None,
     dither: float = 0.0,
     seed: int = 0,
+    word_times: bool = False,
     progress: Progress | None = None,
 ) -> list[Transcript]:
     """Return one Transcript per recording, of any length, with the times of its segments, in input order.
@@ -56,6 +62,7 @@ def transcribe_long(
         merge_s: join neighbouring segments up to so many seconds, as FunASR's merge_vad does (AutoModel's
             merge_length_s, which 1.4.16 does not see where `generate` is told it).
         batch_size, batch_seconds, dither, seed: as for `transcribe`.
+        word_times: give the segments their `words`, for subtitles.
         progress: called with the seconds of recording that are done since the last call.
 
     Raises:
@@ -68,16 +75,31 @@ def transcribe_long(
         raise UsageError(
             f"the recogniser takes {rates[0]} Hz and the detector {rates[1]} Hz; they cannot work together"
         )
-    if merge_s is not None and merge_s <= 0:
+    if merge_s is not None and not 0 < merge_s < math.inf:
         raise UsageError("the length to merge segments to must be above 0 s")
-    recognise = _recogniser(model, batch_size, batch_seconds, dither, seed)
+    recognise = _recogniser(model, batch_size, batch_seconds, dither, seed, word_times)
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
     results = []
     for item in items:
-        (found,) = detect(detector, item, options=options or VadOptions(dynamic_silence=True))
+        (found,) = detect(detector, item, options=options or VadOptions(dynamic_silence=True), pauses=word_times)
         times = found.segments if merge_s is None else merged(found.segments, round(merge_s * 1000))
-        results.append(_transcript(item, found, times, rates[0], recognise, progress))
+        result = _transcript(item, found, times, rates[0], recognise, progress)
+        results.append(_with_words(result, model.tokenizer, found.pauses) if word_times else result)
     return results
+
+
+def _with_words(result: Transcript, tokenizer: Tokenizer, pauses: Times) -> Transcript:
+    """The same with the words of every segment, at the times of their tokens."""
+    ends = [end for _, end in pauses]
+    segments = []
+    for part in result.segments or ():
+        near = pauses[bisect_left(ends, part.start_ms) :]
+        silent = list(takewhile(lambda pause, part=part: pause[0] < part.end_ms, near))
+        tokens = [tokenizer.tokens[token] for token in part.token_ids]
+        starts = [part.start_ms + start for start in part.token_starts_ms or []]
+        words = timed(part.text, tokens if starts else [], starts, (part.start_ms, part.end_ms), silent)
+        segments.append(replace(part, words=words))
+    return replace(result, segments=segments)
 
 
 def _transcript(
@@ -98,6 +120,7 @@ def _transcript(
         duration_s=found.duration_s,
         error=next((reason for reason in errors if reason), None),
         segments=segments,
+        notes=found.notes,
     )
 
 
@@ -111,10 +134,16 @@ def total_s(audio: Sequence[str | Path]) -> int:
 
 
 def _recogniser(
-    model: Model, batch_size: int | None, batch_seconds: float | None, dither: float, seed: int
+    model: Model, batch_size: int | None, batch_seconds: float | None, dither: float, seed: int, token_times: bool
 ) -> Recognise:
     return lambda waveforms: transcribe(
-        model, waveforms, batch_size=batch_size, batch_seconds=batch_seconds, dither=dither, seed=seed
+        model,
+        waveforms,
+        batch_size=batch_size,
+        batch_seconds=batch_seconds,
+        dither=dither,
+        seed=seed,
+        token_times=token_times,
     )
 
 
@@ -137,7 +166,11 @@ def _segments(
             continue
         window = times[len(done) : number]
         for (start, end), result in zip(window, recognise(waveforms), strict=True):
-            done.append(TextSegment(start, end, result.text, result.token_ids, result.error))
+            done.append(
+                TextSegment(
+                    start, end, result.text, result.token_ids, result.error, token_starts_ms=result.token_starts_ms
+                )
+            )
         waveforms = []
         if progress is not None:
             progress(window[-1][1] / 1000 - reported)

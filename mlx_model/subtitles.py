@@ -1,30 +1,35 @@
-"""Timed text as SubRip (srt) and WebVTT (vtt). Stdlib only."""
+"""Timed text as SubRip (srt) and WebVTT (vtt), in cues of a length that can be read: see cues.py. Stdlib only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mlx_model.cues import Cue, CueLimits, cues
+from mlx_model.token_times import timed
+
 if TYPE_CHECKING:
-    from mlx_model.transcribe import TextSegment, Transcript
+    from mlx_model.transcribe import Transcript
 
 
-def srt(results: Sequence[Transcript]) -> str:
-    """Return numbered blocks, `00:00:01,500 --> 00:00:03,000`, one per segment that has text."""
+def srt(results: Sequence[Transcript], limits: CueLimits | None = None) -> str:
+    """Return numbered blocks, `00:00:01,500 --> 00:00:03,000`. `-->` in a text, which ends a cue, becomes `-- >`."""
     blocks = [
-        f"{number}\n{clock(part.start_ms, ',')} --> {clock(part.end_ms, ',')}\n{_one_line(part.text)}\n"
-        for number, part in enumerate(_spoken(results), 1)
+        f"{number}\n{clock(cue.start_ms, ',')} --> {clock(cue.end_ms, ',')}\n"
+        + "".join(f"{line.replace('-->', '-- >')}\n" for line in cue.lines)
+        for number, cue in enumerate(_cues(results, limits), 1)
     ]
     return "\n".join(blocks)
 
 
-def vtt(results: Sequence[Transcript]) -> str:
-    """Return a WebVTT document, `00:00:01.500 --> 00:00:03.000`, one cue per segment that has text."""
-    cues = [
-        f"{clock(part.start_ms, '.')} --> {clock(part.end_ms, '.')}\n{_escaped(part.text)}\n"
-        for part in _spoken(results)
+def vtt(results: Sequence[Transcript], limits: CueLimits | None = None) -> str:
+    """Return a WebVTT document, `00:00:01.500 --> 00:00:03.000`."""
+    blocks = [
+        f"{clock(cue.start_ms, '.')} --> {clock(cue.end_ms, '.')}\n"
+        + "".join(f"{_escaped(line)}\n" for line in cue.lines)
+        for cue in _cues(results, limits)
     ]
-    return "\n".join(["WEBVTT\n", *cues])
+    return "\n".join(["WEBVTT\n", *blocks])
 
 
 def clock(time_ms: int, mark: str) -> str:
@@ -33,14 +38,18 @@ def clock(time_ms: int, mark: str) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}{rest:03}"
 
 
-def _spoken(results: Sequence[Transcript]) -> list[TextSegment]:
-    return [part for result in results for part in result.segments or () if part.text.strip()]
+def _cues(results: Sequence[Transcript], limits: CueLimits | None) -> list[Cue]:
+    """The cues of all segments. Where the words have no times, they share the segment by their lengths."""
+    found: list[Cue] = []
+    for result in results:
+        words = [
+            timed(part.text, [], [], (part.start_ms, part.end_ms)) if part.words is None else part.words
+            for part in result.segments or ()
+        ]
+        found += cues(words, limits or CueLimits(), round(result.duration_s * 1000))
+    return found
 
 
 def _escaped(text: str) -> str:
-    """WebVTT reads < and & as markup."""
-    return _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """WebVTT reads < and & as markup, and --> as a time."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt
+from jaxtyping import Bool, Float, Int, UInt
 
-from mlx_model import cpu_lanes, gpu, subtitles
-from mlx_model.audio import duration_s, load_samples
+from mlx_model import cpu_lanes, gpu
+from mlx_model.audio import Recording, duration_s, load_recording, too_long
 from mlx_model.batching import batches, side_by_side
 from mlx_model.blas import mx
 from mlx_model.cpu_kernels import on_gpu
 from mlx_model.errors import AudioError, UsageError
+from mlx_model.formats import FORMATS as FORMATS
+from mlx_model.formats import check_format as check_format
+from mlx_model.formats import to_document as to_document
+from mlx_model.names import shown
+from mlx_model.token_times import Word, starts_ms
 
 if TYPE_CHECKING:
     from mlx_model.paraformer import Model, ParaformerOutput
@@ -29,7 +33,6 @@ S = TypeVar("S")
 T = TypeVar("T")
 Audio = str | Path | np.ndarray
 Features = tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]
-Tokens = tuple[UInt[mx.array, "B U"], Int[mx.array, " B"]]
 QUICK_S = 50e-6  # to look up a recording's length; libsndfile takes 0.12 ms, a file elsewhere on a network more
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
@@ -38,20 +41,28 @@ BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new s
 
 @dataclass(frozen=True, slots=True)
 class TextSegment:
-    """A stretch of a recording and what was said in it; `error` is None, or one line (text is then empty)."""
+    """A stretch of a recording and what was said in it; `error` is None, or one line (text is then empty).
+
+    `token_starts_ms` (from the segment's start on) and `words`, where asked for, are about when things are said: see
+    token_times.py.
+    """
 
     start_ms: int
     end_ms: int
     text: str
     token_ids: list[int]
     error: str | None = None
+    token_starts_ms: list[int] | None = None
+    words: list[Word] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """What came of one recording. `path` is None for a waveform; `error` is None, or one line (text is then empty).
 
-    `segments` are there where speech was looked for first (long_audio.py), else None.
+    `segments` are there where speech was looked for first (long_audio.py), else None. `notes` say what of the file was
+    not heard, or how its header is wrong, one line each (survey.py). `token_starts_ms`, where asked for, is about when
+    each token is said (token_times.py).
     """
 
     path: str | None
@@ -60,6 +71,8 @@ class Transcript:
     duration_s: float
     error: str | None = None
     segments: list[TextSegment] | None = None
+    notes: list[str] = field(default_factory=list)
+    token_starts_ms: list[int] | None = None
 
 
 def transcribe(
@@ -70,6 +83,7 @@ def transcribe(
     batch_seconds: float | None = None,
     dither: float = 0.0,
     seed: int = 0,
+    token_times: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> list[Transcript]:
     """Return one Transcript per recording, in input order; unusable ones carry their reason in `error`.
@@ -82,6 +96,7 @@ def transcribe(
         batch_seconds: at most so much audio at once, padding included; bounds memory. Default: 60, on a GPU 1280.
         dither: see `frontend.fbank`.
         seed: of the dither.
+        token_times: fill in `token_starts_ms`.
         progress: called with the number of recordings done since the last call.
 
     Raises:
@@ -98,7 +113,8 @@ def transcribe(
         lengths = durations_s(pool, items, rate)
     plan = batches(lengths, batch_size, batch_seconds)
     results: dict[int, Transcript] = {}
-    decoded = in_batches(model, ([items[index] for index in indices] for indices in plan), dither=dither, seed=seed)
+    batched = ([items[index] for index in indices] for indices in plan)
+    decoded = in_batches(model, batched, dither=dither, seed=seed, token_times=token_times)
     for indices, transcripts in zip(plan, decoded, strict=True):
         results |= zip(indices, transcripts, strict=True)
         if progress is not None:
@@ -107,7 +123,12 @@ def transcribe(
 
 
 def in_batches(
-    model: Model, plan: Iterable[Sequence[Audio]], *, dither: float = 0.0, seed: int = 0
+    model: Model,
+    plan: Iterable[Sequence[Audio]],
+    *,
+    dither: float = 0.0,
+    seed: int = 0,
+    token_times: bool = False,
 ) -> Iterator[list[Transcript]]:
     """Yield the Transcripts of one batch after the other.
 
@@ -118,7 +139,7 @@ def in_batches(
     Args:
         model: what `mlx_model.load` returned.
         plan: batches as `transcribe` takes single recordings; may be endless.
-        dither, seed: as for `transcribe`.
+        dither, seed, token_times: as for `transcribe`.
     """
     features_ahead, network_ahead = (0, 1) if gpu.takes(model) else (1, 0)
     with ThreadPoolExecutor(decoders()) as pool:
@@ -128,7 +149,15 @@ def in_batches(
         begun = ahead(((batch, _begin(model, batch, features)) for batch, features in ready), network_ahead)
         heard = ahead(((batch, _finish(model, batch, forward)) for batch, forward in begun), network_ahead)
         for batch, tokens in heard:
-            yield list(_transcripts(model, batch, tokens))
+            yield list(_transcripts(model, batch, tokens, token_times))
+
+
+class Tokens(NamedTuple):
+    """A batch's best tokens, how many there are of each recording, and the frames where they fire."""
+
+    best: UInt[mx.array, "B U"]
+    token_num: Int[mx.array, " B"]
+    fires: Bool[mx.array, "B T1"]
 
 
 class Loaded(NamedTuple):
@@ -136,6 +165,7 @@ class Loaded(NamedTuple):
 
     paths: list[str | None]
     found: list[int | AudioError]  # samples, or the reason why there are none
+    notes: list[list[str]]
     waveforms: mx.array | None  # those that are usable, (B, S); None: none
 
 
@@ -160,11 +190,13 @@ def _dealt(pool: ThreadPoolExecutor, function: Callable[[S], T], items: Sequence
     return wait
 
 
-def _together(items: Sequence[Audio], loaded: Sequence[np.ndarray | AudioError]) -> Loaded:
+def _together(items: Sequence[Audio], loaded: Sequence[Recording | AudioError]) -> Loaded:
     paths = [None if isinstance(item, np.ndarray) else str(item) for item in items]
-    usable = [entry for entry in loaded if isinstance(entry, np.ndarray)]
+    usable = [entry.samples for entry in loaded if isinstance(entry, Recording)]
     waveforms = mx.array(side_by_side(usable)[0]) if usable else None
-    return Loaded(paths, [len(entry) if isinstance(entry, np.ndarray) else entry for entry in loaded], waveforms)
+    found = [len(entry.samples) if isinstance(entry, Recording) else entry for entry in loaded]
+    notes = [entry.notes if isinstance(entry, Recording) else [] for entry in loaded]
+    return Loaded(paths, found, notes, waveforms)
 
 
 def decoders() -> int:
@@ -216,21 +248,22 @@ def _start_features(model: Model, batch: Loaded, dither: float, seed: int) -> Fe
     return features
 
 
-def _load(item: Audio, model: Model) -> np.ndarray | AudioError:
+def _load(item: Audio, model: Model) -> Recording | AudioError:
     """The waveform, or the reason why there is none."""
     rate = model.config.frontend.fs
     try:
-        waveform = _checked_array(item) if isinstance(item, np.ndarray) else load_samples(item, rate)
-        if len(waveform) < model.frontend.min_samples:
-            raise AudioError(f"too short: {len(waveform)} samples, one frame needs {model.frontend.min_samples}")
-        if len(waveform) > MAX_DURATION_S * rate:
-            raise AudioError(
-                f"{item if not isinstance(item, np.ndarray) else 'waveform'}: {len(waveform) / rate:.0f} s is too long "
-                f"for one pass (at most {MAX_DURATION_S:.0f} s); find its pauses with --vad VAD_MODEL"
-            )
+        if isinstance(item, np.ndarray):
+            recording = Recording(_checked_array(item), [])
+        else:
+            recording = load_recording(item, rate, longest_s=MAX_DURATION_S)
+        name, samples = "waveform" if isinstance(item, np.ndarray) else shown(item), len(recording.samples)
+        if samples < model.frontend.min_samples:
+            raise AudioError(f"{name}: too short, {samples} samples; one frame needs {model.frontend.min_samples}")
+        if samples > MAX_DURATION_S * rate:
+            raise too_long(name, samples / rate, MAX_DURATION_S)
     except AudioError as error:
         return error
-    return waveform
+    return recording
 
 
 def _checked_array(waveform: np.ndarray) -> np.ndarray:
@@ -246,51 +279,35 @@ def _begin(model: Model, batch: Loaded, features: Features | None) -> Callable[[
 
 
 def _finish(model: Model, batch: Loaded, forward: Callable[[], ParaformerOutput] | None) -> Tokens | None:
-    """Return the best tokens and how many there are of each recording, being computed."""
-    return model.best(forward()) if forward else None
+    """Return the best tokens of each recording, how many there are and where they fire, being computed."""
+    if forward is None:
+        return None
+    output = forward()
+    return Tokens(*model.best(output), output.fires)
 
 
-def _transcripts(model: Model, batch: Loaded, tokens: Tokens | None) -> Iterator[Transcript]:
-    ids = iter(model.spoken(*tokens) if tokens else [])
-    for path, found in zip(batch.paths, batch.found, strict=True):
+def _transcripts(model: Model, batch: Loaded, tokens: Tokens | None, token_times: bool = False) -> Iterator[Transcript]:
+    ids = iter(model.spoken(tokens.best, tokens.token_num) if tokens else [])
+    starts = iter(_starts_ms(model, tokens) if tokens and token_times else [])
+    for path, found, notes in zip(batch.paths, batch.found, batch.notes, strict=True):
         if isinstance(found, AudioError):
-            yield Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(found))
+            yield Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(found), notes=notes)
             continue
         token_ids = next(ids)
-        duration = found / model.config.frontend.fs
-        yield Transcript(path=path, text=model.tokenizer.decode(token_ids), token_ids=token_ids, duration_s=duration)
+        yield Transcript(
+            path=path,
+            text=model.tokenizer.decode(token_ids),
+            token_ids=token_ids,
+            duration_s=found / model.config.frontend.fs,
+            notes=notes,
+            token_starts_ms=next(starts, None),
+        )
 
 
-def to_document(results: Sequence[Transcript], **about: Any) -> dict[str, Any]:
-    """Return the `--json` document: schema and results in input order, and what else is to be said (numerics)."""
-    return {"schema": "transcribe/1", "results": [asdict(result) for result in results], **about}
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _as_tsv(results: Sequence[Transcript]) -> str:
-    rows = [f"{r.path}\t{r.duration_s:.3f}\t{_one_line(r.text)}\t{_one_line(r.error or '')}" for r in results]
-    return "\n".join(["path\tduration_s\ttext\terror", *rows])
-
-
-FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than results, see `to_document`
-    "text": lambda results: "\n".join(result.text for result in results),
-    "json": lambda results, **about: json.dumps(to_document(results, **about), ensure_ascii=False, indent=1),
-    "tsv": _as_tsv,
-    "srt": subtitles.srt,
-    "vtt": subtitles.vtt,
-}
-NEED_TIMES = ("srt", "vtt")
-
-
-def check_format(name: str, timed_recordings: int = 0) -> None:
-    """Raise UsageError for an unknown format, or for subtitles of anything but one recording with segments."""
-    if name not in FORMATS:
-        raise UsageError(f"unknown format {name!r}; use {', '.join(FORMATS)}")
-    if name in NEED_TIMES and not timed_recordings:
-        others = ", ".join(other for other in FORMATS if other not in NEED_TIMES)
-        raise UsageError(f"{name} needs times: add --vad VAD_MODEL, or use {others}")
-    if name in NEED_TIMES and timed_recordings > 1:
-        raise UsageError(f"{name} is for one recording, not {timed_recordings}; run once for each")
+def _starts_ms(model: Model, tokens: Tokens) -> Iterator[list[int]]:
+    """Yield `token_times.starts_ms` of each recording, for the tokens that `model.spoken` returns."""
+    config, frontend = model.config, model.config.frontend
+    best, counts, fires = np.array(tokens.best), np.array(tokens.token_num), np.array(tokens.fires)
+    kept = ~np.isin(best, (config.blank_id, config.sos, config.eos))
+    for row, count, fired in zip(kept, counts, fires, strict=True):
+        yield starts_ms(fired, row[:count], frontend.lfr_n * frontend.frame_shift)

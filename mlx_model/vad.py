@@ -14,22 +14,32 @@ import numpy as np
 
 from mlx_model.audio import blocks, resampler
 from mlx_model.errors import AudioError, UsageError
+from mlx_model.formats import name, tsv_row
+from mlx_model.token_times import pauses as silence
 
 if TYPE_CHECKING:
-    from mlx_model.fsmn_vad_streaming import Model, Times, VadOptions
+    from mlx_model.fsmn_vad_streaming import Model, Stream, Times, VadOptions
 
 Audio = str | Path | np.ndarray
+HEADERS = {b"RIFF": "WAV", b"RF64": "WAV", b"FORM": "AIFF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}
+HEADER_BYTES = max(map(len, HEADERS))  # a first write may be shorter
 PIPE_BYTES = 1 << 16  # at most so much is taken from a pipe at once; what has arrived is taken at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """What came of one recording: [[start_ms, end_ms], ...]. `error` is None, or one line (what was found stays)."""
+    """What came of one recording: [[start_ms, end_ms], ...]. `error` is None, or one line (what was found stays).
+
+    `notes` say what of the file was not heard, or how its header is wrong, one line each (survey.py). `pauses`, where
+    asked for, are all stretches of silence, also those within a segment.
+    """
 
     path: str | None
     segments: Times = field(default_factory=list)
     duration_s: float = 0.0
     error: str | None = None
+    notes: list[str] = field(default_factory=list)
+    pauses: Times = field(default_factory=list)
 
 
 def detect(
@@ -39,6 +49,7 @@ def detect(
     options: VadOptions | None = None,
     chunk_ms: int | None = None,
     rate: int = 16000,
+    pauses: bool = False,
     live: Callable[[str], None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Detection]:
@@ -52,6 +63,7 @@ def detect(
         options: see `VadOptions`.
         chunk_ms: decide in pieces of this length, as a stream would; None: as FunASR does with a whole recording.
         rate: of what comes through the pipe, Hz.
+        pauses: fill in `pauses`.
         live: called with the table's header and with every segment's row as soon as it is known.
         progress: called with the number of recordings done since the last call.
 
@@ -59,59 +71,69 @@ def detect(
         UsageError: a chunk below 1 ms, or options this model cannot follow.
     """
     items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
+    from mlx_model.fsmn_vad_streaming import RECORDING_CHUNK_MS
+
     model.stream(chunk_ms=1 if chunk_ms is None else chunk_ms, options=options)  # what it refuses, it refuses now
     results = []
     if live is not None:
         live(TSV_HEADER)
     for item in items:
-        results.append(_detect_one(model, item, rate, live, options, chunk_ms))
+        stream = model.stream(
+            chunk_ms=RECORDING_CHUNK_MS if chunk_ms is None else chunk_ms, live=False, options=options
+        )
+        stream.speech = [] if pauses else None
+        results.append(_detect_one(stream, item, rate, live))
         if progress is not None:
             progress(1.0)
     return results
 
 
-def _detect_one(
-    model: Model,
-    item: Audio,
-    pipe_rate: int,
-    live: Callable[[str], None] | None,
-    options: VadOptions | None,
-    chunk_ms: int | None,
-) -> Detection:
-    path, rate = None if isinstance(item, np.ndarray) else str(item), model.config.frontend.fs
+def _detect_one(stream: Stream, item: Audio, pipe_rate: int, live: Callable[[str], None] | None) -> Detection:
+    path, config = None if isinstance(item, np.ndarray) else str(item), stream.model.config
     segments: Times = []
+    notes: list[str] = []
     samples, error = 0, None
     try:
-        for found, count in detected(model, _pieces(item, rate, pipe_rate), options, chunk_ms):
+        for found, count in detected(stream, _pieces(item, config.frontend.fs, pipe_rate, notes)):
             segments += found
             if found and live is not None:
                 live(tsv_rows(path, found))
             samples = count
     except AudioError as refused:
         error = str(refused)
-    return Detection(path=path, segments=segments, duration_s=samples / rate, error=error)
+    return Detection(
+        path=path,
+        segments=segments,
+        duration_s=samples / config.frontend.fs,
+        error=error,
+        notes=notes,
+        pauses=silence(stream.speech or [], config.vad_opts.frame_in_ms),
+    )
 
 
-def _pieces(item: Audio, rate: int, pipe_rate: int) -> Iterator[np.ndarray]:
+def _pieces(item: Audio, rate: int, pipe_rate: int, notes: list[str]) -> Iterator[np.ndarray]:
     if isinstance(item, np.ndarray):
         yield item
     elif str(item) == "-":
-        yield from pcm(sys.stdin.fileno(), pipe_rate, rate)
+        yield from pcm(_standard_input(), pipe_rate, rate)
     else:
-        yield from blocks(item, rate)
+        yield from blocks(item, rate, notes)
 
 
-def detected(
-    model: Model, pieces: Iterator[np.ndarray], options: VadOptions | None = None, chunk_ms: int | None = None
-) -> Iterator[tuple[Times, int]]:
+def _standard_input() -> int:
+    """The descriptor to read from; Python has no `sys.stdin` where the caller closed it."""
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        raise AudioError("standard input is closed; - reads samples from a pipe") from None
+
+
+def detected(stream: Stream, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Times, int]]:
     """Yield (whole segments that became known, samples so far) for every piece, and for the end.
 
     Raises:
         AudioError: whatever the pieces raise, and NaN.
     """
-    from mlx_model.fsmn_vad_streaming import RECORDING_CHUNK_MS
-
-    stream = model.stream(chunk_ms=RECORDING_CHUNK_MS if chunk_ms is None else chunk_ms, live=False, options=options)
     count = 0
     for piece in pieces:
         count += len(piece)
@@ -125,25 +147,49 @@ def pcm(descriptor: int, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
     Half a sample at the end (an abrupt end) is dropped.
 
     Raises:
-        AudioError: a rate that no recording has, or a WAV header where raw samples are expected.
+        AudioError: a rate that no recording has, a file's header where raw samples are expected, or nothing to read
+            from.
     """
     resample = resampler(rate, sample_rate)
-    rest = os.read(descriptor, PIPE_BYTES)
-    if rest.startswith(b"RIFF"):
-        raise AudioError("standard input carries a WAV header; send raw 16-bit PCM (ffmpeg -f s16le) or name the file")
+    rest = _received(descriptor)
+    while 0 < len(rest) < HEADER_BYTES and (more := _received(descriptor)):
+        rest += more
+    _check_raw(rest)
     is_open = bool(rest)
     while is_open:
         whole = len(rest) // 2 * 2
         yield resample(np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32768, False)
-        more = os.read(descriptor, PIPE_BYTES)
+        more = _received(descriptor)
         rest, is_open = rest[whole:] + more, bool(more)
     yield resample(np.empty(0, np.float32), True)
 
 
+def _received(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, PIPE_BYTES)
+    except OSError as error:  # a directory, a terminal that has gone
+        raise AudioError(f"standard input cannot be read: {error.strerror}") from None
+
+
+def _check_raw(start: bytes) -> None:
+    """Refuse what begins as a file does: its header would be heard as samples, or all of it as noise."""
+    for magic, what in HEADERS.items():
+        if start.startswith(magic):
+            raise AudioError(
+                f"standard input carries a {what} header; send raw 16-bit PCM (ffmpeg -f s16le) or name the file"
+            )
+
+
 def to_document(results: Sequence[Detection], **about: Any) -> dict[str, Any]:
-    """Return the `--json` document: schema and results in input order, and what else is to be said (numerics)."""
+    """Return the `--json` document: schema, results in input order (paths as `names.written` has them), numerics."""
     rows = [
-        {"path": item.path, "segments": item.segments, "duration_s": item.duration_s, "error": item.error}
+        {
+            "path": name(item.path),
+            "segments": item.segments,
+            "duration_s": item.duration_s,
+            "error": item.error,
+            "notes": item.notes,
+        }
         for item in results
     ]
     return {"schema": "vad/1", "results": rows, **about}
@@ -153,8 +199,8 @@ TSV_HEADER = "path\tstart_ms\tend_ms"
 
 
 def tsv_rows(path: str | None, segments: Times) -> str:
-    """Return one line per segment, without a line break at the end."""
-    return "\n".join(f"{path}\t{start}\t{end}" for start, end in segments)
+    """Return one line per segment, without a line break at the end; fields as `formats.tsv_row` writes them."""
+    return "\n".join(tsv_row(name(path), start, end) for start, end in segments)
 
 
 def _as_tsv(results: Sequence[Detection]) -> str:
@@ -179,10 +225,15 @@ def _as_textgrid(results: Sequence[Detection]) -> str:
     tier = f'    item [1]:\n        class = "IntervalTier"\n        name = "speech"\n{_indented(span)}'
     parts = [
         f"        intervals [{number}]:\n            xmin = {low:.10g}\n            xmax = {high:.10g}\n"
-        f'            text = "{text}"'
+        f'            text = "{_doubled(text)}"'
         for number, (low, high, text) in enumerate(intervals, 1)
     ]
     return head + tier + f"        intervals: size = {len(intervals)}\n" + "\n".join(parts)
+
+
+def _doubled(text: str) -> str:
+    """Praat ends a string at a quotation mark, unless there are two."""
+    return text.replace('"', '""')
 
 
 def _indented(text: str) -> str:
@@ -196,9 +247,9 @@ FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than result
 }
 
 
-def check_format(name: str, recordings: int) -> None:
+def check_format(wanted: str, recordings: int) -> None:
     """Raise UsageError for an unknown format, or for several recordings in one TextGrid."""
-    if name not in FORMATS:
-        raise UsageError(f"unknown format {name!r}; use {', '.join(FORMATS)}")
-    if name == "textgrid" and recordings != 1:
+    if wanted not in FORMATS:
+        raise UsageError(f"unknown format {wanted!r}; use {', '.join(FORMATS)}")
+    if wanted == "textgrid" and recordings != 1:
         raise UsageError(f"a TextGrid holds one recording, not {recordings}; run once for each")

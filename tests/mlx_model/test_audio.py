@@ -127,7 +127,7 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     soundfile.write(slow, RAMP, 10)
     messages = {
         "empty.wav": "empty, 0 bytes",
-        "text.wav": "not readable as audio (libsndfile: Format not recognised; ffmpeg: Invalid data",
+        "text.wav": "is text, not audio; name a recording",
         "none.wav": "empty audio, the file holds a header and no samples",
         "nan.wav": "2 of 8000 samples are NaN or infinite, the first at sample 17 (0.001 s)",
         "short.wav": "too short, 399 samples (24.9 ms) at 16000 Hz; one frame needs 400 (25 ms)",
@@ -198,5 +198,5 @@ def test_a_playlist_opens_no_other_file(tmp_path):
     playlist = tmp_path / "x.wav"
     entry = (tmp_path / "secret.ts").as_uri()
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{entry}\n#EXT-X-ENDLIST\n")
-    with pytest.raises(AudioError, match="not readable as audio"):
+    with pytest.raises(AudioError, match="is a playlist, not audio"):
         load_audio(playlist)

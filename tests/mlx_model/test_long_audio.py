@@ -103,14 +103,14 @@ def test_merging_by_hand():
 def test_subtitles_by_hand():
     segments = [
         TextSegment(1500, 3000, "你好", [3]), TextSegment(3000, 4000, "", []),
-        TextSegment(3_600_250, 3_661_007, "a <b> & c", [4]),
+        TextSegment(3_600_250, 3_604_007, "a <b> & c", [4]),
     ]  # fmt: skip
     results = [Transcript(path="a", text="", token_ids=[], duration_s=4000.0, segments=segments)]
     assert FORMATS["srt"](results) == (
-        "1\n00:00:01,500 --> 00:00:03,000\n你好\n\n2\n01:00:00,250 --> 01:01:01,007\na <b> & c\n"
+        "1\n00:00:01,500 --> 00:00:03,000\n你好\n\n2\n01:00:00,250 --> 01:00:04,007\na <b> & c\n"
     )
     assert FORMATS["vtt"](results) == (
-        "WEBVTT\n\n00:00:01.500 --> 00:00:03.000\n你好\n\n01:00:00.250 --> 01:01:01.007\na &lt;b&gt; &amp; c\n"
+        "WEBVTT\n\n00:00:01.500 --> 00:00:03.000\n你好\n\n01:00:00.250 --> 01:00:04.007\na &lt;b&gt; &amp; c\n"
     )
     assert clock(359_999_999, ",") == "99:59:59,999"
     row = to_document(results)["results"][0]["segments"][0]

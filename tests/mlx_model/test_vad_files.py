@@ -142,6 +142,7 @@ def test_json_and_tsv():
     assert document["schema"] == "vad/1"
     assert document["results"][0] == {
         "path": "a.wav", "segments": [[70, 2340], [2620, 6200]], "duration_s": 7.5, "error": None,
+        "notes": [],
     }  # fmt: skip
     assert FORMATS["tsv"](results).splitlines() == ["path\tstart_ms\tend_ms", "a.wav\t70\t2340", "a.wav\t2620\t6200"]
 
