@@ -154,6 +154,11 @@ def _state_dict(path: Path, content: Any, notes: list[str]) -> dict[Any, Any]:
     tensors = {name: value for name, value in state.items() if is_tensor(value)}
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors (found {kinds(state.values())}); expected a state dict")
+    if all(getattr(value, "shape", None) == (0,) for value in tensors.values()):
+        raise CheckpointError(
+            f"{path} holds the names of {len(tensors)} tensors and no values, as DeepSpeed's ZeRO stage 3 leaves them; "
+            "gather the weights with DeepSpeed's zero_to_fp32.py and convert what it writes"
+        )
     others = {name: value for name, value in state.items() if not is_tensor(value)}
     for name in list(others)[:MAX_NOTES]:
         kind = type(others[name]).__name__

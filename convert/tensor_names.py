@@ -7,7 +7,6 @@ What was taken off is said in a note. Stdlib only.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -38,19 +37,20 @@ def plain_names(path: Path, stored: Iterable[object], evidence: Collection[str],
     """
     names = {name: name for name in (_checked(path, item) for item in stored)}
     names = {name: without_peft(name) for name in names if not _is_counter(name, names, notes)}
-    taken: Counter[str] = Counter()
+    taken: set[str] = set()
     owners = _owned_by_ddp(names.values())
     for name, plain in names.items():
         parts, left = plain.split("."), []
         for index, part in enumerate(parts):
             wrapped = not left or part in WRAPPERS or parts[index - 1] in WRAPPERS or ".".join(left) in owners
             if index < len(parts) - 1 and (part in WRAPPERS or (part == DDP and wrapped)):
-                taken[part] += 1
+                taken.add(part)
             else:
                 left.append(part)
         names[name] = ".".join(left)
     if taken:
-        funasr = "" if set(taken) == {DDP} else "; FunASR 1.4.16 knows a 'module.' in front, and no other"
+        known = all(stored in (plain, f"{DDP}.{plain}") for stored, plain in names.items())
+        funasr = "" if known else "; FunASR 1.4.16 knows a 'module.' in front, and no other"
         parts = ", ".join(repr(part) for part in sorted(taken))
         notes.append(f"taken off the tensors' names, put there by training tools: {parts}{funasr}")
     names = _inside_attribute(path, names, evidence, notes)

@@ -81,6 +81,8 @@ def unwrap(path: Path, content: Any, notes: list[str]) -> Mapping[Any, Any]:
         _note_beside(content, key, notes)
         content = content[key]
         foreign.append(key)
+    if any(AVERAGE.search(shown(key)) for key in foreign):
+        notes.append("these weights are an average (EMA): the checkpoint holds no others")
     if foreign:
         where = " / ".join(repr(shown(key)) for key in [*opened, *foreign])
         notes.append(

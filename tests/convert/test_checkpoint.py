@@ -160,6 +160,7 @@ def test_a_zip_without_a_checkpoint_is_refused(tmp_path):
     [
         ([1, 2], "holds a list"),
         ({"epoch": 3}, "holds no tensors"),
+        ({"module": {"a": torch.ones(0), "b": torch.ones(0)}, "ds_version": "0.14"}, "ZeRO stage 3.*zero_to_fp32"),
         ({}, "holds no tensors"),
         ({0: torch.ones(1)}, "name is 0"),
         ({"w": torch.ones(2).to_sparse()}, "sparse"),

@@ -325,6 +325,14 @@ def test_an_archive_that_another_tool_wrote_is_read(sound, tmp_path):
     assert read_all(renamed) == expected
 
 
+def test_what_torch_before_2_1_left_out_is_not_asked_for(sound, tmp_path):
+    """No byteorder, no .format_version, no .storage_alignment, no serialization_id."""
+    path, expected = sound
+    old = rewrite(path, tmp_path / "old.pt", lambda found: [r for r in found if r[0].endswith((".pkl", "version"))
+                                                            or "/data/" in r[0]])  # fmt: skip
+    assert read_all(old) == expected
+
+
 def test_a_zip64_archive_is_read(sound, tmp_path):
     path, expected = sound
     made = tmp_path / "zip64.pt"

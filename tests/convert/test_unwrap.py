@@ -75,6 +75,7 @@ def test_what_funasr_finds_is_found_without_a_word_about_funasr(content):
 def test_what_funasr_does_not_find_is_found_and_said(content, where):
     state, notes = opened(content)
     assert state is STATE
+    assert ("these weights are an average (EMA): the checkpoint holds no others" in notes) == ("'ema'" in where)
     assert notes[-1] == f"weights taken from {where}; {FUNASR}"
 
 
