@@ -20,7 +20,7 @@ def family_of_config(raw: dict[str, Any]) -> Family:
     Raises:
         ConfigError: no `model:`, or a class that is not converted.
     """
-    named = raw.get("model")
+    named = raw.get("model") or raw.get("punctuation")  # an old file of a punctuation model has no `model:`
     if not isinstance(named, str) or not named:
         raise ConfigError("config.yaml has no `model:` (FunASR's class name); cannot tell which architecture this is")
     cls = ESPNET_MODELS.get(named, named)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.cache_folders import model_directory, weights_in
+from convert.identify import family_of_config
 from convert.named_files import BASE_HINT, OLD_NAMES, Base, Folder, find, flat_metas, follow, stays_inside
 from convert.trainer_folder import choose
 from convert.yaml_file import load_yaml, read_text
@@ -152,7 +153,7 @@ def _assembled(folder: Folder, named: str, weights: Path, name: str | None = Non
         config=folder.metas["config"],
         weights=weights,
         raw=folder.raw,
-        cmvn=_cmvn(folder),
+        cmvn=_needed(folder),
         tokens=_tokens(folder),
         bpe_model=find(folder, "bpemodel", ("bpe.model",)),
         seg_dict=_seg_dict(folder),
@@ -207,6 +208,15 @@ def _hub_name(document: dict[str, Any]) -> str | None:
     names = document.get("model_name_in_hub")
     found = [value for value in names.values() if isinstance(value, str) and value] if isinstance(names, dict) else []
     return found[0] if found else None
+
+
+def _needed(folder: Folder) -> Path | None:
+    """Return `_cmvn`; that it is missing is no news of a model whose class is not converted at all."""
+    try:
+        return _cmvn(folder)
+    except AssetError:
+        family_of_config(folder.raw)
+        raise
 
 
 def _cmvn(folder: Folder) -> Path | None:

@@ -61,4 +61,6 @@ ESPNET_MODELS: dict[str, str] = {
     "asr": "Conformer",
     "bat": "BAT",
     "rnnt": "Transducer",
+    "target_delay": "CTTransformer",
+    "vad_realtime": "CTTransformerStreaming",
 }
