@@ -90,6 +90,7 @@ def staged(out: StrPath, *, overwrite: bool, apart_from: Iterable[StrPath] = ())
         OutputError: whatever the file system refuses, disk full included; another process writes it.
     """
     place, stage = _places(out)
+    _may_become(place, overwrite)
     with reserved(out, apart_from=apart_from):
         if stage in _staging:
             raise OutputError(f"{out} is being written by this very process; choose another name")
@@ -134,6 +135,15 @@ def _look_at(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists; choose another --out, or add --overwrite")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{path}.partial")  # of a killed run
+
+
+def _may_become(place: Path, overwrite: bool) -> None:
+    if os.path.lexists(place) and not overwrite:
+        raise OutputError(f"{place} exists; choose another place")
+    if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
+        raise OutputError(
+            f"{place} is {'a symbolic link' if os.path.islink(place) else _kind(place)}; expected a folder"
+        )
 
 
 def _kind(path: Path) -> str:

@@ -66,7 +66,7 @@ def key_of(directory: Path) -> tuple[int, int] | None:
     """Return what tells a directory from all others, None where there is none."""
     try:
         return _key(os.stat(directory))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
 
 

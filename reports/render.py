@@ -128,7 +128,7 @@ def find(roots: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for root in roots:
-        if not root.exists():
+        if not os.path.exists(root):
             raise FileNotFoundError(f"{root} does not exist: give a report JSON or a directory that holds some")
         here = [root] if root.is_file() else sorted(path for path in root.rglob("*.json") if _is_report(path))
         if not here:
@@ -142,8 +142,13 @@ def _is_report(path: Path) -> bool:
     """Whether a file has a report's name, or begins by saying a schema of ours (as those in published/ do)."""
     if path.name in NAMES:
         return True
-    with path.open("rb") as stream:
-        return OURS.match(stream.read(100)) is not None
+    if not path.is_file():  # a folder of such a name, a pipe
+        return False
+    try:
+        with path.open("rb") as stream:
+            return OURS.match(stream.read(100)) is not None
+    except OSError:  # somebody else's, then
+        return False
 
 
 def _read(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -101,8 +100,6 @@ def record(
         OutputError: the folder exists, or cannot be written.
     """
     guard.check(str(src))
-    if os.path.lexists(trace):
-        raise OutputError(f"{trace} exists; a trace is not overwritten, choose another folder")
     with staged(trace, overwrite=False, apart_from=[src]) as part:
         reference.record(src, find_audio(audio, limit), part, taps=taps, steps=steps, named=named, progress=progress)
     return Trace.open(trace)
