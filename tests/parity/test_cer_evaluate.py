@@ -15,7 +15,7 @@ import soundfile
 import parity.cer
 from mlx_model.errors import DatasetError, OutputError, UsageError
 from parity.cer import read_dataset, score_files
-from parity.cer.engines import open_recognizer
+from parity.cer.engines import open_recognizer, saying
 from parity.cer.summary import read_rows
 from reports import schema
 
@@ -211,6 +211,19 @@ def test_a_finished_journal_is_scored_again_without_the_engine(kaldi, tmp_path):
     assert (report.cer, report.normalizer) == (5 / 12, "funasr")
 
 
+def test_what_computed_survives_a_broken_run(kaldi, tmp_path):
+    """Two sessions with other numerics: both stand in the report, though the second did not do all of it."""
+    first = saying(broken_after(2), lambda: {"engine": "one"})
+    with pytest.raises(KeyboardInterrupt):
+        parity.cer.evaluate("m", kaldi, recognizer=first, out=tmp_path / "run", batch_seconds=2.5)
+    second = saying(in_turn(heard), lambda: {"engine": "two"})
+    report = parity.cer.evaluate("m", kaldi, recognizer=second, out=tmp_path / "run", batch_seconds=2.5)
+    assert report.numerics == {"engine": "one", "others": [{"engine": "two"}]}
+    (tmp_path / "run/cer.json").unlink()
+    again = parity.cer.evaluate("m", kaldi, recognizer=never, out=tmp_path / "run", batch_seconds=2.5)
+    assert again.numerics == report.numerics
+
+
 def test_progress_tells_the_rate_so_far(kaldi, tmp_path):
     told: list[tuple[int, int, float]] = []
     parity.cer.evaluate(
@@ -255,8 +268,10 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, monkeypatch)
 
     monkeypatch.setattr("mlx_model.loading.load_recognizer", load, raising=False)
     monkeypatch.setattr("mlx_model.transcribe.in_batches", in_batches)
+    monkeypatch.setattr("mlx_model.numerics.numerics", lambda model: {"engine": "the one in force"})
     report = parity.cer.evaluate("converted", kaldi)
     assert seen == ["converted"]
+    assert report.numerics == {"engine": "the one in force"}
     assert (report.engine, report.hits, report.failed) == ("mlx", 7, 1)
 
 

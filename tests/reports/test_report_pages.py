@@ -101,6 +101,14 @@ def test_every_fact_of_conversion_and_bench_is_on_its_page() -> None:
         }
 
 
+def test_numerics_are_on_the_page_of_what_was_computed():
+    found = {"device": "cpu", "float32": "exact", "engine": "CPU engine (AVX2)", "precision": "8-bit g64"}
+    for kind in ("parity", "selftest", "cer", "bench"):
+        page = Reader(render.page(dataclasses.replace(samples.ALL[kind](), numerics=found))).text
+        assert "Numerics" in page
+        assert all(value in page for value in found.values())
+
+
 def test_environment_is_on_every_page(report: Any) -> None:
     page = Reader(render.page(report)).text
     assert all(key in page and value in page for key, value in fmt.flatten(report.environment))
