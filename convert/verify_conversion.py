@@ -191,8 +191,8 @@ def _wrong_tensors(folder: Path, report: ConversionReport, plan: Plan) -> Iterat
     if settings is None:
         yield from differences(written, plan.assignments, plan.checkpoint, plan.cmvn)
     else:
-        modules = settings["modules"]
-        bits: Mapping[str, int] = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
+        modules: Any = settings["modules"]  # {name: bits} of a recipe, or the names of those that have `bits`
+        bits = modules if isinstance(modules, dict) else dict.fromkeys(modules, int(settings["bits"]))
         yield from inexact(written, Planned(plan), bits, settings["group_size"])
     if plan.tokens is not None and _tokens(folder) != plan.tokens:
         yield "tokens.json is not the source's vocabulary"
