@@ -79,16 +79,19 @@ def download(reference: HubReference) -> Snapshot:
         DependencyError: the hub's package is not installed.
         UsageError: no such repository or revision, or no network and nothing in the cache.
     """
-    found = fetch(reference, SMALL_FILES)
-    named = _named_files(found.directory)
-    return found if not named else fetch(found.reference, named, cached_only=bool(found.notes))
-
-
-def fetch(reference: HubReference, patterns: tuple[str, ...], *, cached_only: bool = False) -> Snapshot:
-    """Return those files of a repository that the patterns name; errors as `download`'s."""
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported: no progress bars in a pipe
-    return (_huggingface if reference.hub == "hf" else _modelscope)(reference, patterns, cached_only)
+    fetch = _huggingface if reference.hub == "hf" else _modelscope
+    found = fetch(reference, SMALL_FILES, False)
+    named = _named_files(found.directory)
+    return found if not named else fetch(found.reference, named, bool(found.notes))
+
+
+def download_files(reference: HubReference, patterns: tuple[str, ...]) -> Snapshot:
+    """Return those files of a repository that the patterns name, of a conversion for example; errors as `download`'s."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # as in `download`
+    return (_huggingface if reference.hub == "hf" else _modelscope)(reference, patterns, False)
 
 
 def _snapshot(directory: Path, reference: HubReference, *notes: str) -> Snapshot:

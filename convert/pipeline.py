@@ -6,7 +6,6 @@ Imports no torch (checkpoint.py does, inside its functions) and mlx only where t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -147,13 +146,15 @@ def write_last(stage: Path, result: ConversionReport, known: Mapping[str, str] |
         result: the report, whose `output_sha256` is filled here.
         known: the sha256 of files that were hashed before.
     """
-    config = _json_bytes(result.config)
-    rest = sorted(path for path in stage.iterdir() if path.name != "README.md")
-    digests = {path.name: (known or {}).get(path.name) or file_sha256(path) for path in rest}
-    digests["config.json"] = hashlib.sha256(config).hexdigest()
+    waiting = stage / "config.json.partial"
+    _write_json(waiting, result.config)
+    digests = {"config.json": file_sha256(waiting)}
+    for path in stage.iterdir():
+        if path != waiting and path.name != "README.md":
+            digests[path.name] = (known or {}).get(path.name) or file_sha256(path)
     result = dataclasses.replace(result, output_sha256=dict(sorted(digests.items())))
     write(result, stage / output.MARKER)
-    (stage / "config.json").write_bytes(config)
+    waiting.rename(stage / "config.json")
     return result
 
 
@@ -169,8 +170,4 @@ def _write_index(stage: Path) -> None:
 
 
 def _write_json(path: Path, document: Any) -> None:
-    path.write_bytes(_json_bytes(document))
-
-
-def _json_bytes(document: Any) -> bytes:
-    return f"{json.dumps(document, ensure_ascii=False, indent=1)}\n".encode()
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", "utf-8")
