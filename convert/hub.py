@@ -88,7 +88,7 @@ def download(reference: HubReference) -> Snapshot:
 
 
 def download_files(reference: HubReference, patterns: tuple[str, ...]) -> Snapshot:
-    """Return those files of a repository that the patterns name, of a conversion for example; errors as `download`'s."""
+    """Return those files of a repository that the patterns name, as of a conversion; errors as `download`'s."""
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # as in `download`
     return (_huggingface if reference.hub == "hf" else _modelscope)(reference, patterns, False)
