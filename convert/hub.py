@@ -101,10 +101,10 @@ def download(reference: HubReference, extra: tuple[str, ...] | None = ()) -> Sna
         DependencyError: the hub's package is not installed.
         UsageError: no such repository or revision, or no network and nothing in the cache.
     """
-    found = fetch(reference, SMALL_FILES)
+    found = download_files(reference, SMALL_FILES)
     named = _named_files(found.directory, weights=extra is not None)
     if more := (*named, *filter(_is_plain, extra or ())):
-        found = fetch(found.reference, more, cached_only=bool(found.notes))
+        found = download_files(found.reference, more, cached_only=bool(found.notes))
     if reference.short is not None:
         note = f"{reference.short} is FunASR's short name for {reference.name} on {HUBS[reference.hub]}"
         revision = f", revision {found.reference.revision}" if found.reference.revision else ""
@@ -112,7 +112,7 @@ def download(reference: HubReference, extra: tuple[str, ...] | None = ()) -> Sna
     return found
 
 
-def fetch(reference: HubReference, patterns: tuple[str, ...], *, cached_only: bool = False) -> Snapshot:
+def download_files(reference: HubReference, patterns: tuple[str, ...], *, cached_only: bool = False) -> Snapshot:
     """Return those files of a repository that the patterns name; errors as `download`'s."""
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported: no progress bars in a pipe

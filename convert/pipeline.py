@@ -6,7 +6,6 @@ Imports no torch, and mlx only where the target model is laid out.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from mlx_model.destination import staged, sync_file
 from mlx_model.errors import UsageError
 from reports.environment import file_sha256, project_version
 from reports.schema import ConversionReport, write
-from reports.writing import json_text, write_json, write_text
+from reports.writing import write_json, write_text
 
 SHARD_BYTES = 5_000_000_000  # Hugging Face's customary limit
 WEIGHTS = "model.safetensors"
@@ -162,13 +161,14 @@ def write_last(stage: Path, result: ConversionReport, known: Mapping[str, str] |
         result: the report, whose `output_sha256` is filled here.
         known: the sha256 of files that were hashed before.
     """
-    config = json_text(result.config) + "\n"
-    rest = sorted(path for path in stage.iterdir() if path.name != "README.md")
-    digests = {path.name: (known or {}).get(path.name) or file_sha256(path) for path in rest}
-    digests["config.json"] = hashlib.sha256(config.encode("utf-8", "backslashreplace")).hexdigest()
+    waiting = write_json(stage / "config.json.waiting", result.config)
+    digests = {"config.json": file_sha256(waiting)}
+    for path in stage.iterdir():
+        if path != waiting and path.name != "README.md":
+            digests[path.name] = (known or {}).get(path.name) or file_sha256(path)
     result = dataclasses.replace(result, output_sha256=dict(sorted(digests.items())))
     write(result, stage / output.MARKER)
-    write_text(stage / "config.json", config)
+    waiting.rename(stage / "config.json")
     return result
 
 

@@ -76,8 +76,9 @@ def verify_conversion(
     report = read_conversion(folder)
     checks = [_check_files(folder, report), _check_config(folder, report)]
     place = os.fspath(source) if source is not None else _remembered(report, fetched)
+    which = {key: report.options[key] for key in ("checkpoint", "base") if report.options.get(key)}
     try:
-        plan = None if place is None else make_plan(resolve(place), report.config["dtype"])
+        plan = None if place is None else make_plan(resolve(place, **which), report.config["dtype"])
         why = "not at hand; name it with --source SRC to compare with it"
     except MlxFunasrError as error:
         if source is not None:
@@ -137,11 +138,11 @@ def _folder(model: str, revision: str | None) -> tuple[Path, bool]:
     reference = hub.parse(model if model.startswith(("hf:", "ms:")) else f"hf:{model}", revision)
     if reference is None:
         raise UsageError(f"{model}: no such directory, and not a repository (ORG/NAME on Hugging Face, ms:ORG/NAME)")
-    first = hub.fetch(reference, (output.MARKER,))
+    first = hub.download_files(reference, (output.MARKER,))
     if not (first.directory / output.MARKER).is_file():
         raise UsageError(f"{model} is no conversion of ours: the repository holds no {output.MARKER}")
     names = read_conversion(first.directory).output_sha256
-    return hub.fetch(first.reference, (output.MARKER, *names, "*.safetensors")).directory, True
+    return hub.download_files(first.reference, (output.MARKER, *names, "*.safetensors")).directory, True
 
 
 def _remembered(report: ConversionReport, fetched: bool) -> str | None:
@@ -172,9 +173,10 @@ def _check_config(folder: Path, report: ConversionReport) -> Check:
 def _check_source(folder: Path, report: ConversionReport, plan: Plan) -> list[Check]:
     found = hashes(plan)
     other = [
-        f"{name} is {'missing' if name not in found else 'another file'}"
-        for name, expected in report.sha256.items() if found.get(name) != expected
-    ]  # fmt: skip
+        f"{name} is {'another file' if name in found else 'missing'}"
+        for name, expected in report.sha256.items()
+        if expected not in found.values()  # whatever it is called where the source lies now
+    ]
     same = _judged("files of the source", other, f"{len(report.sha256)} files have the sha256 that was converted")
     try:
         wrong = list(_wrong_tensors(folder, report, plan))
@@ -191,8 +193,8 @@ def _wrong_tensors(folder: Path, report: ConversionReport, plan: Plan) -> Iterat
     if settings is None:
         yield from differences(written, plan.assignments, plan.checkpoint, plan.cmvn)
     else:
-        modules = settings["modules"]
-        bits: Mapping[str, int] = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
+        modules: Any = settings["modules"]  # {name: bits} of a recipe, or the names of those that have `bits`
+        bits = modules if isinstance(modules, dict) else dict.fromkeys(modules, int(settings["bits"]))
         yield from inexact(written, Planned(plan), bits, settings["group_size"])
     if plan.tokens is not None and _tokens(folder) != plan.tokens:
         yield "tokens.json is not the source's vocabulary"
