@@ -5,6 +5,7 @@ mlx_funasr.py mounts it. Imports no mlx, torch or funasr.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,17 @@ from mlx_model.errors import UsageError
 from reports.console import Json, Out, Overwrite, leave, rated_bar, rendered, show
 
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
+# The options of each command, besides those of all; a model and a test set are "run".
+MEANING: dict[str, set[str]] = {
+    "run": {"engine", "normalize", "unit", "workers", "batch_seconds", "allow_pipes"},
+    "score": {"normalize", "unit", "format"},
+    "compare": {"parity"},
+}
+NAMES = {"run": "cer MODEL DATASET", "score": "cer score", "compare": "cer compare"}
 
 
 def cer_command(
+    context: typer.Context,
     arguments: Annotated[list[str], typer.Argument(metavar=USAGE)],
     engine: Annotated[
         str, typer.Option(help="mlx, or funasr (the reference itself; the first argument is then SRC).")
@@ -33,6 +42,10 @@ def cer_command(
     parity: Annotated[
         Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="score: kaldi, trn, stm, ctm, json, tsv, csv or plain; told by content."),
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -41,10 +54,12 @@ def cer_command(
 
     A run with --out that was killed goes on with the same command.
     """
+    command = arguments[0] if arguments[0] in MEANING else "run"
+    _refuse_others(context, command)
     writing = {"out": out, "overwrite": overwrite}
-    if arguments[0] == "score":
-        report: Any = _score(arguments[1:], normalize=normalize, unit=unit, **writing)
-    elif arguments[0] == "compare":
+    if command == "score":
+        report: Any = _score(arguments[1:], normalize=normalize, unit=unit, format=format, **writing)
+    elif command == "compare":
         report = _compare(arguments[1:], parity=parity, **writing)
     else:
         options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
@@ -52,6 +67,17 @@ def cer_command(
     show(report, json)
     rendered(out)
     leave(not getattr(report, "failed", 0))
+
+
+def _refuse_others(context: typer.Context, command: str) -> None:
+    """Raise UsageError where an option was given, be it with its default, that means nothing to this command."""
+    meant = MEANING[command] | {"arguments", "out", "overwrite", "json"}
+    for name in sorted(context.params.keys() - meant):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            fitting = " and ".join(NAMES[other] for other, names in MEANING.items() if name in names)
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{NAMES[command]}: {option} has no meaning here; it belongs to {fitting}")
 
 
 def _two(arguments: list[str], command: str, names: str) -> tuple[str, str]:
@@ -77,6 +103,6 @@ def _evaluate(arguments: list[str], *, workers: str | None, **options: Any) -> A
     from parity.cer.evaluate import evaluate
 
     model, dataset = _two(arguments, "cer", "MODEL and DATASET (or: cer score REF HYP, cer compare RUN_A RUN_B)")
-    count = int(workers) if workers is not None and workers.isdigit() else workers
+    count = int(workers) if workers is not None and re.fullmatch("[0-9]{1,9}", workers) else workers
     with rated_bar("recognising", "CER") as progress:
         return evaluate(model, dataset, workers=count, progress=progress, **options)

@@ -46,8 +46,15 @@ def rendered(out: Path | None) -> None:
     if out is not None:
         from reports.render import render_all
 
-        for page in render_all([out]):
+        refused: list[str] = []
+        try:
+            pages = render_all([out], refused)
+        except (ValueError, FileNotFoundError) as error:  # the run itself is done, and its JSON written
+            pages, refused = [], [str(error)]
+        for page in pages:
             talk.print(f"Report: {page}", highlight=False)
+        for reason in refused:
+            talk.print(f"not rendered: {reason}", style="red", highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -5,12 +5,13 @@ Imports neither mlx nor torch: what is measured runs in processes of its own.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import OutputError
+from mlx_model.errors import OutputError, UsageError
 from parity.bench import whole
 from parity.bench.cases import Case, frames, gflop
 from parity.bench.contest import Contest
@@ -68,6 +69,8 @@ def bench(
     """
     if out is not None and (out / REPORT).exists() and not overwrite:
         raise OutputError(f"{out / REPORT} exists; choose another --out, or add --overwrite")
+    if exports is not None and os.path.lexists(exports) and not os.path.isdir(exports):
+        raise UsageError(f"--exports {exports}: is no folder; expected one that keeps what the peers load")
     plan = make_plan(
         Path(model), against=against, source=source, stages=stages, seconds=seconds, batch=batch, rounds=rounds,
         threads=threads,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import tempfile
 import time
@@ -15,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import OutputError, UsageError
+from mlx_model.errors import DatasetError, OutputError, UsageError
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
-from parity.cer.engines import Engine, Recognizer, check_engine, local, model_sha256, open_recognizer
+from parity.cer.engines import Engine, Recognizer, check_engine, check_model, local, model_sha256, open_recognizer
 from parity.cer.journal import NAME as JOURNAL
 from parity.cer.journal import Journal
 from parity.cer.normalize import DEFAULT, find_normalizer
@@ -74,16 +75,25 @@ def evaluate(
         progress: see `Progress`.
 
     Raises:
-        UsageError: an unknown name; the folder's unfinished run is of another model, data set or option.
-        DatasetError, DependencyError: see `read_dataset`.
+        UsageError: an unknown name or an impossible number; a model of another kind; the folder's unfinished run is of
+            another model, data set or option.
+        DatasetError: see `read_dataset`; or no recording could be read, so that there is no rate.
+        DependencyError: see `read_dataset`.
         OutputError: see `claim`.
     """
     check_engine(engine)
-    if batch_seconds <= 0:
-        raise UsageError("batch seconds must be above 0")
+    if not 0 < batch_seconds < math.inf:
+        raise UsageError(f"batch seconds {batch_seconds:g}: expected a number above 0")
+    if workers is not None:
+        from parity.cer.distributed import check_workers
+
+        check_workers(workers)
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
+    if recognizer is None:
+        check_model(engine, os.fspath(model))
+    _check_audio(data)
     source = (os.fspath(model), engine, None if isinstance(dataset, Dataset) else _from_anywhere(dataset))
     key = {
         "engine": engine,
@@ -95,6 +105,7 @@ def evaluate(
         if any(item.utt_id not in journal for item in data.utterances):
             opened = _engine(source, workers, recognizer, recordings)
             _recognize(opened, data, journal, recordings, batch_seconds, _Running(data, journal, summary, progress))
+        _check_answers(data, journal)
         return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
@@ -124,6 +135,30 @@ def claim(folder: Path, overwrite: bool) -> Path:
     elif folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).exists():
         raise OutputError(f"{folder} is not empty; choose another folder, or overwrite (--overwrite)")
     return folder
+
+
+def _check_audio(data: Dataset) -> None:
+    """Raise DatasetError where no recording of the set exists: a rate would say nothing about the model."""
+    paths = {item.path for item in data.utterances}
+    if not any(path.is_file() for path in paths):
+        raise DatasetError(
+            f"{data.name}: no recording can be read, so there is no error rate: {(data.notes or ('none exists',))[-1]}"
+        )
+
+
+def _check_answers(data: Dataset, journal: Journal) -> None:
+    """Raise DatasetError where every recording failed, and forget the run: the next one is to try them again."""
+    failures = journal.answers(item.utt_id for item in data.utterances)
+    first: str | None = None
+    for answer in failures:
+        if answer is None or answer.get("error") is None:
+            return
+        first = first or answer["error"]
+    journal.path.unlink(missing_ok=True)
+    raise DatasetError(
+        f"{data.name}: none of {len(data.utterances)} recordings could be read, so there is no error rate (first: "
+        f"{data.utterances[0].utt_id}: {first})"
+    )
 
 
 def _from_anywhere(dataset: StrPath) -> str:
