@@ -310,19 +310,28 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print summaries for a pull request instead.")] = False,
     json: Json = False,
 ) -> None:
-    """Render reports as HTML, with an index page over many."""
+    """Render reports as HTML, with an index page over many.
+
+    A report that cannot be read is named, the others are rendered, and the exit code is 1; 2 where none is left.
+    """
     from reports.render import render_all, summaries
 
+    if markdown and json:
+        raise UsageError(
+            "report: --json has no meaning beside --markdown, which prints Markdown; leave one of them out"
+        )
+    refused: list[str] = []
     try:
-        if markdown:
-            put(summaries(directories))
-            return
-        pages = render_all(directories)
+        pages = [] if markdown else render_all(directories, refused)
+        words = summaries(directories, refused) if markdown else ""
     except (ValueError, FileNotFoundError) as error:  # reports knows no other folder, so no exception of ours
         raise UsageError(str(error)) from error
-    show_facts("report/1", json, pages=[str(page) for page in pages])
-    for page in pages if not json else []:
-        put(str(page))
+    show_facts("report/1", json, pages=[str(page) for page in pages], refused=refused)
+    for line in [words] if markdown else pages if not json else []:
+        put(str(line))
+    for reason in refused:
+        talk.print(f"not rendered: {reason}", style="red", highlight=False, soft_wrap=True)
+    leave(not refused)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from convert.pipeline import SHARD_BYTES, name_parts, write_last
 from convert.quantize import BITS, check_options, quantize_files
 from mlx_model.destination import staged
 from mlx_model.errors import UsageError
+from mlx_model.loading import read_config
 from reports import schema
 from reports.writing import write_json, write_text
 
@@ -25,9 +25,10 @@ def check_source(model: Path) -> None:
     """Raise UsageError where a directory is not a conversion that can be quantised."""
     if not output.is_conversion(model):
         raise UsageError(f"{model} is no conversion of ours; make one with `mlx-funasr convert SRC {model}` first")
-    settings = json.loads((model / "config.json").read_text("utf-8")).get("quantization")
+    settings = read_config(model).get("quantization")
     if settings is not None:
-        raise UsageError(f"{model} is quantised already ({settings['bits']} bits); give the unquantised conversion")
+        bits = f" ({settings['bits']} bits)" if isinstance(settings, dict) and "bits" in settings else ""
+        raise UsageError(f"{model} is quantised already{bits}; give the unquantised conversion")
 
 
 def check(model: Path, out: Path, levels: Sequence[int], group_size: int, *, overwrite: bool) -> None:

@@ -5,6 +5,7 @@ mlx_funasr.py mounts it. Imports no mlx, torch or funasr.
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,13 @@ from parity.report_folder import finish, report_folder
 from reports.console import Base, Checkpoint, Json, Out, Overwrite, rated_bar
 
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
+# The options of each command, besides those of all; a model and a test set are "run".
+MEANING: dict[str, set[str]] = {
+    "run": {"engine", "normalize", "unit", "workers", "batch_seconds", "allow_pipes", "checkpoint", "base"},
+    "score": {"normalize", "unit", "format"},
+    "compare": {"parity"},
+}
+NAMES = {"run": "cer MODEL DATASET", "score": "cer score", "compare": "cer compare"}
 
 
 def cer_command(
@@ -38,6 +46,10 @@ def cer_command(
     parity: Annotated[
         Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="score: kaldi, trn, stm, ctm, json, tsv, csv or plain; told by content."),
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -46,16 +58,18 @@ def cer_command(
 
     A run with --out that was killed goes on with the same command.
     """
+    command = arguments[0] if arguments[0] in MEANING else "run"
+    _refuse_others(context, command)
     writing = {"out": out, "overwrite": overwrite}
-    name = "compare.json" if arguments[0] == "compare" else "cer.json"
+    name = "compare.json" if command == "compare" else "cer.json"
     which = {"checkpoint": checkpoint, "base": base}
-    if engine != "funasr" or arguments[0] in ("score", "compare"):
+    if engine != "funasr":
         for option in [f"--{name}" for name, value in which.items() if value is not None]:
             raise UsageError(f"{option} has no meaning here: it tells which weights --engine funasr is to run")
     with report_folder(out, name, overwrite=True):  # what may be overwritten is decided by the entry points
-        if arguments[0] == "score":
-            report: Any = _score(arguments[1:], normalize=normalize, unit=unit, **writing)
-        elif arguments[0] == "compare":
+        if command == "score":
+            report: Any = _score(arguments[1:], normalize=normalize, unit=unit, format=format, **writing)
+        elif command == "compare":
             report = _compare(arguments[1:], parity=parity, **writing)
         else:
             options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
@@ -64,6 +78,17 @@ def cer_command(
                 arguments, opened, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing
             )
         finish(report, out, json, passed=not getattr(report, "failed", 0))
+
+
+def _refuse_others(context: typer.Context, command: str) -> None:
+    """Raise UsageError where an option was given, be it with its default, that means nothing to this command."""
+    meant = MEANING[command] | {"arguments", "out", "overwrite", "json"}
+    for name in sorted(context.params.keys() - meant):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            fitting = " and ".join(NAMES[other] for other, names in MEANING.items() if name in names)
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{NAMES[command]}: {option} has no meaning here; it belongs to {fitting}")
 
 
 def _two(arguments: list[str], command: str, names: str) -> tuple[str, str]:
@@ -90,6 +115,6 @@ def _evaluate(arguments: list[str], opened: Any, *, workers: str | None, **optio
     from parity.cer.evaluate import evaluate
 
     model, dataset = _two(arguments, "cer", "MODEL and DATASET (or: cer score REF HYP, cer compare RUN_A RUN_B)")
-    count = int(workers) if workers is not None and workers.isdigit() else workers
+    count = int(workers) if workers is not None and re.fullmatch("[0-9]{1,9}", workers) else workers
     with opened(model) as loaded, rated_bar("recognising", "CER") as progress:
         return evaluate(loaded, dataset, named=model, workers=count, progress=progress, **options)

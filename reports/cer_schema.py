@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from reports.checking import no_interval, not_pairs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CerUtterance:
@@ -30,6 +32,10 @@ class CerUtterance:
     error: str | None = None
     alignment: list[list[str | None]] = field(default_factory=list)
     audio: str | None = None
+
+    def unfit(self) -> str:
+        """Return what of a row that was read cannot be shown, "" where all can."""
+        return not_pairs("alignment", self.alignment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +135,10 @@ class CerReport:
     environment: dict[str, Any] = field(default_factory=dict)
     numerics: dict[str, Any] = field(default_factory=dict)
 
+    def unfit(self) -> str:
+        """Return what of a report that was read cannot be shown, "" where all can."""
+        return no_interval("ci95", self.ci95) or no_interval("ci95_speakers", self.ci95_speakers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareSide:
@@ -146,6 +156,10 @@ class CompareSide:
     ser: float
     missing: int
     rtf: float | None = None
+
+    def unfit(self) -> str:
+        """Return what of a side that was read cannot be shown, "" where all can."""
+        return no_interval("ci95", self.ci95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +181,10 @@ class DifferingUtterance:
     duration_s: float | None = None
     audio: str | None = None
     margin: str | None = None
+
+    def unfit(self) -> str:
+        """Return what of a row that was read cannot be shown, "" where all can."""
+        return not_pairs("alignment_a", self.alignment_a) or not_pairs("alignment_b", self.alignment_b)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,3 +231,7 @@ class CompareReport:
     groups: list[PairedGroup] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+
+    def unfit(self) -> str:
+        """Return what of a report that was read cannot be shown, "" where all can."""
+        return no_interval("ci95", self.ci95) or no_interval("ci95_speakers", self.ci95_speakers)

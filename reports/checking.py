@@ -50,14 +50,18 @@ def build(cls: type[R], body: Mapping[str, Any], where: str) -> R:
     """Return the dataclass whose fields `body` holds.
 
     Raises:
-        ValueError: a field is missing, surplus or not of its type.
+        ValueError: a field is missing, surplus or not of its type, or the class's own `unfit()` says that it cannot be
+            shown.
     """
     hints = _hints(cls)
     if surplus := sorted(set(body) - set(hints)):
         raise ValueError(f"{where}: unknown field {shortened(surplus[0])}")
     if missing := [name for name in _required(cls) if name not in body]:
         raise ValueError(f"{where}: field {missing[0]!r} is missing")
-    return cls(**{name: checked(hints[name], item, f"{where}.{name}") for name, item in body.items()})
+    built: Any = cls(**{name: checked(hints[name], item, f"{where}.{name}") for name, item in body.items()})
+    if hasattr(built, "unfit") and (reason := built.unfit()):
+        raise ValueError(f"{where}.{reason}")
+    return built
 
 
 def checked(hint: Any, value: Any, where: str) -> Any:
@@ -88,6 +92,23 @@ def checked(hint: Any, value: Any, where: str) -> Any:
     if hint in (str, bool) and isinstance(value, hint):
         return value
     raise ValueError(f"{where} is {_found(value)}; expected {_wanted(hint)}")
+
+
+def not_pairs(name: str, alignment: list[list[str | None]]) -> str:
+    """Return what is wrong with an alignment, "" where it is made of [reference, hypothesis]."""
+    wrong = next((place for place, pair in enumerate(alignment) if len(pair) != 2 or pair == [None, None]), None)
+    return "" if wrong is None else f"{name}[{wrong}]: an alignment entry must be [reference, hypothesis]"
+
+
+def no_interval(name: str, bounds: list[float] | None) -> str:
+    """Return what is wrong with an interval, "" where there is none or it has its two ends."""
+    return "" if bounds is None or len(bounds) == 2 else f"{name} has {len(bounds)} numbers; expected [low, high]"
+
+
+def no_rectangle(name: str, rows: list[list[Any]]) -> str:
+    """Return what is wrong with a picture's rows, "" where all are of one length."""
+    uneven = next((place for place, row in enumerate(rows) if len(row) != len(rows[0])), None)
+    return "" if uneven is None else f"{name}[{uneven}] has {len(rows[uneven])} numbers, the first {len(rows[0])}"
 
 
 def shortened(value: object) -> str:

@@ -20,8 +20,13 @@ LABELS = ("ref", "A", "B")
 
 
 def compare_summary(report: CompareReport) -> str:
-    """Return the comparison's own sentence, and how many hypotheses are identical."""
-    return f"{fmt.visible(report.sentence)} {identical(report)}"
+    """Return the comparison's own sentence, and how many hypotheses are identical where it does not say that."""
+    return " ".join([fmt.visible(report.sentence), *([] if says_identical(report) else [identical(report)])])
+
+
+def says_identical(report: CompareReport) -> bool:
+    """Whether the comparison's own sentence says how many hypotheses are identical, as it does where all are."""
+    return "hypotheses are identical" in report.sentence
 
 
 def identical(report: CompareReport) -> str:
@@ -151,5 +156,6 @@ def compare_context(report: CompareReport) -> dict[str, Any]:
         "groups_chart": cer_charts.paired_bars(groups, "Rates of A and B by group"),
         "groups_drawn": len(groups),
         "identical": identical(report),
+        "says_identical": says_identical(report),
         "open": OPEN,
     }

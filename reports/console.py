@@ -80,6 +80,8 @@ def show_facts(schema: str, as_json: bool, **facts: Any) -> None:
 def render(out: Path | None) -> list[Path]:
     """Write the HTML of what lies in a report's folder and return the pages.
 
+    Others' reports in it that cannot be read are named; they do not spoil a run that is done.
+
     Raises:
         FileNotFoundError, ValueError: see `render_all`.
     """
@@ -87,7 +89,11 @@ def render(out: Path | None) -> list[Path]:
         return []
     from reports.render import render_all
 
-    return render_all([out])
+    refused: list[str] = []
+    pages = render_all([out], refused)
+    for reason in refused:
+        talk.print(f"not rendered: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
+    return pages
 
 
 def rendered(pages: Sequence[Path]) -> None:

@@ -128,13 +128,14 @@ def playable(uri: str | None) -> str | None:
     return uri if uri and _AUDIO.fullmatch(uri) else None
 
 
-def language(text: str | None) -> str:
+def language(value: object) -> str:
     """Return the language tag that picks the right glyphs for a text ("" where none of ours is needed)."""
-    if re.search(r"[\u3040-\u30ff]", text or ""):
+    text = str(value or "")
+    if re.search(r"[\u3040-\u30ff]", text):
         return "ja"
-    if re.search(r"[\uac00-\ud7af]", text or ""):
+    if re.search(r"[\uac00-\ud7af]", text):
         return "ko"
-    return "zh-Hans" if re.search(r"[\u3400-\u9fff]", text or "") else ""
+    return "zh-Hans" if re.search(r"[\u3400-\u9fff]", text) else ""
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

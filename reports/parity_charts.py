@@ -152,7 +152,9 @@ def heat_chart(heat: HeatMap) -> str:
     """Return the error of one tap, channels from top to bottom over frames, as multiples of the tap's floor."""
     low, high = HEAT_DECADES
     last = len(HEAT) - 1
-    rows = [[round(last * min(max((value - low) / (high - low), 0.0), 1.0)) for value in row] for row in heat.values]
+    # Written so that NaN is drawn as the largest error: min and max would hand it on.
+    shares = [[(value - low) / (high - low) for value in row] for row in heat.values]
+    rows = [[round(last * max(share, 0.0)) if share < 1.0 else last for share in row] for row in shares]
     if not rows or not rows[0]:
         return ""
     top, tall, wide = 12, max(120, min(3 * len(rows), 200)), WIDTH - LEFT - RIGHT

@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from reports.checking import no_rectangle
+
+LONGEST_FRAME_S = 10.0  # of a picture: more is no frame, and a tick for every second of it would never end
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introduced:
@@ -138,6 +142,14 @@ class CifPicture:
     tokens: list[str]
     candidate_tokens: list[str]
 
+    def unfit(self) -> str:
+        """Return what of a picture that was read cannot be drawn, "" where all can."""
+        if not 0 < self.frame_s <= LONGEST_FRAME_S:
+            return f"frame_s is {self.frame_s}; expected seconds above 0, {LONGEST_FRAME_S:g} at most"
+        if any(value > 255 for row in self.fbank for value in row):
+            return "fbank holds a number above 255"
+        return no_rectangle("fbank", self.fbank)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
@@ -150,6 +162,10 @@ class HeatMap:
     utt_id: str
     channels: int
     values: list[list[float]]
+
+    def unfit(self) -> str:
+        """Return what of a picture that was read cannot be drawn, "" where all can."""
+        return no_rectangle("values", self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

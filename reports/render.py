@@ -6,13 +6,17 @@ else of the project.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
+
+import jinja2
 
 from reports import history, schema, views
 from reports.markdown import markdown
@@ -23,6 +27,10 @@ __all__ = ["find", "index", "markdown", "page", "render", "render_all", "summari
 
 OURS = re.compile(rb'\s*\{\s*"schema":\s*"(parity|selftest|cer|cer_compare|conversion|bench)/\d+"')
 NAMES = ("parity.json", "selftest.json", "cer.json", "compare.json", "conversion.json", "bench.json")
+
+
+UNSHOWABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, jinja2.TemplateError)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,34 +68,51 @@ def render(source: Path | str, out: Path | str | None = None) -> Path:
             )
         path = found[0]
     report = _read(path)
-    return _write(Path(out) if out is not None else path.with_suffix(".html"), _shown(path, report))
+    return _write(Path(out) if out is not None else path.with_suffix(".html"), _shown(path, page, report))
 
 
-def render_all(directories: Iterable[Path | str]) -> list[Path]:
+def render_all(directories: Iterable[Path | str], refused: list[str] | None = None) -> list[Path]:
     """Render every report in the directories (and below them) and return the pages written.
 
     More than one report gets an index page too, `index.html` in the first directory; it stands last in the list.
 
+    Args:
+        directories: folders that hold reports, or reports.
+        refused: gets a line on every report that cannot be rendered, where others can; without it the first one raises.
+
     Raises:
         FileNotFoundError: a directory is not there or holds no report.
-        ValueError: a file of a report's name is not a report of this version.
+        ValueError: a file of a report's name is not a report of this version, or a page cannot be written.
     """
     roots = [Path(directory) for directory in directories]
-    sources = find(roots)
-    pages = [render(source) for source in sources]
-    if len(pages) > 1:
-        home = roots[0] if roots[0].is_dir() else roots[0].parent
-        pages.append(index(roots, home / "index.html"))
-    return pages
+    pages: dict[Path, Path] = dict(_each(find(roots), render, refused))
+    if len(pages) < 2:
+        return list(pages.values())
+    home = roots[0] if roots[0].is_dir() else roots[0].parent
+    return [*pages.values(), _index(list(pages), home / "index.html")]
 
 
-def summaries(directories: Iterable[Path | str]) -> str:
+def summaries(directories: Iterable[Path | str], refused: list[str] | None = None) -> str:
     """Return the Markdown summary of every report in the directories (and below them), for a pull request.
 
-    Raises:
-        FileNotFoundError, ValueError: as `render_all`.
+    Args and Raises:
+        as `render_all`.
     """
-    return "\n\n".join(markdown(_read(source)) for source in find([Path(directory) for directory in directories]))
+    sources = find([Path(directory) for directory in directories])
+    return "\n\n".join(text for _, text in _each(sources, lambda path: _shown(path, markdown, _read(path)), refused))
+
+
+def _each(sources: Sequence[Path], make: Callable[[Path], R], refused: list[str] | None) -> Iterator[tuple[Path, R]]:
+    """Yield each source with what was made of it; those of which nothing can be made are named in `refused`."""
+    left = len(sources)
+    for source in sources:
+        try:
+            yield source, make(source)
+        except (FileNotFoundError, ValueError) as error:
+            left -= 1
+            if refused is None or not left:
+                raise
+            refused.append(str(error))
 
 
 def index(directories: Iterable[Path | str], out: Path | str) -> Path:
@@ -95,15 +120,19 @@ def index(directories: Iterable[Path | str], out: Path | str) -> Path:
 
     Links are relative to `out` and lead to the page beside each JSON, whether or not it is rendered yet.
     """
-    target = Path(out)
+    return _index(find([Path(directory) for directory in directories]), Path(out))
+
+
+def _index(sources: Sequence[Path], target: Path) -> Path:
     groups: dict[str, list[Entry]] = {kind: [] for kind in views.VIEWS}
     runs: dict[str, list[history.Run]] = {kind: [] for kind in history.FIGURES}
-    for source in find([Path(directory) for directory in directories]):
+    for source in sources:
         report = _read(source)
-        kind, entry = type(report).SCHEMA, _entry(source, report, target.parent)
+        kind, entry = type(report).SCHEMA, _shown(source, partial(_entry, source, target.parent), report)
         groups[kind].append(entry)
-        run = history.FIGURES[kind].run(report, entry.name, entry.made) if kind in history.FIGURES else None
-        if run is not None and run.made:
+        figure = history.FIGURES.get(kind)
+        run = figure and _shown(source, partial(figure.run, name=entry.name, made=entry.made), report)
+        if run and run.made:
             runs[kind].append(run)
     total = sum(len(rows) for rows in groups.values())
     filled = [
@@ -129,54 +158,69 @@ def find(roots: Sequence[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for root in roots:
         if not os.path.exists(root):
-            raise FileNotFoundError(f"{root} does not exist: give a report JSON or a directory that holds some")
-        here = [root] if root.is_file() else sorted(path for path in root.rglob("*.json") if _is_report(path))
+            raise FileNotFoundError(f"{root} {_absent(root)}: give a report JSON or a directory that holds some")
+        if not os.path.isdir(root):
+            here = [root]
+        elif os.access(root, os.R_OK | os.X_OK):
+            here = sorted(path for path in root.rglob("*.json") if _is_report(path))
+        else:
+            raise ValueError(f"{root} cannot be read: Permission denied")
         if not here:
             raise FileNotFoundError(f"{root} holds no report: expected one of {', '.join(NAMES)} in it or below it")
         for path in here:
-            found.setdefault(path.resolve(), path)
+            found.setdefault(Path(os.path.realpath(path)), path)  # resolve() raises where links go round
     return list(found.values())
+
+
+def _absent(path: Path) -> str:
+    """Return why nothing is at a path: "does not exist", or a name too long, a loop of links."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        if not isinstance(error, FileNotFoundError):
+            return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return "does not exist"
 
 
 def _is_report(path: Path) -> bool:
     """Whether a file has a report's name, or begins by saying a schema of ours (as those in published/ do)."""
     if path.name in NAMES:
-        return True
+        return not path.is_dir()
     if not path.is_file():  # a folder of such a name, a pipe
         return False
     try:
         with path.open("rb") as stream:
-            return OURS.match(stream.read(100)) is not None
+            return OURS.match(stream.read(100).removeprefix(codecs.BOM_UTF8)) is not None
     except OSError:  # somebody else's, then
         return False
 
 
 def _read(path: Path) -> Any:
     """Return the report at `path`; every error names the path."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give a report JSON or a directory that holds one")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path} {_absent(path)}: give a report JSON or a directory that holds one")
+    return schema.read(path)
+
+
+def _shown(path: Path, show: Callable[[Any], R], report: Any) -> R:
+    """Return what `show` makes of a report that was read from `path`.
+
+    Types and shapes are the schema's matter. What it cannot know (a free-form row of a report that somebody else wrote)
+    comes out here, and names the file.
+    """
     try:
-        return schema.read(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not JSON: it is not UTF-8 text") from error
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
+        return show(report)
+    except UNSHOWABLE as error:
+        reason = str(error) if type(error) is ValueError else f"it cannot be shown ({type(error).__name__}: {error})"
+        raise ValueError(f"{path}: {' '.join(reason.split())}") from error
 
 
-def _shown(path: Path, report: Any) -> str:
-    try:
-        return page(report)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _entry(source: Path, report: Any, home: Path) -> Entry:
+def _entry(source: Path, home: Path, report: Any) -> Entry:
     place = Path(os.path.relpath(source.parent.resolve(), home.resolve())).as_posix()
     target = os.path.relpath(source.with_suffix(".html").resolve(), home.resolve())
     return Entry(
         name=_name(source, place),
-        href=quote(Path(target).as_posix()),
+        href=quote(os.fsencode(Path(target).as_posix())),
         verdict=getattr(report, "verdict", None),
         summary=views.summary(report),
         made=str(report.environment.get("time_utc") or ""),

@@ -5,7 +5,6 @@ Imports neither mlx nor torch.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -19,11 +18,14 @@ from parity import guard
 from parity.bench import cases, peers
 from parity.bench.cases import Case
 from parity.bench.peer import AS_CONVERTED, Peer
+from reports.checking import read_json
 from reports.environment import file_sha256
 from reports.schema import ConversionReport, read
 
+ELSEWHERE = {"fsmn_vad_streaming": "vad"}  # families that another program times, called as the command that runs them
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 HUB_ID = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
+MOST = 10_000  # rounds, recordings at once, threads: more is a slip of the finger
 SHORTEST_S, LONGEST_S = 0.1, 900.0  # what a front end and one pass of mlx_model.transcribe take
 
 
@@ -82,10 +84,12 @@ def make_plan(
     threads: int | None,
 ) -> Plan:
     """Return the plan; arguments and errors are those of `bench`."""
-    asked = {"--seconds": seconds, "--batch": batch, "--rounds": [rounds], "--threads": [threads or cores()]}
+    threads = cores() if threads is None else threads
+    asked = {"--seconds": seconds, "--batch": batch, "--rounds": [rounds], "--threads": [threads]}
     for option, values in asked.items():
-        if not values or min(values) <= 0:
-            raise UsageError(f"{option} {' '.join(map(str, values)) or '(nothing)'}: expected numbers above 0")
+        if not values or not all(0 < value <= MOST for value in values):  # NaN is neither
+            found = " ".join(map(str, values)) or "(nothing)"
+            raise UsageError(f"{option} {found}: expected numbers above 0, {MOST} at most")
     if outside := [value for value in seconds if not SHORTEST_S <= value <= LONGEST_S]:
         raise UsageError(f"--seconds {outside[0]:g}: expected {SHORTEST_S:g} to {LONGEST_S:g}")
     chosen, timed = peers.choose(against), cases.choose(stages)
@@ -102,7 +106,7 @@ def make_plan(
         seconds=sorted(set(seconds)),
         batch=sorted(set(batch)),
         rounds=rounds,
-        threads=threads or cores(),
+        threads=threads,
     )
 
 
@@ -116,16 +120,41 @@ def read_model(model: Path) -> tuple[ParaformerConfig, ConversionReport | None]:
 
     Raises:
         ConfigError: it is not a converted directory.
+        UsageError: it is of a family that this command does not time.
     """
     path = model / "config.json"
     if not path.is_file():
         raise ConfigError(f"{model}: no config.json; MODEL is what `mlx-funasr convert SRC MODEL` wrote")
     try:
-        settings: Any = json.loads(path.read_text("utf-8"))
+        settings: Any = read_json(path)
     except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
-    recorded = model / "conversion.json"
-    return ParaformerConfig.from_dict(settings), read(recorded) if recorded.is_file() else None
+        raise ConfigError(str(error)) from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected key: value pairs, found {type(settings).__name__}")
+    family = settings.get("model_type", ParaformerConfig.model_type)
+    if family in ELSEWHERE:
+        raise UsageError(
+            f"{model} is a {family}, expected a model that turns speech into text; mlx-funasr {ELSEWHERE[family]} runs "
+            f"it, and benchmarks/{ELSEWHERE[family]}.py of a checkout times it"
+        )
+    return ParaformerConfig.from_dict(settings), _conversion(model / "conversion.json")
+
+
+def _conversion(path: Path) -> ConversionReport | None:
+    """Return what was written down when a model was converted, None where nothing was.
+
+    Raises:
+        ConfigError: the file is no report of a conversion.
+    """
+    if not path.is_file():
+        return None
+    try:
+        report = read(path)
+    except ValueError as error:
+        raise ConfigError(f"{error}; convert the source again, or delete the file") from error
+    if not isinstance(report, ConversionReport):
+        raise ConfigError(f"{path}: not the report of a conversion; convert the source again, or delete the file")
+    return report
 
 
 def recorded_source(model: Path) -> tuple[str | None, tuple[str | None, str | None]]:

@@ -36,6 +36,7 @@ ANSWER_S = 30.0  # for a cluster to answer; Ray itself would wait for two minute
 CLOSE_S = 5.0  # for workers to delete their temporary files
 STORE_BYTES = 100_000_000  # Ray's least is 75 MB, its default a third of the memory; only texts pass through it
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+MOST = 1024  # processes on one machine; more is a slip of the finger
 ADDRESS = re.compile(r"auto|(ray://)?(\[[\w:.%]+\]|[\w.-]+):\d+")
 PROBE = """\
 import sys, ray
@@ -161,10 +162,7 @@ def open_cluster(engine_name: str, model: str, workers: int | str) -> Engine:
         UsageError: `workers` is none of these; no cluster answers there.
         DependencyError: Ray is not installed.
     """
-    if not (ADDRESS.fullmatch(workers) if isinstance(workers, str) else workers >= 1):
-        raise UsageError(
-            f"workers {workers!r}; expected a number from 1 on, auto, HOST:PORT or ray://HOST:PORT of a Ray cluster"
-        )
+    check_workers(workers)
     ray = _import_ray()
     if isinstance(workers, str) and not ray.is_initialized():
         _check_answers(workers)
@@ -177,6 +175,18 @@ def open_cluster(engine_name: str, model: str, workers: int | str) -> Engine:
                 yield from dispatch(crew, batches)
 
     return engine
+
+
+def check_workers(workers: int | str | None) -> None:
+    """Raise UsageError where this is neither None, a number of processes nor the address of a cluster."""
+    if workers is None or (
+        ADDRESS.fullmatch(workers) if isinstance(workers, str) else 1 <= workers <= MOST and workers is not True
+    ):
+        return
+    raise UsageError(
+        f"workers {workers!r}; expected a number from 1 on, auto, HOST:PORT or ray://HOST:PORT of a Ray cluster "
+        f"(at most {MOST} processes here)"
+    )
 
 
 def _import_ray() -> Any:

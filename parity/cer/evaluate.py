@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import UsageError
+from mlx_model.errors import DatasetError, UsageError
 from parity import guard
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
-from parity.cer.engines import Engine, Recognizer, check_engine, local, model_sha256, open_recognizer
+from parity.cer.engines import Engine, Recognizer, check_engine, check_model, local, model_sha256, open_recognizer
 from parity.cer.journal import Journal
 from parity.cer.normalize import DEFAULT, find_normalizer
 from parity.cer.recordings import Recordings
@@ -75,17 +76,20 @@ def evaluate(
         progress: see `Progress`.
 
     Raises:
-        UsageError: an unknown name; the folder's unfinished run is of another model, data set or option.
-        DatasetError, DependencyError: see `read_dataset`.
+        UsageError: an unknown name or an impossible number; a model of another kind; the folder's unfinished run is of
+            another model, data set or option.
+        DatasetError: see `read_dataset`; or no recording could be read, so that there is no rate.
+        DependencyError: see `read_dataset`.
         OutputError: see `run_folder.claim`.
     """
-    _check_model(model, engine, recognizer)
-    if batch_seconds <= 0:
-        raise UsageError("batch seconds must be above 0")
+    _check_options(engine, batch_seconds, workers)
+    if recognizer is None:
+        _check_model(os.fspath(model), engine)
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     with run_folder(out, overwrite, [model, *([] if isinstance(dataset, Dataset) else [dataset])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
+        _check_audio(data)
         source = (os.fspath(model), engine, None if isinstance(dataset, Dataset) else _from_anywhere(dataset))
         key = {
             "engine": engine,
@@ -99,6 +103,7 @@ def evaluate(
                 running = _Running(data, journal, summary, progress)
                 with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
                     _recognize(opened, data, journal, recordings, batch_seconds, running)
+            _check_answers(data, journal)
             source = (named or source[0], *source[1:])
             return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
@@ -112,10 +117,46 @@ def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
     return f"{done} and are kept in {os.fspath(out)}; the same command (without --overwrite) goes on from there"
 
 
-def _check_model(model: StrPath, engine: str, recognizer: Recognizer | None) -> None:
-    """Raise what is wrong with the engine's name, or with what FunASR would be given."""
-    if check_engine(engine) == "funasr" and recognizer is None:
-        guard.check(os.fspath(model))
+def _check_options(engine: str, batch_seconds: float, workers: int | str | None) -> None:
+    """Raise UsageError for an unknown engine or an impossible number."""
+    check_engine(engine)
+    if not 0 < batch_seconds < math.inf:
+        raise UsageError(f"batch seconds {batch_seconds:g}: expected a number above 0")
+    if workers is not None:
+        from parity.cer.distributed import check_workers
+
+        check_workers(workers)
+
+
+def _check_model(model: str, engine: str) -> None:
+    """Raise what is wrong with a model before anything is written or started."""
+    check_model(engine, model)
+    if engine == "funasr":
+        guard.check(model)
+
+
+def _check_audio(data: Dataset) -> None:
+    """Raise DatasetError where no recording of the set exists: a rate would say nothing about the model."""
+    paths = {item.path for item in data.utterances}
+    if not any(path.is_file() for path in paths):
+        raise DatasetError(
+            f"{data.name}: no recording can be read, so there is no error rate: {(data.notes or ('none exists',))[-1]}"
+        )
+
+
+def _check_answers(data: Dataset, journal: Journal) -> None:
+    """Raise DatasetError where every recording failed, and forget the run: the next one is to try them again."""
+    failures = journal.answers(item.utt_id for item in data.utterances)
+    first: str | None = None
+    for answer in failures:
+        if answer is None or answer.get("error") is None:
+            return
+        first = first or answer["error"]
+    journal.path.unlink(missing_ok=True)
+    raise DatasetError(
+        f"{data.name}: none of {len(data.utterances)} recordings could be read, so there is no error rate (first: "
+        f"{data.utterances[0].utt_id}: {first})"
+    )
 
 
 def _from_anywhere(dataset: StrPath) -> str:

@@ -21,6 +21,7 @@ from parity.cer.normalize import Normalizer
 from parity.cer.score import score_utterance
 from parity.cer.statistics import bootstrap_interval
 from parity.cer.tally import Tally
+from reports.checking import build
 from reports.environment import describe
 from reports.schema import Bin, CerDivision, CerGroup, CerReport, CerUtterance, Confusion, Failure
 from reports.writing import replacing
@@ -117,7 +118,7 @@ class Summary:
             rtf_bins=_bins(tally.rtf, RTFS, [f"{edge:g}" for edge in RTFS]) if len(tally.rtf) else [],
             failures=self.failures,
             worst=known.pop("worst", tally.worst()),
-            notes=[*notes, *self._notes(interval.note, by_speaker.note if by_speaker else "")],
+            notes=[*self._failed(), *notes, *self._notes(interval.note, by_speaker.note if by_speaker else "")],
             environment=describe(bootstrap={"resamples": interval.resamples, "seed": interval.seed}),
             **known,
         )
@@ -151,14 +152,18 @@ class Summary:
             for left, right, count in self.tally.confusions(kind, CONFUSIONS_SHOWN)
         ]
 
+    def _failed(self) -> list[str]:
+        """Return what stands before all else, where the rate is not that of the whole set."""
+        if not self.failed:
+            return []
+        first = self.failures[0]
+        return [
+            f"{self.failed} of {self.tally.total.utterances} recordings failed and count as deletions "
+            f"(first: {first.utt_id}: {first.error})"
+        ]
+
     def _notes(self, *intervals: str) -> list[str]:
         notes = [*self.tally.notes(), *filter(None, intervals)]
-        if self.failed:
-            first = self.failures[0]
-            notes.append(
-                f"{self.failed} of {self.tally.total.utterances} recordings failed and count as deletions "
-                f"(first: {first.utt_id}: {first.error})"
-            )
         if self.tally.confusions_undercount:
             notes.append(f"counts of confusions may be too low by up to {self.tally.confusions_undercount}")
         return notes
@@ -222,14 +227,24 @@ def read_rows(run: Path) -> Iterator[CerUtterance]:
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
-        ValueError: a line is damaged.
+        ValueError: the file cannot be read, or a line is damaged.
     """
-    with (run / ROWS).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield CerUtterance(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{run / ROWS}:{number}: damaged ({error})") from error
+    path = run / ROWS
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    entry = json.loads(line)
+                    if not isinstance(entry, dict):
+                        raise ValueError(f"holds a {type(entry).__name__}")
+                    row = build(CerUtterance, entry, "the row")
+                except (ValueError, RecursionError) as error:
+                    raise ValueError(f"{path}:{number}: damaged ({error})") from error
+                yield row
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def heard_from(answer: Mapping[str, Any] | None, **known: Any) -> Heard:

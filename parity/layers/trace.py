@@ -28,6 +28,7 @@ from safetensors.numpy import save
 
 from mlx_model.errors import OutputError
 from parity.layers.packing import Pair, pack
+from reports.checking import read_json
 from reports.environment import file_sha256
 
 SCHEMA = "trace/3"
@@ -93,9 +94,9 @@ class Trace:
         if not path.is_file():
             raise OutputError(f"{directory}: no trace.json; record one with `mlx-funasr parity record SRC {directory}`")
         try:
-            document = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise OutputError(f"{path}: not JSON ({error}); record the trace again") from error
+            document = read_json(path)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{error}; record the trace again") from error
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             found = document.get("schema") if isinstance(document, dict) else None
             raise OutputError(f"{path}: schema {found!r}, expected {SCHEMA!r}; record it again with this version")
@@ -104,11 +105,12 @@ class Trace:
         try:
             utterances = [TracedUtterance(**row) for row in document["utterances"]]
             missing = META - document["meta"].keys()
+            outside = any(Path(row.file).name != row.file for row in utterances)
         except (TypeError, KeyError, AttributeError) as error:
             raise OutputError(f"{path}: not a trace of this version ({error}); record it again") from error
         if missing:
             raise OutputError(f"{path}: does not say its {', '.join(sorted(missing))}; record it again")
-        if any(Path(row.file).name != row.file for row in utterances):
+        if outside:
             raise OutputError(f"{path}: names a file outside its folder; that is not a trace of ours")
         if not utterances:
             raise OutputError(f"{path}: the trace holds no utterances")

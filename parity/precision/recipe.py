@@ -9,6 +9,7 @@ the most bits one by one.
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Budget:
         if found is None:
             raise UsageError(f"budget {text!r} is not understood; write tokens=0 (changed tokens) or cer=+0.1 (points)")
         kind, limit = [group for group in found.groups() if group is not None]
+        if not math.isfinite(float(limit)):
+            raise UsageError(f"budget {text[:40]!r}...: a number with {len(limit)} digits is no limit")
         return cls(kind, float(limit))
 
 

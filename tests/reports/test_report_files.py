@@ -17,6 +17,7 @@ from reports import history, render, schema
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False)
+COUNT = st.integers(0, 2**63 - 1)
 TAPS = st.builds(
     schema.TapRow,
     name=TEXT,
@@ -35,8 +36,8 @@ PARITIES = st.builds(
     reference=TEXT,
     candidate=TEXT,
     taps=st.lists(TAPS, max_size=5),
-    cif=st.dictionaries(TEXT, st.integers(), max_size=3),
-    tokens=st.dictionaries(TEXT, st.integers(), max_size=3),
+    cif=st.dictionaries(TEXT, COUNT, max_size=3),
+    tokens=st.dictionaries(TEXT, COUNT, max_size=3),
     utterances=st.just([]),
     notes=st.lists(TEXT, max_size=2),
 )

@@ -11,8 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 from parity.cer.lists import merge_repeated, read_id_lines, shown
+from parity.cer.readers.finishing import finish
 from parity.cer.readers.kaldi import scp_audio
-from parity.cer.readers.testset import Dataset, Options, Utterance, count_unpaired, finish
+from parity.cer.readers.testset import Dataset, Options, Utterance, count_unpaired
 
 _CHANNELS = ("iOS", "IOS", "Android", "Mic")
 _SPLITS = ("data", "train", "dev", "test")
@@ -59,7 +60,7 @@ def read(path: Path, options: Options) -> Dataset:
     counts = Counter(item.condition for item in utterances)
     if len(counts) > 1:
         notes.append("utterances: " + ", ".join(f"{part} {count}" for part, count in counts.items()))
-    return finish(path.name, "aishell2", utterances, notes, path)
+    return finish(path.name, "aishell2", utterances, notes, path, trusted=options.trusted)
 
 
 def _read_part(folder: Path, condition: str, options: Options, notes: list[str]) -> list[Utterance]:

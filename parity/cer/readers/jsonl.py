@@ -11,8 +11,9 @@ from typing import Any
 
 from mlx_model.errors import DatasetError
 from parity.cer.lists import parse_json, read_json_lines, read_lines
+from parity.cer.readers.finishing import finish
 from parity.cer.readers.records import Columns, row_of
-from parity.cer.readers.testset import Dataset, Options, finish, merge_rows
+from parity.cer.readers.testset import Dataset, Options, merge_rows
 
 COLUMNS = Columns(utt_id="key", path="source", text="target")
 
@@ -48,4 +49,11 @@ def read(path: Path, options: Options) -> Dataset:
     """Return the list; relative sources start at the list's own folder."""
     notes = list(options.notes)
     rows = (row_of(entry, COLUMNS, where, path.parent, options) for where, entry in read_json_lines(path))
-    return finish(f"{path.parent.name}/{path.name}", "jsonl", merge_rows(rows, path.name, notes), notes, path)
+    return finish(
+        f"{path.parent.name}/{path.name}",
+        "jsonl",
+        merge_rows(rows, path.name, notes),
+        notes,
+        path,
+        trusted=options.trusted,
+    )

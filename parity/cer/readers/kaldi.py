@@ -12,16 +12,9 @@ from pathlib import Path
 
 from mlx_model.errors import DatasetError
 from parity.cer.lists import IdLine, merge_repeated, quoted, read_id_lines, shown
-from parity.cer.readers.testset import (
-    Dataset,
-    Options,
-    Utterance,
-    audio_path,
-    check_order,
-    checked_seconds,
-    count_unpaired,
-    finish,
-)
+from parity.cer.readers.finishing import finish
+from parity.cer.readers.places import audio_path
+from parity.cer.readers.testset import Dataset, Options, Utterance, check_order, checked_seconds, count_unpaired
 
 
 def find(path: Path) -> list[Path]:
@@ -63,7 +56,7 @@ def read(path: Path, options: Options) -> Dataset:
             )
         )
     count_unpaired(set(listed), set(texts), notes, "recordings" if parts is None else "segments")
-    return finish(folder.name, "kaldi", utterances, notes, folder)
+    return finish(folder.name, "kaldi", utterances, notes, folder, trusted=options.trusted)
 
 
 _Part = tuple[str | None, float | None, float | None, int | None]  # recording, start, end, channel

@@ -14,7 +14,8 @@ from pathlib import Path
 from mlx_model.errors import DatasetError
 from parity.cer.lists import merge_repeated, read_id_lines, shown
 from parity.cer.readers.aishell import audio_by_stem
-from parity.cer.readers.testset import Dataset, Options, Utterance, count_unpaired, finish
+from parity.cer.readers.finishing import finish
+from parity.cer.readers.testset import Dataset, Options, Utterance, count_unpaired
 
 # A chapter, a speaker, a split, the whole corpus. Speakers and chapters are numbers.
 _PLACES = ("", "[0-9]*/", "[0-9]*/[0-9]*/", "*/[0-9]*/[0-9]*/")

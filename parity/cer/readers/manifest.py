@@ -12,10 +12,11 @@ from typing import Any
 
 from mlx_model.errors import DatasetError
 from parity.cer.lists import decoded_lines, quoted, read_json_lines, read_lines, shown
+from parity.cer.readers.finishing import finish
 from parity.cer.readers.jsonl import find as find_funasr
 from parity.cer.readers.jsonl import first_object, listed
 from parity.cer.readers.records import Columns, row_of
-from parity.cer.readers.testset import Dataset, Options, Row, finish, merge_rows
+from parity.cer.readers.testset import Dataset, Options, Row, merge_rows
 
 # meaning -> the names it may have; the first three are needed, the id as far as the files' own names do not serve.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -70,7 +71,14 @@ def read(path: Path, options: Options) -> Dataset:
     if any(columns.utt_id is None for columns in shapes.values()):
         names = ", ".join(NAMES["utt_id"])
         notes.append(f"{shown(path.name)}: no id column ({names}): the audio files' names are the ids")
-    return finish(f"{path.parent.name}/{path.name}", "manifest", merge_rows(rows, path.name, notes), notes, path)
+    return finish(
+        f"{path.parent.name}/{path.name}",
+        "manifest",
+        merge_rows(rows, path.name, notes),
+        notes,
+        path,
+        trusted=options.trusted,
+    )
 
 
 def columns_of(header: list[str], where: str) -> Columns:

@@ -12,15 +12,8 @@ from typing import Any
 
 from mlx_model.errors import DatasetError
 from parity.cer.lists import check_characters, quoted
-from parity.cer.readers.testset import (
-    Options,
-    Row,
-    Utterance,
-    audio_path,
-    check_id,
-    check_order,
-    checked_seconds,
-)
+from parity.cer.readers.places import audio_path
+from parity.cer.readers.testset import Options, Row, Utterance, check_id, check_order, checked_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

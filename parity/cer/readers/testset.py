@@ -1,4 +1,4 @@
-"""What every reader gives back, and the rules they share: where a path may lead, what is counted, what is refused.
+"""What every reader gives back, and the rules they share: what is counted, what is refused (paths: places.py).
 
 Stdlib, parity.cer.lists and mlx_model.errors only; no audio is opened here.
 """
@@ -6,7 +6,6 @@ Stdlib, parity.cer.lists and mlx_model.errors only; no audio is opened here.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -78,31 +77,6 @@ class Row(NamedTuple):
     utterance: Utterance
 
 
-def audio_path(value: str, folder: Path, where: str, *, trusted: bool = True) -> Path:
-    """Return where a path in a list leads; relative ones start at the list's own folder.
-
-    An absolute path is fine in a list that its user wrote for this machine; `..` may move inside the folder only.
-
-    Raises:
-        DatasetError: empty, holds a NUL, climbs out of the folder, or is absolute though the list is not `trusted`.
-    """
-    if not value or "\0" in value:
-        raise DatasetError(f"{where}: {quoted(value)} is no path; expected the path of an audio file")
-    if os.path.isabs(value):
-        if trusted:
-            return Path(value)
-        raise DatasetError(f"{where}: {quoted(value)} is absolute; a downloaded list may only name files of its own")
-    if ".." not in value:
-        return folder / value
-    inside = os.path.normpath(value)
-    if inside.split(os.sep)[0] == "..":
-        raise DatasetError(
-            f"{where}: {quoted(value)} climbs out of {shown(folder)}; expected a path inside the list's own folder"
-            + (", or an absolute one" if trusted else "")
-        )
-    return folder / inside
-
-
 def checked_seconds(value: object, where: str, what: str) -> float:
     """Return a number or its text as seconds, or raise DatasetError where it is none between 0 and a year."""
     try:
@@ -166,37 +140,3 @@ def count_unpaired(audio: set[str], texts: set[str], notes: list[str], what: str
     if unheard := sorted(texts - audio):
         first = shown(unheard[0])
         notes.append(f"{len(unheard)} of {len(texts)} transcripts have no audio here: left out (first: {first})")
-
-
-def finish(name: str, kind: str, utterances: Iterable[Utterance], notes: list[str], path: Path) -> Dataset:
-    """Return the set, with a note where listed audio does not exist.
-
-    Raises:
-        DatasetError: no utterance is left, or an id stands twice.
-    """
-    utterances = tuple(utterances)
-    if not utterances:
-        found = "; ".join(notes) or "its lists hold no line"
-        raise DatasetError(
-            f"{shown(path)}: no utterance with both audio and transcript ({found}); expected at least one"
-        )
-    exists: dict[Path, bool] = {}
-    absent: list[Utterance] = []
-    for item in utterances:
-        if item.path not in exists:
-            exists[item.path] = os.path.isfile(item.path)
-        if not exists[item.path]:
-            absent.append(item)
-    if absent:
-        first = absent[0]
-        notes.append(
-            f"{len(absent)} of {len(utterances)} listed audio files do not exist and count as failed "
-            f"(first: {shown(first.utt_id)}, looked for at {shown_path(first.path)})"
-        )
-    return Dataset(name=shown(name), kind=kind, utterances=utterances, notes=tuple(notes))
-
-
-def shown_path(path: Path) -> str:
-    """Return the path for a message, shortened where a list holds a line of a million characters."""
-    text = shown(path)
-    return text if len(text) <= 1000 else quoted(text, 200)

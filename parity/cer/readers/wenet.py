@@ -13,20 +13,12 @@ from typing import BinaryIO
 from mlx_model.errors import DatasetError
 from parity.audio_files import AUDIO_SUFFIXES
 from parity.cer.lists import check_characters, quoted, read_json_lines, read_lines, shown
+from parity.cer.readers.finishing import finish
 from parity.cer.readers.jsonl import first_object, listed
+from parity.cer.readers.places import audio_path, located
 from parity.cer.readers.records import Columns, row_of
 from parity.cer.readers.tar import Member, members
-from parity.cer.readers.testset import (
-    Dataset,
-    Options,
-    Row,
-    Utterance,
-    audio_path,
-    check_id,
-    count_unpaired,
-    finish,
-    merge_rows,
-)
+from parity.cer.readers.testset import Dataset, Options, Row, Utterance, check_id, count_unpaired, merge_rows
 
 COLUMNS = Columns(utt_id="key", path="wav", text="txt", start="start", end="end")
 MAX_TEXT_BYTES = 4 << 20  # a transcript; more is something else that is called .txt
@@ -60,7 +52,7 @@ def read(path: Path, options: Options) -> Dataset:
         utterances = merge_rows(rows, path.name, notes)
     else:
         utterances = _read_shards(path, options, notes)
-    return finish(f"{path.parent.name}/{path.name}", "wenet", utterances, notes, path)
+    return finish(f"{path.parent.name}/{path.name}", "wenet", utterances, notes, path, trusted=options.trusted)
 
 
 def _read_shards(path: Path, options: Options, notes: list[str]) -> list[Utterance]:
@@ -72,6 +64,7 @@ def _read_shards(path: Path, options: Options, notes: list[str]) -> list[Utteran
         if value.startswith("{") or "://" in value or "|" in value:
             raise DatasetError(f"{where}: {quoted(value)}; expected the path of a tar, as in the lines before")
         shard = audio_path(value, path.parent, where, trusted=options.trusted)
+        shard = located(shard, path.parent) if options.trusted else shard
         if not os.path.isfile(shard):
             absent.append(value)
         listed_once[shard] = None

@@ -15,16 +15,16 @@ from typing import Any, TextIO
 
 from mlx_model.errors import DatasetError
 from parity.cer.lists import check_characters, quoted, shown
+from parity.cer.readers.finishing import finish
+from parity.cer.readers.places import audio_path
 from parity.cer.readers.testset import (
     Dataset,
     Options,
     Row,
     Utterance,
-    audio_path,
     check_id,
     check_order,
     checked_seconds,
-    finish,
     merge_rows,
 )
 
@@ -68,7 +68,7 @@ def read(path: Path, options: Options) -> Dataset:
     if subset is not None and subset not in seen:
         raise DatasetError(f"{shown(path)}: no subset {quoted(subset)}; there are: {', '.join(seen) or 'none'}")
     name = f"{path.parent.name}/{path.name}" + (f"#{subset}" if subset else "")
-    return finish(name, "wenetspeech", merge_rows(rows, path.name, notes), notes, path)
+    return finish(name, "wenetspeech", merge_rows(rows, path.name, notes), notes, path, trusted=options.trusted)
 
 
 def _subsets(segment: Any, where: str) -> list[str]:

@@ -84,9 +84,8 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _records(document: Any, path: Path) -> list[Mapping[str, Any]]:
     """Return the records of a document as a whole."""
     found = document.get("results", document) if isinstance(document, dict) else document
-    if isinstance(found, dict) and found and all(isinstance(text, str) for text in found.values()):
-        if "schema" not in found:
-            return [{"utt_id": utt_id, "text": text} for utt_id, text in found.items()]
+    if isinstance(found, dict) and found and "schema" not in found and all(isinstance(v, str) for v in found.values()):
+        return [{"utt_id": utt_id, "text": text} for utt_id, text in found.items()]
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         schema = document.get("schema") if isinstance(document, dict) else None
         what = "JSON" if schema is None else f"a document {quoted(schema)}"

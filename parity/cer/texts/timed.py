@@ -115,5 +115,3 @@ def is_segments(rows: list[list[str]]) -> bool:
 def is_durations(rows: list[list[str]]) -> bool:
     """Whether rows are those of Kaldi's utt2dur, `utterance seconds`."""
     return all(len(row) == 2 and _numbers(row, 1) for row in rows) and _decimal(rows, 1)
-
-
