@@ -118,9 +118,28 @@ def blocks(
             count += len(block)
             yield as_float(block)
     except RefusedError as refused:
-        raise AudioError(f"{name}: not readable after {count / sample_rate:.2f} s ({refused})") from None
+        for block in _behind(found.medium, count, sample_rate, str(refused)):
+            count += len(block)
+            yield block
     said += found.cut_short(count / sample_rate)
     _check_length(name, count, sample_rate)
+
+
+def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Float32[np.ndarray, " S"]]:
+    """What FFmpeg reads behind the first `count` samples, where libsndfile gave up: a FLAC that was cut short."""
+    at = 0
+    try:
+        for block, found_rate in ffmpeg.blocks(medium):
+            if found_rate != rate:
+                raise RefusedError(f"its rate is {found_rate} Hz now")
+            _check_finite(medium.name, block, rate, at)
+            at += len(block)
+            if at > count:
+                yield as_float(block[max(len(block) - (at - count), 0) :])
+    except RefusedError as refused:
+        tried = "" if isinstance(refused, MissingError) else f"; ffmpeg: {refused}"
+        where = max(at, count) / rate
+        raise AudioError(f"{medium.name}: not readable after {where:.2f} s (libsndfile: {verdict}{tried})") from None
 
 
 def resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray, bool], np.ndarray]:
@@ -188,30 +207,38 @@ def _decode(medium: Medium, longest_s: float | None) -> tuple[np.ndarray, int]:
             waveform, rate = _collected(name, ffmpeg.blocks(medium), longest_s)
         except MissingError as missing:
             if not rate:
-                raise AudioError(f"{name}: libsndfile does not read it ({verdict}); {missing}") from None
+                raise AudioError(f"{name}: {_needs_ffmpeg(medium, verdict)}: {missing}") from None
         except RefusedError as refused:
             if not rate:
                 raise AudioError(f"{name}: not readable as audio (libsndfile: {verdict}; ffmpeg: {refused})") from None
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(f"{name}: absurd sample rate {rate} Hz, expected {MIN_RATE} to {MAX_RATE}; header broken?")
     return waveform, rate
 
 
+def _needs_ffmpeg(medium: Medium, verdict: str) -> str:
+    with medium.open() as file:
+        kind = content.media(file)
+    if kind is not None:
+        return f"is {kind}, which libsndfile does not read and FFmpeg's libraries do"
+    return f"not readable as audio (libsndfile: {verdict}); FFmpeg's libraries, which read more, are not installed"
+
+
 def _collected(name: str, pieces: Iterator[tuple[np.ndarray, int]], longest_s: float | None) -> tuple[np.ndarray, int]:
-    """All pieces as one, unless they get too long or too large."""
+    """All pieces as one, unless they get too long or too large, or have a rate that nothing has."""
     blocks: list[np.ndarray] = []
     count, rate = 0, 0
     for block, rate in pieces:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise AudioError(f"{name}: absurd sample rate {rate} Hz, expected {MIN_RATE} to {MAX_RATE}; header broken?")
         blocks.append(block)
         count += len(block)
-        if longest_s is not None and count > longest_s * max(rate, MIN_RATE):
+        if longest_s is not None and count > longest_s * rate:
             raise AudioError(
                 f"{name}: is too long for one pass (more than {longest_s:.0f} s); find its pauses with --vad VAD_MODEL"
             )
     try:
         return joined(blocks), rate
     except MemoryError:
-        raise AudioError(f"{name}: {count / max(rate, 1):.0f} s of sound do not fit into memory") from None
+        raise AudioError(f"{name}: {count / rate:.0f} s of sound do not fit into memory") from None
 
 
 def _check_content(medium: Medium) -> None:

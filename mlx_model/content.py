@@ -39,6 +39,22 @@ _LATER: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftypheic", "a HEIC picture", "name a recording"),
     (4, b"ftypavif", "an AVIF picture", "name a recording"),
 )
+# What FFmpeg reads and libsndfile does not: (place, bytes, name)
+_MEDIA: tuple[tuple[int, bytes, str], ...] = (
+    (4, b"ftyp", "M4A or MP4"),
+    (0, b"\x1a\x45\xdf\xa3", "WebM or Matroska"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA"),
+    (0, b"\xff\xf1", "AAC"),
+    (0, b"\xff\xf9", "AAC"),
+    (0, b"ADIF", "AAC"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"MAC ", "Monkey's Audio"),
+    (0, b"FLV", "Flash video"),
+    (8, b"AVI ", "AVI"),
+    (28, b"Speex", "Speex"),
+    (28, b"\x7fFLAC", "Ogg FLAC"),
+)
 _LFS = b"version https://git-lfs.github.com/spec/"
 _ARK = re.compile(rb"[^\s\x00]{1,255} (\x00B|RIFF....WAVE)", re.DOTALL)
 _SCP = re.compile(r"\S+[ \t]+\S.*\.(wav|flac|mp3|ogg|ark:\d+|sph|m4a)\b|\S+[ \t].*\|\s*$", re.IGNORECASE)
@@ -54,6 +70,12 @@ def identify(file: BinaryIO, size: int) -> str | None:
         return f"is {size:,} zero bytes: a download or a copy that has not happened; fetch it again"
     what = _binary(head, size) or _text(head)
     return what and f"is {what}"
+
+
+def media(file: BinaryIO) -> str | None:
+    """Return the format's name where it is a known one that only FFmpeg reads."""
+    head = at(file, 0, 64)
+    return next((name for place, magic, name in _MEDIA if head[place : place + len(magic)] == magic), None)
 
 
 def _said(what: str, advice: str) -> str:

@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
 
 class MissingError(RefusedError):
-    """The decoder is not installed."""
+    """The decoder is not installed; the message is the command that installs it."""
 
 
 def mono(block: np.ndarray) -> np.ndarray:

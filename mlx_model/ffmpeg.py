@@ -23,7 +23,7 @@ def _av() -> Any:
         import av
         import av.error
     except ImportError as error:  # also where a library that it needs is missing
-        raise MissingError(f"FFmpeg's libraries are not installed: {INSTALL}") from error
+        raise MissingError(INSTALL) from error
     return av
 
 

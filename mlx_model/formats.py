@@ -1,8 +1,8 @@
 r"""How results are written down: fields of tables, names in documents, and the transcripts' own formats.
 
 tsv: a header line, then one row a recording (`transcribe`) or a segment (`vad`). Within a field a tab is written `\t`,
-a line feed `\n`, a carriage return `\r`, a backslash `\\`, and every other character at which some program ends a
-line `\uXXXX`; so a row has as many fields as the header, and reading it back is undoing these. Stdlib only.
+a line feed `\n`, a carriage return `\r`, a backslash `\\`, and every other control character or separator of lines
+`\uXXXX`; so a row has as many fields as the header, and reading it back is undoing these. Stdlib only.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from mlx_model.subtitles import CueLimits
 if TYPE_CHECKING:
     from mlx_model.transcribe import Transcript
 
-_LINE_ENDS = "\x00\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-_ESCAPED = str.maketrans(
-    {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", **{end: f"\\u{ord(end):04x}" for end in _LINE_ENDS}}
+_CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
+_ESCAPED = {code: f"\\u{code:04x}" for code in _CONTROLS} | str.maketrans(
+    {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 )
 
 
 def tsv_field(text: str) -> str:
-    """Return a field of a tsv row; see above. Half a surrogate pair, which no encoder takes, becomes U+FFFD."""
+    """Return a field of a tsv row; see above. Half a surrogate pair, which no encoder takes, becomes ?."""
     return text.translate(_ESCAPED).encode("utf-8", "replace").decode("utf-8") if _is_odd(text) else text
 
 

@@ -18,7 +18,7 @@ from mlx_model.decoders import FAULTS, LONGEST_S, RefusedError, mono
 from mlx_model.medium import Medium, reason
 
 # libsndfile knows these by their name only, so for them its word is asked as well; FunASR reads them that way.
-_BY_NAME = (".gsm", ".vox")
+_BY_NAME = (".gsm", ".vox", ".sd2")
 # What libsndfile says of a file it has opened, and what is true: there is one, and it is no pipe.
 _UNTRUE = {"File does not exist or is not a regular file (possibly a pipe?)": "it points outside of itself"}
 
@@ -56,9 +56,15 @@ _silence = _Silence()
 
 
 def _may_talk(file: BinaryIO) -> bool:
-    """Whether the file looks like MP3 from its start."""
+    """Whether the file looks like MP3 from its start.
+
+    Raises:
+        RefusedError: a MIDI sample dump; libsndfile prints to stdout, among the results, what it thinks of one.
+    """
     head = file.read(3)
     file.seek(0)
+    if head[:2] == b"\xf0\x7e":
+        raise RefusedError("a MIDI sample dump")
     return head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 

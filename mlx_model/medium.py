@@ -52,7 +52,7 @@ class Medium:
         Raises:
             OSError: the file has gone, or may not be read.
         """
-        whole = io.BytesIO(self.content) if self.path is None else Path(self.path).open("rb")
+        whole = io.BytesIO(self.content) if self.path is None else open(self.path, "rb")  # noqa: SIM115  # the caller's
         if self.is_plain and not for_callbacks:
             return whole
         return cast(BinaryIO, Window(whole, self.start, self.size if self.end is None else self.end, self.head))

@@ -19,45 +19,16 @@ from mlx_model import cpu_kernels, cpu_lanes, gpu
 from mlx_model import transcribe as transcribing
 from mlx_model.batching import batches
 from mlx_model.blas import mx
-from mlx_model.config import ParaformerConfig
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.paraformer import Model
 from mlx_model.transcribe import FORMATS, check_format, to_document
 from tests.conftest import speech_like
-
-CONFIG = ParaformerConfig.from_dict(
-    {
-        "vocab_size": 9,
-        "predictor_class": "CifPredictorV2",
-        "tokenizer": {},
-        "frontend": {"lfr_m": 7, "lfr_n": 6, "cmvn": False},
-        "encoder": {"output_size": 16, "linear_units": 32, "num_blocks": 2, "kernel_size": 5},
-        "decoder": {"linear_units": 32, "num_blocks": 1, "att_layer_num": 1, "kernel_size": 5},
-        "predictor": {"idim": 16, "l_order": 1, "r_order": 1, "tail_threshold": 0.45},
-    }
-)
-TOKENS = ["<blank>", "<s>", "</s>", "一", "二", "三", "四", "五", "<unk>"]
+from tests.mlx_model.asr_models import write_recogniser
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model directory with random weights, written by hand so that this file needs neither torch nor convert."""
-    folder = tmp_path_factory.mktemp("model")
-    mx.random.seed(3)
-    model = Model(CONFIG)
-    weights = {
-        name: mx.random.normal(value.shape) * 0.3 if value.ndim > 1 else value for name, value in mlx_model_flat(model)
-    }
-    mx.save_safetensors(str(folder / "model.safetensors"), weights)
-    (folder / "config.json").write_text(json.dumps(CONFIG.to_dict()), "utf-8")
-    (folder / "tokens.json").write_text(json.dumps(TOKENS, ensure_ascii=False), "utf-8")
-    return folder
-
-
-def mlx_model_flat(model: Model) -> list[tuple[str, mx.array]]:
-    from mlx_model.blas import tree_flatten
-
-    return list(tree_flatten(model.parameters()))
+    return write_recogniser(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
