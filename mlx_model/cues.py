@@ -6,9 +6,10 @@ Of all ways to cut, the cheapest is taken (`_cost`), by dynamic programming. Std
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from mlx_model.errors import UsageError
 from mlx_model.token_times import Word, wide
@@ -96,13 +97,14 @@ def _fitting(word: Word, limits: CueLimits) -> list[Word]:
 
 def _cut(words: Sequence[Word], borders: set[int], limits: CueLimits) -> list[Cue]:
     """The cheapest way to cut words into cues; `borders` are the places where a segment begins."""
+    room = _Room(words, limits)
     cheapest, before = [0.0] + [math.inf] * len(words), [0] * (len(words) + 1)
     for first in range(len(words)):
         inner = 0.0
         for last in range(first, len(words)):
             if last > first:
                 inner += _joining(words[last - 1], words[last], last in borders)
-            if not _fits(words[first : last + 1], limits):
+            if not room.fits(first, last + 1):
                 break
             cost = cheapest[first] + inner + _cost(words, first, last + 1, borders, limits)
             if cost < cheapest[last + 1]:
@@ -140,25 +142,27 @@ def _closeness(text: str, pause_s: float) -> float:
     return marks * math.exp(-max(pause_s, 0.0) / 0.25)
 
 
-def _fits(words: Sequence[Word], limits: CueLimits) -> bool:
-    if words[-1].end_ms - words[0].start_ms > limits.seconds * 1000:
-        return False
-    return limits.width(_joined(words)) <= limits.line or bool(_breaks(words, limits))
+class _Room:
+    """How wide any run of words is, and whether it fits into a cue; sums are taken once, for recordings of hours."""
 
+    def __init__(self, words: Sequence[Word], limits: CueLimits):
+        self.words, self.limits = words, limits
+        self.spaces = [limits.wide_chars if word.spaced else 0 for word in words]
+        widths = (limits.width(word.text) + space for word, space in zip(words, self.spaces, strict=True))
+        self.sums = list(accumulate(widths, initial=0))
 
-def _breaks(words: Sequence[Word], limits: CueLimits) -> list[int]:
-    """Where the second line may begin."""
-    widths = [limits.width(word.text) + (limits.wide_chars if word.spaced else 0) for word in words]
-    total, upper, found = sum(widths) - (widths[0] - limits.width(words[0].text)), 0, []
-    upper = widths[0] - (limits.wide_chars if words[0].spaced else 0)
-    for place in range(1, len(words)):
-        lower = total - upper - (limits.wide_chars if words[place].spaced else 0)
-        if upper > limits.line:
-            break
-        if lower <= limits.line:
-            found.append(place)
-        upper += widths[place]
-    return found
+    def width(self, first: int, stop: int) -> int:
+        """Return the width of words [first, stop) on one line."""
+        return self.sums[stop] - self.sums[first] - self.spaces[first]
+
+    def fits(self, first: int, stop: int) -> bool:
+        """Return whether words [first, stop) may be one cue."""
+        if self.words[stop - 1].end_ms - self.words[first].start_ms > self.limits.seconds * 1000:
+            return False
+        if self.width(first, stop) <= self.limits.line:
+            return True
+        filled = bisect_right(self.sums, self.sums[first] + self.spaces[first] + self.limits.line) - 1
+        return first < filled < stop and self.width(filled, stop) <= self.limits.line
 
 
 def _lines(words: Sequence[Word], limits: CueLimits) -> tuple[str, ...]:
@@ -172,7 +176,9 @@ def _lines(words: Sequence[Word], limits: CueLimits) -> tuple[str, ...]:
         pause_s = (words[place].start_ms - words[place - 1].end_ms) / 1000
         return abs(upper - lower) + 0.5 * _closeness(words[place - 1].text, pause_s)
 
-    place = min(_breaks(words, limits), key=cost)
+    room = _Room(words, limits)
+    halves = ((place, max(room.width(0, place), room.width(place, len(words)))) for place in range(1, len(words)))
+    place = min((place for place, widest in halves if widest <= limits.line), key=cost)
     return _joined(words[:place]), _joined(words[place:])
 
 

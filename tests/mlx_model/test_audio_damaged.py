@@ -10,8 +10,10 @@ import resource
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from tests.mlx_model.audio_bytes import encoded, wav
 from tests.mlx_model.test_audio import sine, write_with_ffmpeg
 
 SAMPLES = (sine(16000, 0.25) * 20000).astype(np.int16)
-KINDS = ["WAV", "WAVEX", "RF64", "AIFF", "AU", "W64", "CAF", "FLAC", "OGG", "MP3", "NIST", "VOC", "IRCAM", "MAT5", "HTK"]
+KINDS = ["WAV", "WAVEX", "RF64", "AIFF", "AU", "W64", "CAF", "FLAC", "OGG", "MP3", "NIST", "VOC", "IRCAM", "HTK"]
 CODECS = {"a.m4a": "aac", "a.mka": "pcm_s16le", "a.wma": "wmav2", "a.aac": "aac", "a.avi": "mp2", "a.wv": "wavpack"}
 INTEGERS = [0, 1, 2**31 - 1, 2**31, 2**32 - 1]
 
@@ -63,16 +65,25 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(content)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def attempted(read: Callable[[Any], Any], source: Path | bytes) -> Any:
+    """Return what is read, or what an AudioError says; any other exception is the test's end."""
+    try:
+        return read(source)
+    except AudioError as error:
+        return str(error)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=damaged())
-def test_damaged_files_give_samples_or_an_audio_error(content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_damaged_files_give_samples_or_an_audio_error(
+    content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
     path = tmp_path / "x.wav"
     path.write_bytes(content)
-    for read in (lambda: load_audio(path), lambda: load_audio(content), lambda: list(blocks(path)), lambda: [duration_s(path)]):
-        try:
-            assert all(np.isfinite(part).all() for part in read())
-        except AudioError as error:
-            assert str(error).isprintable()
+    for read in (load_audio, lambda source: list(blocks(source)), lambda source: [duration_s(source)]):
+        for source in (path, content):
+            found = attempted(read, source)
+            assert found.isprintable() if isinstance(found, str) else all(np.isfinite(part).all() for part in found)
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
 
@@ -82,11 +93,9 @@ def test_a_header_that_claims_gigabytes_costs_none(tmp_path: Path, channels: int
     content = bytearray(wav(np.zeros((60, channels), np.int16), data_size=0xFFFF_FFF0, riff_size=0xFFFF_FFFF))
     (tmp_path / "x.wav").write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for read in (load_audio, lambda path: list(blocks(path)), duration_s):
-        try:
-            read(tmp_path / "x.wav")
-        except AudioError as error:
-            assert "too short" in str(error)
+    assert "too short" in attempted(load_audio, tmp_path / "x.wav")
+    assert "too short" in attempted(lambda source: list(blocks(source)), tmp_path / "x.wav")
+    assert duration_s(tmp_path / "x.wav") < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
@@ -107,7 +116,8 @@ def test_a_talking_decoder_is_not_heard(tmp_path: Path, capfd: pytest.CaptureFix
 def test_a_window_is_a_part_of_a_file_and_stays_within_it():
     window = Window(io.BytesIO(bytes(range(100))), 10, 30, b"HEAD")
     assert window.read() == b"HEAD" + bytes(range(14, 30))
-    assert [window.seek(place, whence) for place, whence in ((5, 0), (-9, 0), (2, 1), (-3, 2), (-99, 2))] == [5, 5, 7, 17, 17]
+    places = [window.seek(place, whence) for place, whence in ((5, 0), (-9, 0), (2, 1), (-3, 2), (-99, 2))]
+    assert places == [5, 5, 7, 17, 17]
     assert window.read(99) == bytes(range(27, 30))
     window.seek(2**62)
     assert window.read(4) == b""
@@ -140,16 +150,18 @@ def test_without_av_libsndfile_s_files_are_read_and_others_name_the_extra(tmp_pa
     paths = [str(tmp_path / name) for name in (*names, "zero.wav", *CODECS, "page.m4a")]
     done = subprocess.run([sys.executable, "-c", WITHOUT_AV, *paths], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[: len(names) + 1] == [f"{len(load_audio(path))} {duration_s(path):.3g}" for path in paths[: len(names) + 1]]
-    for line, kind in zip(lines[len(names) + 1 :], ("M4A or MP4", "WebM or Matroska", "WMA", "AAC", "AVI", "WavPack"), strict=False):
-        assert line == f": is {kind}, which libsndfile does not read and FFmpeg's libraries do: pip install 'mlx-funasr[media]'"
-    assert lines[-1] == ": is a web page, not audio; a download that was answered with an error or a login: fetch it again"
+    *lines, page = done.stdout.splitlines()
+    readable = len(names) + 1
+    assert lines[:readable] == [f"{len(load_audio(path))} {duration_s(path):.3g}" for path in paths[:readable]]
+    kinds = ("M4A or MP4", "WebM or Matroska", "WMA", "AAC", "AVI", "WavPack")
+    does = "which libsndfile does not read and FFmpeg's libraries do: pip install 'mlx-funasr[media]'"
+    assert lines[readable:] == [f": is {kind}, {does}" for kind in kinds]
+    assert page.startswith(": is a web page, not audio")
 
 
 def test_a_recording_too_long_is_refused_before_it_is_all_in_memory(tmp_path: Path):
-    """FLAC holds an hour of silence in 200 kB; its samples would take 230 MB."""
-    soundfile.write(tmp_path / "a.flac", np.zeros(16000 * 3600, np.int16), 16000)
+    """FLAC holds ten minutes of silence in 40 kB; an hour would take 230 MB of samples."""
+    soundfile.write(tmp_path / "a.flac", np.zeros(16000 * 600, np.int16), 16000)
     from mlx_model.audio import load_recording
 
     with pytest.raises(AudioError, match="too long for one pass"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -19,15 +20,15 @@ LIMITS = st.builds(CueLimits, seconds=st.floats(0.5, 20), chars=st.integers(1, 6
 @st.composite
 def speech(draw: st.DrawFn) -> list[list[Word]]:
     """Segments of words, in order, with pauses between and within."""
-    segments, time = [], 0
+    segments, time, chance = [], 0, random.Random(draw(st.integers(0, 2**32)))
     for text in draw(st.lists(TEXT, max_size=5)):
         words = []
         for word, spaced in split(text):
-            start = time + draw(st.sampled_from([0, 0, 0, 60, 400, 2000]))
-            time = start + draw(st.sampled_from([0, 60, 180, 300, 9000]))
+            start = time + chance.choice([0, 0, 0, 60, 400, 2000])
+            time = start + chance.choice([0, 60, 180, 300, 300, 9000])
             words.append(Word(word, start, time, spaced))
         segments.append(words)
-        time += draw(st.integers(0, 3000))
+        time += chance.randrange(3000)
     return segments
 
 

@@ -93,7 +93,8 @@ def test_vad_takes_what_means_something():
 
 
 def test_json_is_a_format():
-    for given, expected in (((None, False), "tsv"), ((None, True), "json"), (("json", True), "json"), (("x", False), "x")):
-        assert chosen_format(*given, "tsv") == expected
+    assert [chosen_format(None, as_json, "tsv") for as_json in (False, True)] == ["tsv", "json"]
+    assert [chosen_format("json", as_json, "tsv") for as_json in (False, True)] == ["json", "json"]
+    assert chosen_format("srt", False, "tsv") == "srt"
     with pytest.raises(UsageError, match="--json and --format srt contradict"):
         chosen_format("srt", True, "text")
