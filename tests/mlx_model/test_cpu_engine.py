@@ -27,8 +27,8 @@ from mlx_model.blas import mx, nn, tree_flatten
 from mlx_model.config import ParaformerConfig
 from mlx_model.layers import DepthwiseConv1d, LayerNorm, Linear, restore_weight
 from mlx_model.paraformer import Model, ParaformerOutput
+from tests.mlx_model.asr_models import CONFIG
 from tests.mlx_model.test_cpu_lanes import random_model
-from tests.mlx_model.test_transcribe import CONFIG
 
 pytestmark = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
 WIDE = dataclasses.replace(

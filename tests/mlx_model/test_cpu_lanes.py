@@ -11,7 +11,7 @@ from mlx_model import cpu_lanes
 from mlx_model.blas import mx, tree_flatten
 from mlx_model.config import ParaformerConfig
 from mlx_model.paraformer import Model, ParaformerOutput
-from tests.mlx_model.test_transcribe import CONFIG
+from tests.mlx_model.asr_models import CONFIG
 
 EXTRA = dataclasses.replace(
     CONFIG.decoder, num_blocks=3, sanm_shfit=7

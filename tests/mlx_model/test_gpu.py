@@ -13,9 +13,9 @@ from mlx_model.blas import mx
 from mlx_model.paraformer import Model, ParaformerOutput
 from mlx_model.predictor import PREDICTORS, fixed_point_sum, running_sum
 from tests.conftest import ROOT, speech_like
+from tests.mlx_model.asr_models import CONFIG
 from tests.mlx_model.test_cpu_lanes import EXTRA, random_model
 from tests.mlx_model.test_predictor import predictor
-from tests.mlx_model.test_transcribe import CONFIG
 
 SHIFTED = dataclasses.replace(CONFIG.encoder, sanm_shfit=2)
 NO_TAIL = dataclasses.replace(CONFIG.predictor, tail_threshold=0.0)

@@ -18,9 +18,9 @@ from mlx_model.config import ParaformerConfig
 from mlx_model.errors import CheckpointError
 from mlx_model.mapped_file import map_tensors
 from mlx_model.paraformer import Model
+from tests.mlx_model.asr_models import TOKENS
 from tests.mlx_model.test_cpu_engine import WIDE, packed_model
 from tests.mlx_model.test_cpu_lanes import random_model
-from tests.mlx_model.test_transcribe import TOKENS
 
 engine_only = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
 

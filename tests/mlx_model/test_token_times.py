@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mlx_model
+from mlx_model import gpu
 from mlx_model.token_times import pauses, starts_ms
+from tests.conftest import speech_like
+from tests.mlx_model.asr_models import write_recogniser
 
 
 def test_starts_by_hand():
@@ -32,3 +39,24 @@ def test_pauses_are_the_long_runs_of_silence(speech: list[bool]):
 @pytest.mark.parametrize("speech", [[], [False] * 100])
 def test_nothing_but_silence(speech: list[bool]):
     assert pauses(speech, 10) == ([[0, 1000]] if speech else [])
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_every_token_has_its_start_and_nothing_else_changes(
+    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Oracle: the predictor's own `fires` of each recording alone; the same in batches, and in the way of a GPU."""
+    model = mlx_model.load(write_recogniser(tmp_path / "model"))
+    waveforms = [speech_like(seconds, seed) for seed, seconds in enumerate((2.0, 0.5, 3.3))]
+    alone = [np.flatnonzero(np.array(model(*model.features([waveform])).fires)[0]) for waveform in waveforms]
+    if device == "gpu":
+        monkeypatch.setattr(gpu, "takes", lambda model: True)
+    plain = model.transcribe(waveforms)
+    found = model.transcribe(waveforms, token_times=True)
+    assert [replace(one, token_starts_ms=None) for one in found] == plain
+    for one, fires in zip(found, alone, strict=True):
+        assert one.token_starts_ms is not None
+        assert len(one.token_starts_ms) == len(one.token_ids)
+        assert set(one.token_starts_ms) <= {max(60 * int(frame) - 30, 0) for frame in fires}
+        assert one.token_starts_ms == sorted(one.token_starts_ms)
+        assert len(one.token_ids) > 0

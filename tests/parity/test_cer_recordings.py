@@ -159,7 +159,7 @@ def test_a_part_may_end_a_little_behind_the_recording_and_no_more(tmp_path, temp
     [
         (None, r"bad\.wav: not found"),
         (b"", r"bad\.wav: empty, 0 bytes"),
-        (b"no audio at all" * 9, r"bad\.wav: not readable as audio"),
+        (b"no audio at all" * 9, r"bad\.wav: is text, not audio"),
         (b"RIFF\xff\xff\xff\xffWAVEfmt ", r"bad\.wav: "),
     ],
 )
@@ -306,7 +306,7 @@ def test_messages_name_the_recording_and_not_a_temporary_file(tmp_path, temporar
     # A journal that is compared with another run's must not hold random names.
     with Recordings() as opened, pytest.raises(AudioError) as caught:
         opened.path(utterance(tmp_path / "wav.scp", command="echo noise", start_s=0, end_s=1))
-    assert str(caught.value).startswith(f"{tmp_path}/wav.scp: 'echo noise': not readable as audio")
+    assert str(caught.value).startswith(f"{tmp_path}/wav.scp: 'echo noise': is text, not audio")
     assert str(temporary) not in str(caught.value)
 
 
