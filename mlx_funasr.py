@@ -116,18 +116,18 @@ def transcribe(
     batch_seconds: Annotated[
         float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad also srt, vtt [text].")] = None,
+    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad also srt, vtt; text.")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
     dynamic_silence: Annotated[
         bool | None,
-        typer.Option("--dynamic-silence/--no-dynamic-silence", help="FunASR 1.4's default for the VAD [on]."),
+        typer.Option("--dynamic-silence/--no-dynamic-silence", help="FunASR 1.4's default for the VAD; on."),
     ] = None,
-    dither: Annotated[float | None, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR's is 1 [0].")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the dither [0].")] = None,
-    cue_seconds: Annotated[float | None, typer.Option(help="Subtitles: no cue longer than this [7].")] = None,
-    cue_chars: Annotated[int | None, typer.Option(help="Subtitles: Latin characters a line, of two [42].")] = None,
-    cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line [20].")] = None,
+    dither: Annotated[float | None, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR has 1; 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the dither; 0.")] = None,
+    cue_seconds: Annotated[float | None, typer.Option(help="Subtitles: no cue longer than this; 7.")] = None,
+    cue_chars: Annotated[int | None, typer.Option(help="Subtitles: Latin characters a line, of two; 42.")] = None,
+    cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line; 20.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
     json: Json = False,
 ) -> None:
@@ -174,11 +174,11 @@ def transcribe(
 def vad(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted FSMN-VAD.")],
     audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Recordings, or - for PCM from a pipe.")],
-    format: Annotated[str | None, typer.Option(help="tsv, json or textgrid [tsv].")] = None,
+    format: Annotated[str | None, typer.Option(help="tsv, json or textgrid; tsv.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Decide chunk by chunk; print segments at once.")] = False,
-    chunk_ms: Annotated[int | None, typer.Option(help="Length of a chunk, for --stream and - [200].")] = None,
+    chunk_ms: Annotated[int | None, typer.Option(help="Length of a chunk, for --stream and -; 200.")] = None,
     rate: Annotated[
-        int | None, typer.Option(help="Sample rate of the pipe: raw 16-bit little-endian mono PCM [16000].")
+        int | None, typer.Option(help="Sample rate of the pipe: raw 16-bit little-endian mono PCM; 16000.")
     ] = None,
     max_end_silence_ms: Annotated[int | None, typer.Option(help="Silence that ends a segment.")] = None,
     threshold: Annotated[float | None, typer.Option(help="speech_noise_thres, 0 to 1.")] = None,

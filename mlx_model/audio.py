@@ -75,7 +75,7 @@ def load_recording(source: Source, sample_rate: int = 16000, *, longest_s: float
     if longest_s is not None and len(waveform) > longest_s * rate:
         raise too_long(name, len(waveform) / rate, longest_s)
     waveform = _resample(waveform, rate, sample_rate)
-    _check_length(name, len(waveform), sample_rate)
+    _check_length(name, len(waveform), sample_rate, notes)
     return Recording(waveform, notes)
 
 
@@ -122,7 +122,24 @@ def blocks(
             count += len(block)
             yield block
     said += found.cut_short(count / sample_rate)
-    _check_length(name, count, sample_rate)
+    _check_length(name, count, sample_rate, said)
+
+
+def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Float32[np.ndarray, " S"]]:
+    """What FFmpeg reads behind the first `count` samples, where libsndfile gave up: a FLAC that was cut short."""
+    at = 0
+    try:
+        for block, found_rate in ffmpeg.blocks(medium):
+            if found_rate != rate:
+                raise RefusedError(f"its rate is {found_rate} Hz now")
+            _check_finite(medium.name, block, rate, at)
+            at += len(block)
+            if at > count:
+                yield as_float(block[max(len(block) - (at - count), 0) :])
+    except RefusedError as refused:
+        tried = "" if isinstance(refused, MissingError) else f"; ffmpeg: {refused}"
+        where = max(at, count) / rate
+        raise AudioError(f"{medium.name}: not readable after {where:.2f} s (libsndfile: {verdict}{tried})") from None
 
 
 def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Float32[np.ndarray, " S"]]:
@@ -185,9 +202,12 @@ def _read(source: Source, longest_s: float | None) -> tuple[str, np.ndarray, int
         return shown(source), mono(plain[0]), plain[1], []
     found = survey(opened(source))
     name = found.medium.name
-    waveform, rate = _decode(found.medium, longest_s)
+    try:
+        waveform, rate = _decode(found.medium, longest_s)
+    except AudioError as error:
+        raise AudioError(f"{error}{_appended(found.notes)}") from None
     if not len(waveform):
-        raise AudioError(f"{name}: empty audio, the file holds a header and no samples")
+        raise AudioError(f"{name}: empty audio, the file holds a header and no samples{_appended(found.notes)}")
     _check_finite(name, waveform, rate)
     return name, waveform, rate, found.notes + found.cut_short(len(waveform) / rate)
 
@@ -275,12 +295,17 @@ def _check_finite(name: str, waveform: np.ndarray, rate: int, before: int = 0) -
     raise AudioError(f"{name}: {len(bad)} of {len(waveform)} samples are NaN or infinite, {where}")
 
 
-def _check_length(name: str, samples: int, sample_rate: int) -> None:
+def _appended(notes: list[str]) -> str:
+    """What else there is to say of a file that cannot be used: it may be the reason."""
+    return "".join(f"; {note}" for note in notes)
+
+
+def _check_length(name: str, samples: int, sample_rate: int, notes: list[str]) -> None:
     needed = round(MIN_DURATION_S * sample_rate)
     if samples < needed:
         raise AudioError(
             f"{name}: too short, {samples} samples ({1000 * samples / sample_rate:.1f} ms) at {sample_rate} Hz; "
-            f"one frame needs {needed} (25 ms)"
+            f"one frame needs {needed} (25 ms){_appended(notes)}"
         )
 
 

@@ -263,4 +263,8 @@ def _mp4(file: BinaryIO, size: int) -> Found:
         if length < 8:
             break
         place += length
+    if not found.others and not complete:
+        found.notes.append("its index (moov) is missing, which recorders write last: it was cut off")
+    elif place > size:
+        found.notes.append(f"cut short: its boxes count {place:,} bytes, the file has {size:,}")
     return found

@@ -209,8 +209,13 @@ def _as_tsv(results: Sequence[Detection]) -> str:
 
 
 def _as_textgrid(results: Sequence[Detection]) -> str:
-    """Return Praat's TextGrid of one recording: one tier, intervals without a gap, marked "speech" or empty."""
+    """Return Praat's TextGrid of one recording: one tier, intervals without a gap, marked "speech" or empty.
+
+    Nothing of one that could not be read: Praat opens no grid of 0 s.
+    """
     (item,) = results
+    if item.error and not item.duration_s:
+        return ""
     edges, total = [0.0], max([item.duration_s, *(end / 1000 for _, end in item.segments)])
     intervals = []
     for start, end in ((start / 1000, end / 1000) for start, end in item.segments):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
 import pytest
 
+from mlx_model import chunk_files
 from mlx_model.audio import blocks, load_recording
 from mlx_model.errors import AudioError
 from tests.mlx_model.audio_bytes import encoded, wav
+from tests.mlx_model.test_audio import write_with_ffmpeg
 
 SAMPLES = (np.arange(16000) % 997 * 20 - 9000).astype(np.int16)  # 1 s
 OTHER = -SAMPLES[:8000]  # 0.5 s
@@ -113,3 +116,25 @@ def test_an_id3_tag_without_sound_is_not_said_to_be_absent(tmp_path):
     with pytest.raises(AudioError, match="not readable as audio") as caught:
         load_recording(tmp_path / "a.mp3")
     assert "not exist" not in str(caught.value)
+
+
+def test_an_mp4_that_was_cut_off(tmp_path):
+    """Recorders write the index last; a player's file has it first. Oracle: PyAV's file, cut."""
+    write_with_ffmpeg(tmp_path / "a.m4a", "aac", SAMPLES / 32768, 16000)
+    whole = (tmp_path / "a.m4a").read_bytes()
+    assert load_recording(whole).notes == []
+    with pytest.raises(AudioError, match=r"its index \(moov\) is missing"):
+        load_recording(whole[: len(whole) // 2])
+    start, index = whole.index(b"mdat") - 4, whole.index(b"moov") - 4
+    first = whole[:start] + whole[index:]  # the index in front; its offsets are those of another file
+    said = chunk_files.look(io.BytesIO(first + whole[start:index]), len(first) + index - start, first[:64])
+    assert said is not None
+    assert said.notes == []
+    said = chunk_files.look(io.BytesIO(first + whole[start : index - 99]), len(first) + index - start - 99, first[:64])
+    assert said is not None
+    assert said.notes == [f"cut short: its boxes count {len(whole):,} bytes, the file has {len(whole) - 99:,}"]
+
+
+def test_what_is_wrong_with_an_empty_first_recording_is_said():
+    with pytest.raises(AudioError, match=r"too short, 10 samples.*holds 2 recordings in a row; the first is heard"):
+        load_recording(wav(SAMPLES[:10]) + wav(SAMPLES))

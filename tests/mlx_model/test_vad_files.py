@@ -157,6 +157,7 @@ def test_a_textgrid_covers_the_recording_without_a_gap():
     assert "intervals: size = 4" in lines
     empty = FORMATS["textgrid"]([Detection(path="a", duration_s=2.0)])
     assert "intervals: size = 1" in empty
+    assert FORMATS["textgrid"]([Detection(path="a", error="a: not found")]) == ""
 
 
 def test_formats_that_cannot_be_given():
