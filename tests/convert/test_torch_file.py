@@ -75,7 +75,8 @@ def checkpoints() -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=pytest.mark.shared) for path in checkpoints()],
+    "path",
+    [pytest.param(path, marks=[pytest.mark.shared] * ("shared" in path.parts)) for path in checkpoints()],
     ids=[path.parent.name for path in checkpoints()],
 )  # fmt: skip
 def test_every_checkpoint_at_hand_is_read_as_torch_reads_it(path: Path):
