@@ -19,7 +19,8 @@ from convert.dtypes import PRECISIONS
 from convert.file_kind import JSON, LEGACY_TORCH, SAFETENSORS, file_kind
 from convert.safetensors_file import SafetensorsReader, TensorInfo
 from convert.tensor_names import plain_names
-from convert.torch_file import OddTensor, TorchFile, read_torch_zip
+from convert.torch_file import TorchFile, read_torch_zip
+from convert.torch_tensors import OddTensor
 from convert.unwrap import Tensor, is_tensor, kinds, shown, unwrap
 from mlx_model.errors import CheckpointError
 
