@@ -7,7 +7,7 @@ executed (torch_pickle.py). torch is needed for files older than torch 1.6 only 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,8 @@ from convert.dtypes import PRECISIONS
 from convert.file_kind import JSON, LEGACY_TORCH, SAFETENSORS, file_kind
 from convert.safetensors_file import SafetensorsReader, TensorInfo
 from convert.tensor_names import plain_names
-from convert.torch_file import OddTensor, TorchFile, read_torch_zip
+from convert.torch_file import TorchFile, read_torch_zip
+from convert.torch_tensors import OddTensor
 from convert.unwrap import Tensor, is_tensor, kinds, shown, unwrap
 from mlx_model.errors import CheckpointError
 
@@ -63,36 +64,30 @@ def open_checkpoint(
         DependencyError: a file older than torch 1.6 without torch installed.
     """
     notes: list[str] = []
-    files = [path]
-    kind = file_kind(path)
-    check = _no_checksums
     try:
-        if kind in (SAFETENSORS, JSON):
-            files += _index_files(path) if kind == JSON else []
-            stored: Mapping[Any, Any] = _safetensors(files[1:] or files)
-        else:
-            found = _torch(path, kind)
-            check = found.check
-            notes += found.notes
-            stored = _state_dict(path, found.content, notes)
-        tensors = _named(path, stored, evidence, notes)
-        tensors = lora.merge(path, tensors, config or {}, notes)
+        shards = _index_files(path) if file_kind(path) == JSON else [path]
+        parts = [_part(file) for file in shards]
+        stored: dict[Any, Any] = {}
+        for file, part in zip(shards, parts, strict=True):
+            notes += part.notes
+            for name, tensor in _state_dict(file, part.content, notes).items():
+                if name in stored:
+                    raise CheckpointError(f"{file} holds tensor {name!r}, which stands in another file as well")
+                stored[name] = tensor
+        tensors = lora.merge(path, _named(path, stored, evidence, notes), config or {}, notes)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    return _Opened(tensors, notes, files, check)
-
-
-def _no_checksums() -> None:
-    """A safetensors file has none to compare with."""
+    files = list(dict.fromkeys([path, *shards]))
+    return _Opened(tensors, notes, files, [part.check for part in parts])
 
 
 class _Opened:
     """A Checkpoint: tensors by name."""
 
     def __init__(
-        self, tensors: dict[str, Tensor], notes: list[str], files: list[Path], check: Callable[[], None]
+        self, tensors: dict[str, Tensor], notes: list[str], files: list[Path], checks: Sequence[Callable[[], None]]
     ):  # fmt: skip
-        self._tensors, self.notes, self.files, self._check = tensors, notes, files, check
+        self._tensors, self.notes, self.files, self._checks = tensors, notes, files, checks
         self.infos = {
             name: TensorInfo(name=name, shape=tensor.shape, dtype=tensor.dtype) for name, tensor in tensors.items()
         }
@@ -103,7 +98,8 @@ class _Opened:
 
     def check(self) -> None:
         """Compare all bytes with the file's own checksums."""
-        self._check()
+        for check in self._checks:
+            check()
 
     def release(self, name: str) -> None:
         """Give the memory of the tensor's mapped pages back."""
@@ -130,22 +126,24 @@ class _SafetensorsTensor:
         """Do nothing: nothing is held between reads."""
 
 
-def _safetensors(files: list[Path]) -> dict[str, _SafetensorsTensor]:
-    tensors: dict[str, _SafetensorsTensor] = {}
-    for reader in map(SafetensorsReader, files):
-        for name, info in reader.infos.items():
-            if name in tensors:
-                raise CheckpointError(f"{reader.path} holds tensor {name!r}, which stands in another file as well")
-            tensors[name] = _SafetensorsTensor(reader, info)
-    return tensors
+def _part(path: Path) -> TorchFile:
+    """Return what one file holds."""
+    kind = file_kind(path)
+    if kind == SAFETENSORS:
+        reader = SafetensorsReader(path)
+        content = {name: _SafetensorsTensor(reader, info) for name, info in reader.infos.items()}
+        return TorchFile(content=content, notes=[], check=_no_checksums)
+    if kind == LEGACY_TORCH:
+        from convert.legacy_file import read_legacy
+
+        return read_legacy(path)
+    if kind == JSON:
+        raise CheckpointError(f"{path} is JSON, not a weight file; an index names the files themselves")
+    return read_torch_zip(path)
 
 
-def _torch(path: Path, kind: str) -> TorchFile:
-    if kind != LEGACY_TORCH:
-        return read_torch_zip(path)
-    from convert.legacy_file import read_legacy
-
-    return read_legacy(path)
+def _no_checksums() -> None:
+    """A safetensors file has none to compare with."""
 
 
 def _state_dict(path: Path, content: Any, notes: list[str]) -> dict[Any, Any]:
@@ -184,15 +182,13 @@ def _named(path: Path, stored: Mapping[Any, Any], evidence: Collection[str], not
 
 def _index_files(path: Path) -> list[Path]:
     if path.stat().st_size > INDEX_LIMIT:
-        raise CheckpointError(f"{path} is larger than {INDEX_LIMIT} bytes; not an index of safetensors files")
+        raise CheckpointError(f"{path} is larger than {INDEX_LIMIT} bytes; not an index of weight files")
     try:
         names = json.loads(path.read_text("utf-8"))["weight_map"].values()
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path} is a text file, not a checkpoint, nor an index of one: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} is JSON, but no index of safetensors files (no `weight_map` of names)"
-        ) from error
+        raise CheckpointError(f"{path} is JSON, but no index of weight files (no `weight_map` of names)") from error
     files: list[Path] = []
     for name in dict.fromkeys(str(name) for name in names):
         if Path(name).name != name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlx_model.errors import CheckpointError
@@ -28,6 +29,7 @@ FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "is a program, not a checkpoint"),
     (b"PK\x05\x06", "is an empty zip archive, not a checkpoint"),
 )
+EXPORTED = ("archive_format", "serialized_exported_program.json", "models/model.json")  # records of torch.export
 ONNX = "is an ONNX model, not a torch checkpoint; convert the model.pt it was exported from"
 
 
@@ -84,3 +86,27 @@ def _what(path: Path, head: bytes) -> str:
     if not head.strip(b"\0"):
         return f"is not a torch checkpoint (it starts with zeros; a copy that was never finished?); {expected}"
     return f"is not a torch checkpoint (it starts with {head[:8]!r}); {expected}"
+
+
+def what_archive(names: Sequence[str]) -> str:
+    """Return what a zip archive that is no checkpoint is, and what to do about it."""
+    inner = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+        return (
+            "is a TorchScript archive (torch.jit.save: a compiled program), not a checkpoint; convert the model.pt it "
+            "was exported from, or save its weights: torch.save(torch.jit.load(FILE).state_dict(), 'model.pt')"
+        )
+    if any(name.endswith(EXPORTED) for name in names):
+        return (
+            "is a program of torch.export (.pt2), not a checkpoint; convert the model.pt it was exported from, or save "
+            "its weights: torch.save(torch.export.load(FILE).state_dict, 'model.pt')"
+        )
+    if names and all(name.endswith(".npy") for name in names):
+        return "is a numpy archive (.npz), not a checkpoint; expected a file written by torch.save, or safetensors"
+    if "[Content_Types].xml" in names:
+        return "is an office document, not a checkpoint; expected a file written by torch.save, or safetensors"
+    weights = next((name for name in names if name.endswith((".pt", ".pth", ".pb", ".safetensors"))), None)
+    if weights is not None:
+        return f"is a zip archive that holds {weights[:100]!r}; unpack it and name the folder it unpacks to"
+    shown = ", ".join(repr(name[:60]) for name in names[:3]) or "nothing"
+    return f"is a zip archive of something else (it holds {shown}), not a file written by torch.save"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convert.torch_file import OddTensor, TorchFile, refused
+from convert.torch_file import TorchFile, refused
+from convert.torch_tensors import OddTensor
 from mlx_model.errors import CheckpointError, DependencyError
 
 if TYPE_CHECKING:

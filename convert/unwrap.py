@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from convert.torch_file import OddTensor
+from convert.torch_tensors import OddTensor
 from mlx_model.errors import CheckpointError
 
 NESTING = ("state_dict", "model_state_dict", "model")  # in FunASR's order

@@ -1,5 +1,6 @@
 """Weight files of every nesting and damage. Oracles: torch.save writes them, torch's own values, hand-made garbage."""
 
+import json
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -182,3 +183,15 @@ def test_a_torchscript_archive_is_refused(tmp_path):
         torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
     with pytest.raises(CheckpointError, match=r"model\.pt"):
         open_checkpoint(path)
+
+
+def test_shards_of_torch_files_are_read_through_their_index(tmp_path):
+    torch.save({"module.a": torch.ones(2)}, tmp_path / "pytorch_model-00001-of-00002.bin")
+    torch.save({"module.b": torch.zeros(1)}, tmp_path / "pytorch_model-00002-of-00002.bin")
+    names = {"module.a": "pytorch_model-00001-of-00002.bin", "module.b": "pytorch_model-00002-of-00002.bin"}
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": names}), "utf-8")
+    assert values(index) == {"a": [1, 1], "b": [0]}
+    torch.save({"module.a": torch.ones(2)}, tmp_path / "pytorch_model-00002-of-00002.bin")
+    with pytest.raises(CheckpointError, match=r"00002\.bin holds tensor 'module\.a', which stands in another file"):
+        open_checkpoint(index)

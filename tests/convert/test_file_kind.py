@@ -50,7 +50,7 @@ FOREIGN = {
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "Git LFS pointer.*git lfs pull"),
     "html": (b"\n <!DOCTYPE html><html>", "is a web page"),
     "xml": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code>', "is a web page"),
-    "json": (json.dumps({"error": "not found"}).encode(), "JSON, but no index of safetensors files"),
+    "json": (json.dumps({"error": "not found"}).encode(), "JSON, but no index of weight files"),
     "text": (b"hello world, this is no checkpoint", "not a torch checkpoint"),
     "gzip": (gzip.compress(b"x"), "gzip archive"),
     "tar": (tar(), r"tar archive \(it begins with './model_config.yaml'\)"),

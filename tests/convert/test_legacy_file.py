@@ -5,7 +5,7 @@ import pytest
 
 from convert.checkpoint import open_checkpoint
 from convert.legacy_file import read_legacy
-from convert.torch_file import OddTensor
+from convert.torch_tensors import OddTensor
 from mlx_model.errors import CheckpointError
 
 torch = pytest.importorskip("torch")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.torch_file import OddTensor
+from convert.torch_tensors import OddTensor
 from convert.unwrap import unwrap
 from mlx_model.errors import CheckpointError
 
