@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import convert
+from mlx_model.errors import UsageError
 from reports.console import Base, Checkpoint, Json, Overwrite, Source, show, talk
 
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
@@ -30,7 +31,7 @@ def convert_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Directory to write; must not exist.")],
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
     bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
-    group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
+    group_size: Annotated[int | None, typer.Option(help="Weights that share a scale: 64 [default] or 32.")] = None,
     revision: Revision = None,
     checkpoint: Checkpoint = None,
     base: Base = None,
@@ -38,8 +39,10 @@ def convert_command(
     json: Json = False,
 ) -> None:
     """Convert a FunASR model to an MLX directory and verify it bit for bit."""
+    if group_size is not None and bits is None:
+        raise UsageError(f"--group-size {group_size} has no meaning without --bits: nothing is quantised")
     report = convert.convert(
-        src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite,
+        src, out, dtype=dtype, bits=bits, group_size=64 if group_size is None else group_size, overwrite=overwrite,
         revision=revision, checkpoint=checkpoint, base=base,
     )  # fmt: skip
     show(report, json)
