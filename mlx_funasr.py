@@ -258,7 +258,10 @@ def _opened(src: str, checkpoint: str | None, base: str | None) -> Iterator[Path
     """The directory to give to the real FunASR, see convert/opening.py."""
     from convert.opening import opened
 
-    with opened(src, checkpoint=checkpoint, base=base) as directory:
+    def tell(note: str) -> None:
+        talk.print(f"note: {note}", highlight=False, soft_wrap=True)
+
+    with opened(src, checkpoint=checkpoint, base=base, tell=tell) as directory:
         yield directory
 
 

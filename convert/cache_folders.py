@@ -53,3 +53,11 @@ def weights_in(folder: Path) -> Path | None:
     if len(parts) > 1:
         raise UsageError(f"{folder} holds the weights in {len(parts)} parts (model parallel); join them with DeepSpeed")
     return parts[0] if parts else None
+
+
+def cached_name(directory: Path) -> str | None:
+    """Return the repository's name of a snapshot in a hub's cache, `.../models--ORG--NAME/snapshots/COMMIT`."""
+    root = directory.absolute().parent.parent.name
+    if directory.absolute().parent.name != "snapshots" or not root.startswith("models--"):
+        return None
+    return root.removeprefix("models--").replace("--", "/", 1)

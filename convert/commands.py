@@ -15,7 +15,9 @@ import typer
 import convert
 from convert.output import check_target
 from mlx_model.destination import reserved
+from mlx_model.errors import UsageError
 from reports.console import Base, Checkpoint, Json, Overwrite, Source, folder, leave, show, show_facts, talk
+from reports.streams import put
 
 Private = Annotated[bool, typer.Option("--private", help="Make the repository a private one, if it is made here.")]
 Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revision.")]
@@ -38,7 +40,7 @@ def convert_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", parser=folder, help="Directory to write; must not exist.")],
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
     bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
-    group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
+    group_size: Annotated[int | None, typer.Option(help="Weights that share a scale: 64 [default] or 32.")] = None,
     revision: Revision = None,
     checkpoint: Checkpoint = None,
     base: Base = None,
@@ -47,6 +49,8 @@ def convert_command(
     json: Json = False,
 ) -> None:
     """Convert a FunASR model to an MLX directory and verify it bit for bit."""
+    if group_size is not None and bits is None:
+        raise UsageError(f"--group-size {group_size} has no meaning without --bits: nothing is quantised")
     check_target(out, Path(src) if os.path.exists(src) else None, overwrite=overwrite)
     with reserved(out):  # before MLX is loaded
         if upload is not None:
@@ -54,8 +58,8 @@ def convert_command(
 
             check_access(upload)  # before the work, not after it
         report = convert.convert(
-            src, out, dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite,
-            revision=revision, checkpoint=checkpoint, base=base,
+            src, out, dtype=dtype, bits=bits, group_size=64 if group_size is None else group_size,
+            overwrite=overwrite, revision=revision, checkpoint=checkpoint, base=base,
         )  # fmt: skip
     show(report, json)
     talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)
@@ -85,7 +89,7 @@ def upload_command(
     made = upload(model, repo, parity=parity, cer=cer, private=private, revision=revision)
     show_facts("upload/1", json, **asdict(made))
     if not json:
-        print(made.url)
+        put(made.url)
     talk.print(f"{len(made.files)} files in commit {made.commit[:12]} on {made.revision}", highlight=False)
 
 
@@ -101,5 +105,5 @@ def verify_command(
     found = verify_conversion(model, source=source, revision=revision)
     show_facts("verify/1", json, verdict=found.verdict, **asdict(found))
     for check in found.checks if not json else []:
-        print(f"{check.status:8}{check.name}: {check.detail}")
+        put(f"{check.status:8}{check.name}: {check.detail}")
     leave(found.verdict == "pass")

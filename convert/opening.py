@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,19 @@ def opened(
     revision: str | None = None,
     checkpoint: str | None = None,
     base: str | os.PathLike[str] | None = None,
+    tell: Callable[[str], object] = lambda note: None,
 ) -> Iterator[Path]:
-    """The directory to give to FunASR's AutoModel for `src`; arguments and errors are those of `convert.convert`."""
+    """The directory to give to FunASR's AutoModel for `src`; arguments and errors are those of `convert.convert`.
+
+    `tell` is called with each note about where files were taken from.
+    """
     path = existing(os.fspath(src))
     if path is not None and checkpoint is None and base is None and revision is None and is_plain(path):
         yield path
         return
     source = resolve(src, revision=revision, checkpoint=checkpoint, base=base)
+    for note in source.notes:
+        tell(note)
     with scratch("source") as folder:
         directory = folder / (source.directory.resolve().name or "model")
         directory.mkdir()

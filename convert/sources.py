@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convert.cache_folders import model_directory, weights_in
+from convert.cache_folders import cached_name, model_directory, weights_in
 from convert.identify import family_of_config
 from convert.named_files import BASE_HINT, OLD_NAMES, Base, Folder, find, flat_metas, follow, stays_inside
+from convert.names import MODELSCOPE
 from convert.trainer_folder import choose
 from convert.yaml_file import load_yaml, read_text
 from mlx_model.errors import AssetError, ConfigError, UsageError
@@ -102,6 +103,8 @@ def _resolve(text: str, revision: str | None, checkpoint: str | None, base: Base
 
 def _local(path: Path, named: str, checkpoint: str | None, base: Base | None) -> Source:
     notes: list[str] = []
+    if named in MODELSCOPE:
+        notes.append(f"{named} is a directory here, and was taken; FunASR's short name {named} is ms:{named}")
     shard = weights_in(path)
     if path.is_dir() and shard is None:
         directory = model_directory(path, notes)
@@ -148,7 +151,7 @@ def _assembled(folder: Folder, named: str, weights: Path, name: str | None = Non
     document = read_configuration(folder.directory)
     return Source(
         named=named,
-        name=name or _hub_name(document) or folder.directory.resolve().name,
+        name=name or _hub_name(document) or cached_name(folder.directory) or folder.directory.resolve().name,
         directory=folder.directory,
         config=folder.metas["config"],
         weights=weights,

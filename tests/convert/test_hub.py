@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_model import torch_shapes, write_model
 
-from convert.hub import HubReference, parse
+from convert.hub import HubReference, no_id, parse
 from mlx_model.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ import json, sys, convert
 from mlx_model.errors import MlxFunasrError
 for job in json.loads(sys.argv[1]):
     try:
-        report = convert.convert(job["src"], job["out"], revision=job.get("revision"))
+        report = convert.convert(job.pop("src"), job.pop("out"), **job)
         print(json.dumps({"tensors": len(report.tensors), "notes": report.notes, **report.options}), flush=True)
     except MlxFunasrError as error:
         print(json.dumps({"error": type(error).__name__, "text": str(error)}), flush=True)
@@ -36,6 +36,7 @@ for job in json.loads(sys.argv[1]):
         ("hf:funasr/paraformer-zh", ("hf", "funasr/paraformer-zh", None)),
         ("hf:funasr/paraformer-zh@main", ("hf", "funasr/paraformer-zh", "main")),
         ("ms:a/b", ("ms", "a/b", None)),
+        ("hf:iic/emotion2vec", ("hf", "iic/emotion2vec", None)),
     ],
 )
 def test_ids(text, expected):
@@ -50,7 +51,30 @@ def test_what_is_no_id(text):
     assert parse(text) is None
 
 
-def test_revisions_and_aliases():
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fsmn-vad", ("ms", "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch", "master", "fsmn-vad")),
+        ("ms:cam++", ("ms", "iic/speech_campplus_sv_zh-cn_16k-common", "master", "cam++")),
+        ("hf:paraformer-zh", ("hf", "funasr/paraformer-zh", None, "paraformer-zh")),
+        ("fsmn-vad@v2.0.4", ("ms", "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch", "v2.0.4", "fsmn-vad")),
+        (
+            "hf:iic/emotion2vec_plus_base",
+            ("hf", "emotion2vec/emotion2vec_plus_base", None, "iic/emotion2vec_plus_base"),
+        ),
+    ],
+)
+def test_short_names_are_funasrs(text, expected):
+    hub, name, revision, short = expected
+    assert parse(text) == HubReference(hub=hub, name=name, revision=revision, short=short)
+
+
+def test_a_name_that_is_nearly_one_is_told():
+    assert no_id("hf:fsmnvad").endswith("did you mean 'fsmn-vad'?")
+    assert "did you mean" not in no_id("checkpoints/mine")
+
+
+def test_revisions():
     assert parse("iic/x", "v1") == parse("iic/x@v1") == HubReference(hub="ms", name="iic/x", revision="v1")
     with pytest.raises(UsageError, match="give one of them"):
         parse("iic/x@v1", "v2")
@@ -166,10 +190,15 @@ def test_modelscope_pinned_missing_and_offline(hub, tmp_path):
         {"src": "iic/tiny", "out": str(tmp_path / "a")},
         {"src": "iic/tiny", "out": str(tmp_path / "b"), "revision": "v2"},
         {"src": "iic/none", "out": str(tmp_path / "c")},
+        {"src": str(tmp_path / "run" / "model.safetensors"), "out": str(tmp_path / "f"), "base": "iic/tiny"},
     ]
-    first, second, none = hub.run(*jobs)
-    assert first["tensors"] == second["tensors"] == len(torch_shapes())
-    assert second["revision"] == "v2"
+    for path in write_model(tmp_path / "run").iterdir():
+        if path.name != "model.safetensors":
+            path.unlink()
+    first, second, none, trained = hub.run(*jobs)
+    assert first["tensors"] == second["tensors"] == trained["tensors"] == len(torch_shapes())
+    assert (trained["base"], second["revision"]) == ("iic/tiny", "v2")
+    assert "cmvn_file: renamed.mvn of iic/tiny (--base)" in trained["notes"]
     assert (tmp_path / "a" / "LICENSE").read_text("utf-8") == "licence of master"
     assert (tmp_path / "b" / "LICENSE").read_text("utf-8") == "licence of v2"
     assert none["text"].startswith("ModelScope has no model iic/none")
