@@ -161,6 +161,7 @@ def vad(
         max_end_silence_time=max_end_silence_ms, speech_noise_thres=threshold, dynamic_silence=dynamic_silence
     )
     network = load_detector(model)
+    _runtime(False, network)
     chunk = chunk_ms if stream or "-" in audio else None
     live = (lambda line: print(line, flush=True)) if chunk is not None and format == "tsv" else None
     with progress_bar("listening", len(audio)) as advance:
