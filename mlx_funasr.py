@@ -206,6 +206,7 @@ def vad(
         max_end_silence_time=max_end_silence_ms, speech_noise_thres=threshold, dynamic_silence=dynamic_silence
     )
     network = load_detector(model)
+    _runtime(False, network)
     asked: dict[str, Any] = {"options": chosen, "rate": 16000 if rate is None else rate}
     asked["chunk_ms"] = (200 if chunk_ms is None else chunk_ms) if stream or "-" in audio else None
     live = (lambda line: put(line, flush=True)) if asked["chunk_ms"] is not None and format == "tsv" else None
