@@ -14,7 +14,7 @@ from parity.layers.outcomes import Outcomes, settled
 from parity.layers.pictures import heat_map
 from parity.layers.trace import Recorded, Trace, TracedUtterance
 from parity.layers.verdict import conclude, structure
-from reports.environment import describe, directory_sha256
+from reports.environment import describe
 from reports.schema import HeatMap, InvarianceRow, ParityReport, TapRow, UtteranceRow
 
 PICTURES = 3  # utterances drawn
@@ -121,7 +121,6 @@ class Comparing:
             first_failure=verdict.first_failure,
             reference=str(self.trace.meta["source"]),
             candidate=str(self.candidate.path),
-            model_sha256=directory_sha256(self.candidate.path),
             taps=taps,
             utterances=self.rows,
             structure=facts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlx_model.audio import load_audio
@@ -15,6 +16,7 @@ from parity.candidate import Candidate, tapset_of
 from parity.layers.comparing import Comparing
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
+from reports.environment import directory_sha256
 from reports.schema import ParityReport, write
 
 REPORT = "parity.json"
@@ -135,7 +137,7 @@ def compare_trace(
     trace: Trace, candidate: Candidate, progress: Callable[[float], None] | None = None, *, invariants: bool = True
 ) -> ParityReport:
     """Return the report of a recorded reference against a candidate."""
-    comparing = Comparing(trace, candidate)
+    comparing, digest = Comparing(trace, candidate), directory_sha256(candidate.path)
     if reason := comparing.outcomes.nothing_heard(trace):
         raise UsageError(reason)
     reading = trace.read()
@@ -143,4 +145,4 @@ def compare_trace(
         comparing.add(utterance, arrays, reading.ahead)
         if progress is not None:
             progress(1.0)
-    return comparing.report(invariants)
+    return replace(comparing.report(invariants), model_sha256=digest)

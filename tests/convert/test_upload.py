@@ -22,6 +22,7 @@ from convert.verify_conversion import read_conversion
 from mlx_model.errors import DependencyError, UsageError
 from reports import schema
 from reports.environment import directory_sha256
+from tests.conftest import ROOT
 
 HERE = Path(__file__).parent
 INSTALLED = pytest.mark.skipif(
@@ -214,3 +215,32 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(DependencyError, match=r"mlx-funasr\[hub\]"):
         check_access("someone/x")
+
+
+@INSTALLED
+def test_convert_uploads_what_it_made_and_looks_at_the_repository_first(hub, model, tmp_path):
+    def command(*words: str, token: str = "hf_standin") -> subprocess.CompletedProcess[str]:
+        given = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.port}", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": token}
+        return subprocess.run(
+            [sys.executable, str(ROOT / "mlx_funasr.py"), *words],
+            env={**os.environ, **given, "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf")},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    source, out = str(tmp_path / "tiny"), str(tmp_path / "shared")
+    refused = command("convert", source, out, "--upload", "someone/made", token="hf_wrong")
+    assert (refused.returncode, refused.stdout, Path(out).exists()) == (2, "", False)
+    done = command("convert", source, out, "--dtype", "float16", "--upload", "someone/made", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["options"]["dtype"] == "float16"
+    assert f"Uploaded: http://127.0.0.1:{hub.port}/someone/made" in done.stderr
+    assert hub.files("someone/made/main") == OURS | {".gitattributes"}
+
+    sent = json.loads(command("upload", out, "someone/again", "--json").stdout)
+    assert (sent["schema"], sent["repository"]) == ("upload/1", "someone/again")
+    (Path(out) / "tokens.json").write_text("[]", "utf-8")
+    checked = command("verify", out)
+    assert checked.returncode == 1
+    assert checked.stdout.startswith("fail    files of the conversion: tokens.json has sha256 ")
+    assert json.loads(command("verify", "someone/again", "--json").stdout)["verdict"] == "pass"
+    assert command("verify", source).returncode == 2

@@ -21,6 +21,7 @@ from parity.layers.invariance import as_users_run_it, in_24_bits
 from parity.layers.run import check, compare_trace, find_audio, record, run
 from parity.layers.tapset import load_tapset
 from parity.layers.trace import Trace
+from reports.environment import directory_sha256
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
 ONE = SPEECH / "wav/test/D0003/DEMOD0003W0006.wav"
@@ -28,6 +29,7 @@ ONE = SPEECH / "wav/test/D0003/DEMOD0003W0006.wav"
 
 def test_the_healthy_conversion_passes(converted: Path, trace: Trace, tmp_path: Path):
     report = check(converted, trace.directory, out=tmp_path)
+    assert report.model_sha256 == directory_sha256(converted)
     assert (report.verdict, report.first_failure, report.address) == ("pass", None, None)
     assert report.cif == {"utterances": 7, "firing_mismatches": 0, "explained": 0}
     assert report.tokens["compared"] > 15

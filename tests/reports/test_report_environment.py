@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,21 @@ def test_sha256_of_known_bytes(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180-4
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert environment.file_sha256(tmp_path / "abc") == expected
+
+
+def test_a_directory_is_known_by_what_results_depend_on(tmp_path: Path) -> None:
+    """Oracle: the two lines of `sha256sum` written by hand, and what changes them."""
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    (tmp_path / "lang").mkdir()
+    (tmp_path / "lang" / "b").write_bytes(b"abc")
+    abc = environment.file_sha256(tmp_path / "a.bin")
+    digest = hashlib.sha256(f"a.bin {abc}\nlang/b {abc}\n".encode()).hexdigest()
+    for name in ("README.md", "parity.html", ".gitattributes", ".cache/x", "proof/parity.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert environment.directory_sha256(tmp_path) == digest
+    (tmp_path / "a.bin").rename(tmp_path / "c.bin")
+    assert environment.directory_sha256(tmp_path) != digest
 
 
 def test_description_is_json_and_takes_extras() -> None:
