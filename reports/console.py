@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-talk = Console(stderr=True, markup=False)
+talk = Console(stderr=True, markup=False, emoji=False)  # a name may hold [red] or :smile:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the report (JSON and HTML).")]
@@ -52,7 +52,7 @@ def rendered(out: Path | None) -> None:
         except (ValueError, FileNotFoundError) as error:  # the run itself is done, and its JSON written
             pages, refused = [], [str(error)]
         for page in pages:
-            talk.print(f"Report: {page}", highlight=False)
+            talk.print(f"Report: {page}", highlight=False, soft_wrap=True)
         for reason in refused:
             talk.print(f"not rendered: {reason}", style="red", highlight=False, soft_wrap=True)
 
