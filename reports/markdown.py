@@ -133,8 +133,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _text(value: str) -> str:
-    """Return a text in which nothing is Markdown or HTML any more, nor a bare address or a name that GitHub links."""
+    """Return a text in which nothing is Markdown or HTML any more, nor a name that GitHub would tell of it."""
     escaped = fmt.visible(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = re.sub(r"(?i)(https?|ftp)://", r"\1&#58;//", escaped.replace("@", "&#64;"))
-    escaped = re.sub(r"(?i)\b(www)\.", r"\1&#46;", escaped)
-    return re.sub(r"([\\`*_{}\[\]()+!|~]|(?<!&)#)", r"\\\1", escaped)
+    return re.sub(r"([\\`*_{}\[\]()+!|~]|(?<!&)#)", r"\\\1", escaped.replace("@", "&#64;"))
