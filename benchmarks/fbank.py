@@ -127,7 +127,7 @@ def main() -> int:
                 f"{measure.milliseconds(found['knf, not fetched'])}) | {rows[-3].ratio:.2f} | {noise} |"
             )
     for side in sides.values():
-        side.__exit__()
+        side.__exit__(None, None, None)
     measure.publish("fbank", rows, table, options.out, [], max_abs_nat=largest, values=compared)
     return 0 if largest < BAR_NAT else 1
 

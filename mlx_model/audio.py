@@ -142,23 +142,6 @@ def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Flo
         raise AudioError(f"{medium.name}: not readable after {where:.2f} s (libsndfile: {verdict}{tried})") from None
 
 
-def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Float32[np.ndarray, " S"]]:
-    """What FFmpeg reads behind the first `count` samples, where libsndfile gave up: a FLAC that was cut short."""
-    at = 0
-    try:
-        for block, found_rate in ffmpeg.blocks(medium):
-            if found_rate != rate:
-                raise RefusedError(f"its rate is {found_rate} Hz now")
-            _check_finite(medium.name, block, rate, at)
-            at += len(block)
-            if at > count:
-                yield as_float(block[max(len(block) - (at - count), 0) :])
-    except RefusedError as refused:
-        tried = "" if isinstance(refused, MissingError) else f"; ffmpeg: {refused}"
-        where = max(at, count) / rate
-        raise AudioError(f"{medium.name}: not readable after {where:.2f} s (libsndfile: {verdict}{tried})") from None
-
-
 def resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray, bool], np.ndarray]:
     """Return function(samples, whether they are the last) -> samples at `sample_rate`, for a stream cut anyhow.
 

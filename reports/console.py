@@ -17,7 +17,7 @@ from rich.console import Console
 from reports.streams import put
 from reports.writing import json_text
 
-talk = Console(stderr=True, markup=False)
+talk = Console(stderr=True, markup=False, emoji=False)  # a name may hold [red] or :smile:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 

@@ -133,6 +133,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _text(value: str) -> str:
-    """Return a text in which nothing is Markdown or HTML any more."""
+    """Return a text in which nothing is Markdown or HTML any more, nor a name that GitHub would tell of it."""
     escaped = fmt.visible(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", escaped)
+    return re.sub(r"([\\`*_{}\[\]()+!|~]|(?<!&)#)", r"\\\1", escaped.replace("@", "&#64;"))

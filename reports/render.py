@@ -130,9 +130,8 @@ def _index(sources: Sequence[Path], target: Path) -> Path:
         report = _read(source)
         kind, entry = type(report).SCHEMA, _shown(source, partial(_entry, source, target.parent), report)
         groups[kind].append(entry)
-        figure = history.FIGURES.get(kind)
-        run = figure and _shown(source, partial(figure.run, name=entry.name, made=entry.made), report)
-        if run and run.made:
+        run = _shown(source, partial(_run, entry), report)
+        if run is not None and run.made:
             runs[kind].append(run)
     total = sum(len(rows) for rows in groups.values())
     filled = [
@@ -141,6 +140,12 @@ def _index(sources: Sequence[Path], target: Path) -> Path:
         if rows
     ]
     return _write(target, index_page(f"{total} reports", filled))
+
+
+def _run(entry: Entry, report: Any) -> history.Run | None:
+    """Return what the history draws of a report, None where its kind has none."""
+    figure = history.FIGURES.get(type(report).SCHEMA)
+    return None if figure is None else figure.run(report, entry.name, entry.made)
 
 
 def _drawn(kind: str, runs: Sequence[history.Run]) -> tuple[str, str] | None:

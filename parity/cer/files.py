@@ -79,6 +79,9 @@ def _report(summary: Summary, pairs: _Pairs) -> CerReport:
     return summary.report(dataset=str(pairs.ref.path), engine="files", model=str(pairs.hyp.path), notes=pairs.notes())
 
 
+Spelling = Callable[[str], str]
+
+
 def _as_it_is(utt_id: str) -> str:
     return utt_id
 
@@ -90,7 +93,7 @@ class _Side:
         self.texts, self.path = texts, texts.path
         self.beginning: list[IdLine] = []
         self.silent = True
-        self.hashes = {_as_it_is: array("q"), plain_id: array("q")}
+        self.hashes: dict[Spelling, array[int]] = {_as_it_is: array("q"), plain_id: array("q")}
         for line in texts.lines():
             if len(self.beginning) < BEGINNING:
                 self.beginning.append(line)
@@ -102,7 +105,7 @@ class _Side:
     def first(self) -> str:
         return self.beginning[0].utt_id
 
-    def ids(self, spell: Callable[[str], str]) -> set[int]:
+    def ids(self, spell: Spelling) -> set[int]:
         return set(self.hashes[spell])
 
     def check(self, role: Role) -> None:
@@ -130,7 +133,7 @@ class _Pairs:
 
     def __init__(self, ref: Texts, hyp: Texts):
         self.ref, self.hyp = _Side(ref), _Side(hyp)
-        self.spell: Callable[[str], str] = _as_it_is
+        self.spell: Spelling = _as_it_is
         self.waiting: dict[str, str] = {}  # hypotheses met before their reference
 
     def __iter__(self) -> Iterator[Heard]:
@@ -169,7 +172,9 @@ class _Pairs:
 
     def _choose_spelling(self) -> None:
         """Match ids as they are, or without folder and suffix where that finds more and mixes none up."""
-        shared = {spell: len(self.ref.ids(spell) & self.hyp.ids(spell)) for spell in (_as_it_is, plain_id)}
+        shared: dict[Spelling, int] = {
+            spell: len(self.ref.ids(spell) & self.hyp.ids(spell)) for spell in (_as_it_is, plain_id)
+        }
         unique = all(len(side.ids(plain_id)) == len(side.hashes[plain_id]) for side in (self.ref, self.hyp))
         if shared[plain_id] > shared[_as_it_is] and unique:
             self.spell = plain_id

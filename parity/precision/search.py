@@ -238,4 +238,4 @@ def show(document: Mapping[str, Any], console: Console) -> None:
     least = min(next(iter(document["errors"].values())), key=int)
     worst = sorted(document["errors"], key=lambda name: -document["errors"][name][least])[:5]
     minds = ", ".join(f"{name} {document['errors'][name][least]:.2g}" for name in worst)
-    console.print(f"Error at the logits, alone in {least} bits: {minds}", highlight=False)
+    console.print(f"Error at the logits, alone in {least} bits: {minds}", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""`cer score --engine funasr`, `cer compare --normalize none`, `cer --batch-seconds nan` were taken, and did nothing."""
+"""`cer score --engine funasr`, `cer compare --normalize none`, `cer --batch-seconds nan` were taken and did nothing."""
 
 from __future__ import annotations
 

@@ -156,3 +156,12 @@ def test_a_folder_stands_for_the_file_of_texts_in_it(tmp_path, inside):
 def test_ids_matched_without_suffixes_are_noted(tmp_path):
     notes = score_files(*put(tmp_path, REF, "u1.wav 打开灯\nu2.wav 关\n")).notes
     assert notes[0] == "ids were matched without folders and suffixes of audio files (first: 'u1' and 'u1.wav')"
+
+
+@pytest.mark.shared
+def test_stm_against_ctm_is_what_sclite_counts(shared):
+    """NIST's own pair: sclite's test9 says 57 characters, 52 right, 1 S, 4 D, 3 I (`-e gb -c`)."""
+    folder = shared / "data/cer/sclite/input_utf8"
+    report = score_files(folder / "mand_ref.stm", folder / "mand_hyp.ctm")
+    assert (report.reference_length, report.hits) == (57, 52)
+    assert (report.substitutions, report.deletions, report.insertions) == (1, 4, 3)

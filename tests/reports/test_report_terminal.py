@@ -104,3 +104,9 @@ def test_markdown_of_hostile_texts_is_text(name: str) -> None:
     assert "<" not in text
     report = dataclasses.replace(samples.bench(), notes=["![x](http://example.org/x.png) | `y`\n# z"])
     assert "\\!\\[x\\]\\(http://example.org/x.png\\) \\| \\`y\\`␊\\# z" in markdown(report)
+
+
+def test_markdown_calls_nobody_by_name() -> None:
+    """GitHub tells whoever is called `@name`; as an entity it reads the same and calls nobody."""
+    report = dataclasses.replace(samples.bench(), notes=["@somebody #1 [red]x[/red]"])
+    assert markdown(report).splitlines()[-1] == r"- &#64;somebody \#1 \[red\]x\[/red\]"

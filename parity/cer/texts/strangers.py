@@ -32,12 +32,11 @@ _BEGINNINGS: tuple[tuple[str, str], ...] = (
 
 def refuse(head: Head) -> None:
     """Raise DatasetError where the file's beginning says that it is something else."""
+    first, second = (*head.lines, "", "")[:2]
     for pattern, what in _BEGINNINGS:
-        if not re.match(pattern, head.lines[0], re.IGNORECASE):
-            continue
-        if "SubRip" in what and not (len(head.lines) > 1 and "-->" in head.lines[1]):
-            continue
-        raise DatasetError(f"{head.where()}: {what}; {_EXPECTED}")
+        numbered = "SubRip" in what  # a number alone begins other files, too
+        if re.match(pattern, first, re.IGNORECASE) and (not numbered or "-->" in second):
+            raise DatasetError(f"{head.where()}: {what}; {_EXPECTED}")
     if all(line.split()[0] == "SPEAKER" and len(line.split()) >= 9 for line in head.lines):
         raise DatasetError(f"{head.where()}: rttm, which holds speakers and no texts; {_EXPECTED}")
 
