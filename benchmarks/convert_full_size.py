@@ -47,7 +47,7 @@ def open_with_torch(path, **options):
             ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
     infos = {name: TensorInfo(name=name, shape=tuple(value.shape), dtype=str(value.dtype).removeprefix("torch."))
              for name, value in state.items()}
-    return SimpleNamespace(infos=infos, notes=[], files=[path], release=release,
+    return SimpleNamespace(infos=infos, notes=[], files=[path], release=release, check=lambda: None,
                            read=lambda name: state[name].detach().contiguous().numpy())
 planning.open_checkpoint = open_with_torch
 """
