@@ -27,6 +27,7 @@ TEXTS = [
     "${oc.decode:'1e-3'}", '${oc.decode:"[1,2]"}', "${oc.decode:null}", "${oc.decode:${b.d}}", "${oc.decode:'${b.c}'}",
     "${oc.create:{a: 1}}", "${oc.dict.keys:b}", "${oc.dict.values:b}", "${oc.dict.values:e}", "${oc.deprecated:b.c}",
 ]  # fmt: skip
+PIECES = ["${b.c}", "${b.d}", "\\", "x", " ", ".", "${", "}", "$", "[0]", "'", "oc.select:b.z,", "1"]
 REFUSED = [
     "${nope}", "${b.nope}", "${foo:1}", "${", "${}", "${b.c", "${b..c}", "${b.c.d}", "${l[9]}", "${l.-1}", "${...x}",
     "${..}",
@@ -66,7 +67,7 @@ def test_what_omegaconf_refuses_is_refused_in_one_line(text: str):
 
 @omegaconf
 @settings(deadline=None, max_examples=200)
-@given(st.lists(st.sampled_from(["${b.c}", "${b.d}", "\\", "x", ".", "${", "}", "$", "[0]", "'", "oc.select:b.z,", "1"] + [" "])))
+@given(st.lists(st.sampled_from(PIECES)))
 def test_made_up_texts_are_never_something_else_than_omegaconfs(parts: list[str]):
     text = "".join(parts)
     try:
