@@ -81,13 +81,7 @@ def evaluate(
         DependencyError: see `read_dataset`.
         OutputError: see `claim`.
     """
-    check_engine(engine)
-    if not 0 < batch_seconds < math.inf:
-        raise UsageError(f"batch seconds {batch_seconds:g}: expected a number above 0")
-    if workers is not None:
-        from parity.cer.distributed import check_workers
-
-        check_workers(workers)
+    _check_asked(engine, batch_seconds, workers)
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
@@ -135,6 +129,17 @@ def claim(folder: Path, overwrite: bool) -> Path:
     elif folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).exists():
         raise OutputError(f"{folder} is not empty; choose another folder, or overwrite (--overwrite)")
     return folder
+
+
+def _check_asked(engine: str, batch_seconds: float, workers: int | str | None) -> None:
+    """Raise UsageError where an engine, a number or an address is none."""
+    check_engine(engine)
+    if not 0 < batch_seconds < math.inf:
+        raise UsageError(f"batch seconds {batch_seconds:g}: expected a number above 0")
+    if workers is not None:
+        from parity.cer.distributed import check_workers
+
+        check_workers(workers)
 
 
 def _check_audio(data: Dataset) -> None:
