@@ -88,7 +88,7 @@ def test_audio_that_fails_is_recorded_counts_as_deletions_and_the_run_goes_on(ka
     failed = list(read_rows(tmp_path / "run"))[1]
     assert (failed.error, failed.hypothesis, failed.deletions) == ("not audio: 0 bytes", None, 3)
     assert report.audio_s == 4.0
-    assert report.notes[-1] == "2 of 4 recordings failed and count as deletions (first: b: not audio: 0 bytes)"
+    assert report.notes[0] == "2 of 4 recordings failed and count as deletions (first: b: not audio: 0 bytes)"
 
 
 def test_the_run_folder_holds_the_report_and_the_raw_texts(kaldi, tmp_path):
@@ -255,7 +255,7 @@ def test_an_unknown_engine_is_refused():
         open_recognizer("funsar", "model")
 
 
-def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, monkeypatch):
+def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, tmp_path, monkeypatch):
     seen: list[Any] = []
 
     def load(path: str) -> SimpleNamespace:
@@ -269,8 +269,11 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, monkeypatch)
     monkeypatch.setattr("mlx_model.loading.load_recognizer", load, raising=False)
     monkeypatch.setattr("mlx_model.transcribe.in_batches", in_batches)
     monkeypatch.setattr("mlx_model.numerics.numerics", lambda model: {"engine": "the one in force"})
-    report = parity.cer.evaluate("converted", kaldi)
-    assert seen == ["converted"]
+    model = tmp_path / "converted"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "paraformer"}', "utf-8")  # looked at before it is loaded
+    report = parity.cer.evaluate(model, kaldi)
+    assert seen == [str(model)]
     assert report.numerics == {"engine": "the one in force"}
     assert (report.engine, report.hits, report.failed) == ("mlx", 7, 1)
 
