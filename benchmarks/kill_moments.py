@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import measure
 
@@ -43,7 +44,7 @@ def commands(model: Path, out: Path) -> dict[str, list[str]]:
 
 def start(words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(measure.ROOT / "mlx_funasr.py"), *words]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=environment, cwd=measure.ROOT, **quiet)
 
 
