@@ -140,10 +140,10 @@ def _look_at(path: Path, overwrite: bool) -> None:
 def _may_become(place: Path, overwrite: bool) -> None:
     if os.path.lexists(place) and not overwrite:
         raise OutputError(f"{place} exists; choose another place")
-    if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
-        raise OutputError(
-            f"{place} is {'a symbolic link' if os.path.islink(place) else _kind(place)}; expected a folder"
-        )
+    if os.path.islink(place):
+        raise OutputError(f"{place} is a symbolic link; expected a folder, or nothing")
+    if os.path.lexists(place) and not os.path.isdir(place):
+        raise OutputError(f"{place} is {_kind(place)}; expected a folder, or nothing")
 
 
 def _kind(path: Path) -> str:

@@ -177,14 +177,19 @@ def _stop(number: int, frame: FrameType | None) -> None:
     """The first signal unwinds; the second, or one before or after the command, ends the process as it stands."""
     if _State.running and not _State.stopping:
         if _in_extension(frame):
-            signal.signal(signal.SIGALRM, lambda _, now: _stop(number, now))
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            _again(number)
             return
         _State.stopping = True
         raise Stopped(number)
     if not _State.stopping:
         os.write(2, f"{SIGNALS[signal.Signals(number).name]}; nothing was begun\n".encode())
     os._exit(128 + number)
+
+
+def _again(number: int) -> None:
+    """Have a signal that came at a bad moment looked at a little later."""
+    signal.signal(signal.SIGALRM, lambda _, frame: _stop(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
 
 def _in_extension(frame: FrameType | None) -> bool:
@@ -201,7 +206,7 @@ def _unraisable(args: Any) -> None:
     """A signal that arrived where nothing can be raised (a finaliser) arrives again; other faults are not for users."""
     if isinstance(args.exc_value, Stopped):
         _State.stopping = False
-        os.kill(os.getpid(), args.exc_value.number)
+        _again(args.exc_value.number)
     elif os.environ.get(TRACEBACK):
         sys.__unraisablehook__(args)
 

@@ -1,6 +1,6 @@
 """The first lines that a command runs: Ctrl-C before its imports are done is one line, too. Imports next to nothing."""
 
-import _signal  # what `signal` wraps, without the milliseconds of its import
+import _signal  # pyright: ignore[reportMissingImports]  what `signal` wraps, without the milliseconds of its import
 import os
 import sys
 

@@ -1,4 +1,4 @@
-"""kill or kill -9 of `parity run`, `record`, `cer --engine funasr`: FunASR ran on, and temporary folders stayed for ever."""
+"""kill or kill -9 of `parity run`, `record`, `cer --engine funasr`: FunASR ran on, temporary folders stayed."""
 
 from __future__ import annotations
 

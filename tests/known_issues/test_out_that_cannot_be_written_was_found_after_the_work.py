@@ -1,4 +1,4 @@
-"""`--out` that is a file, in a file, or on a full or read-only disk: a traceback, after the whole run; .partial stayed."""
+"""`--out` that is a file, in a file, or on a full or read-only disk: traceback after the whole run; .partial stayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`transcribe MODEL WAV <&-`: "not a whole safetensors file; convert the source again". MLX takes descriptor 0 for none."""
+"""`transcribe MODEL WAV <&-`: "not a whole safetensors file; convert the source again"."""
 
 from __future__ import annotations
 
@@ -16,13 +16,8 @@ print(os.open(os.devnull, os.O_RDONLY) > 2, [os.path.samestat(os.fstat(n), os.st
 
 
 def test_no_file_is_opened_under_the_number_of_a_closed_stream():
-    done = subprocess.run(
-        ["bash", "-c", '"$0" -c "$1" <&- 2>&-', sys.executable, REPORT],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    line = ["bash", "-c", '"$0" -c "$1" <&- 2>&-', sys.executable, REPORT]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "True [True, True]\n"
 
 

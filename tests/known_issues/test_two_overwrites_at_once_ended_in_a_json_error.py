@@ -39,7 +39,7 @@ def test_one_wins_and_the_other_is_told_who(tmp_path: Path):
 
 def test_an_earlier_run_comes_back_where_the_new_one_recognised_nothing(tmp_path: Path):
     """--overwrite deleted the earlier report before it was known whether the model could be loaded."""
-    data = Dataset("made", [Utterance(utt_id="a", text="好", path=tmp_path / "a.wav")])
+    data = Dataset(name="made", kind="list", utterances=(Utterance(utt_id="a", text="好", path=tmp_path / "a.wav"),))
     (tmp_path / "a.wav").touch()
 
     def heard(batches):
