@@ -14,7 +14,7 @@ from typing import Any
 from mlx_model.errors import ConfigError
 
 DEEPEST = 32  # interpolations within interpolations; FunASR's files have one
-MOST = 1_000_000  # values, copies included: a few lines of interpolations could name gigabytes
+MOST = 200_000  # values that interpolations stand for: a few lines of them could name gigabytes
 ESCAPED = re.compile(r"(\\+)(?=\$\{)")
 RESOLVER = re.compile(r"\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:")
 KEY = re.compile(r"\.*(?:[^.\[\]{}$:\s]+|\[[^\[\]{}$]+\])(?:\.[^.\[\]{}$:\s]+|\[[^\[\]{}$]+\])*|\.+")
@@ -61,7 +61,7 @@ class _Resolver:
 
     def value(self, path: tuple[Any, ...], item: Any) -> Any:
         """Return an item of the document that stands at `path`, resolved."""
-        self.count += 1
+        self.count += bool(self.running)
         if self.count > MOST:
             raise self.error(path, f"interpolations make more than {MOST} values of this file; write the values out")
         if isinstance(item, dict):

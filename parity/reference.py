@@ -101,6 +101,7 @@ def load(src: str, dtype: str = "float32", device: str = "cpu") -> Any:
     directory = path.parent if path.is_file() else path
     options: dict[str, Any] = {"model": str(directory.absolute()), "init_param": str(checkpoint.absolute())}
     options |= {"device": device, "disable_update": True, "disable_pbar": True, "trust_remote_code": False}
+    options["output_dir"] = None  # a trainer's config.yaml names one; FunASR would write its results there
     with contextlib.redirect_stdout(sys.stderr):
         auto = funasr.AutoModel(**options, log_level="ERROR", frontend_conf={"dither": 0.0}, ncpu=_threads())
     prove(auto.model, str(auto.kwargs["init_param"]))

@@ -209,6 +209,16 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, (str, Path)):  # a path that is not UTF-8 stands as \udcff: JSON is, and a report must not fail
-        return str(value).encode("utf-8", "backslashreplace").decode()
-    return value
+    return _text(str(value)) if isinstance(value, (str, Path)) else value
+
+
+def _text(value: str) -> str:
+    r"""Return a text that every encoder of UTF-8 takes: a byte of a name that is no text is written `\xff`.
+
+    As mlx_model.names.written, which this folder does not know.
+    """
+    try:
+        encoded = os.fsencode(value)
+    except UnicodeEncodeError:  # half a surrogate pair, which is no file's name
+        encoded = value.encode("utf-8", "backslashreplace")
+    return encoded.decode("utf-8", "backslashreplace")

@@ -53,9 +53,9 @@ class _Stderr(io.FileIO):
 def fill() -> None:
     """Give missing file descriptors 0 to 2 to the null device, before another file gets their numbers.
 
-    Writing to such a stdout fails, as writing to the closed one would.
+    Reading such a stdin and writing to such a stdout fail, as they would with the closed ones.
     """
-    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:

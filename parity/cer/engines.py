@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
-import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import AudioError, ConfigError, UsageError
+from parity import guard
 from parity.cer.datasets import Utterance
 from parity.cer.parts import source_name
 from parity.cer.recordings import Recordings
@@ -45,42 +45,23 @@ def check_engine(engine: str) -> str:
 
 
 def check_model(engine: str, model: str) -> None:
-    """Look at the model before anything is written: is it there, and of the kind that the engine takes?
+    """Look at the model before anything is written or started: is it there, and of the kind that the engine takes?
 
     Raises:
-        ConfigError: the mlx engine is given no conversion.
-        UsageError: a conversion that writes no text, one for FunASR itself, or a path that does not exist.
+        ConfigError: the mlx engine is given no conversion; a FunASR directory has no configuration, or a hostile one.
+        UsageError: a conversion that writes no text, one for FunASR itself, or nothing at all.
     """
-    path = Path(model)
-    if engine == "mlx":
-        _check_conversion(path)
+    if engine == "funasr":
+        guard.check(model)
         return
-    if not path.exists() and (path.is_absolute() or model.startswith((".", "~"))):
-        raise UsageError(f"{path}: no such file or directory; expected a FunASR model directory or a hub id")
-    if (path / "config.json").is_file() and (path / "conversion.json").is_file():
-        raise UsageError(
-            f"{path} is a conversion, which FunASR cannot open; --engine funasr takes the FunASR model that it was "
-            f"made from{_recorded_source(path)}"
-        )
-
-
-def _check_conversion(path: Path) -> None:
     from mlx_model.loading import FAMILIES, read_config
 
+    path = Path(model)
     family = read_config(path).get("model_type")
     if family not in FAMILIES:
         raise ConfigError(f"{path}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
     if not hasattr(importlib.import_module(f"mlx_model.{family}").Model, "set_tokens"):
         raise UsageError(f"{path} is a {family}, expected a model that turns speech into text; try mlx-funasr vad")
-
-
-def _recorded_source(path: Path) -> str:
-    """Return the source that a conversion recorded, for a message."""
-    try:
-        source = json.loads((path / "conversion.json").read_text("utf-8"))["source"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return f": {source}"
 
 
 def open_recognizer(engine: str, model: str) -> Recognizer:

@@ -12,11 +12,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import DatasetError, UsageError
-from parity import guard
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
@@ -84,28 +84,32 @@ def evaluate(
     """
     _check_options(engine, batch_seconds, workers)
     if recognizer is None:
-        _check_model(os.fspath(model), engine)
+        check_model(engine, os.fspath(model))
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     with run_folder(out, overwrite, [model, *([] if isinstance(dataset, Dataset) else [dataset])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
         _check_audio(data)
         source = (os.fspath(model), engine, None if isinstance(dataset, Dataset) else _from_anywhere(dataset))
-        key = {
-            "engine": engine,
-            "model_sha256": model_sha256(source[0]),
-            "data_sha256": datasets.fingerprint(data),
-            "batch_seconds": batch_seconds,
-        }
+        key = _key(source, data, batch_seconds)
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
-            if any(item.utt_id not in journal for item in data.utterances):
-                opened = _engine(source, workers, recognizer, recordings)
-                running = _Running(data, journal, summary, progress)
-                with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
-                    _recognize(opened, data, journal, recordings, batch_seconds, running)
+            opened = partial(_engine, source, workers, recognizer, recordings)
+            running = _Running(data, journal, summary, progress)
+            with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
+                _recognize(opened, data, journal, recordings, batch_seconds, running)
             _check_answers(data, journal)
             source = (named or source[0], *source[1:])
             return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
+
+
+def _key(source: Source, data: Dataset, batch_seconds: float) -> dict[str, Any]:
+    """Return what a journal is of: a run of anything else does not go on with it."""
+    return {
+        "engine": source[1],
+        "model_sha256": model_sha256(source[0]),
+        "data_sha256": datasets.fingerprint(data),
+        "batch_seconds": batch_seconds,
+    }
 
 
 def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
@@ -126,13 +130,6 @@ def _check_options(engine: str, batch_seconds: float, workers: int | str | None)
         from parity.cer.distributed import check_workers
 
         check_workers(workers)
-
-
-def _check_model(model: str, engine: str) -> None:
-    """Raise what is wrong with a model before anything is written or started."""
-    check_model(engine, model)
-    if engine == "funasr":
-        guard.check(model)
 
 
 def _check_audio(data: Dataset) -> None:
@@ -196,17 +193,20 @@ class _Running:
 
 
 def _recognize(
-    engine: Engine,
+    opened: Callable[[], Engine],
     data: Dataset,
     journal: Journal,
     recordings: Recordings,
     batch_seconds: float,
     running: _Running,
 ) -> None:
-    """Run the engine over what the journal lacks, in batches of similar length, and write down each as it comes."""
+    """Run an engine over what the journal lacks, in batches of similar length, and write down each as it comes."""
     from mlx_model.batching import batches
 
     left = [item for item in data.utterances if item.utt_id not in journal]
+    if not left:
+        return
+    engine = opened()
     plan = [
         [left[index] for index in indices]
         for indices in batches([recordings.duration_s(item) for item in left], None, batch_seconds)

@@ -55,15 +55,18 @@ def test_what_is_no_source_is_refused(tmp_path: Path, name: str):
 
 
 @pytest.mark.reference
-def test_funasr_opens_it_with_the_chosen_weights(tmp_path: Path):
+def test_funasr_opens_it_with_the_chosen_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from parity import reference
     from parity.demo import SPEECH
 
     base = small_files(tmp_path / "base")
     source = with_absolute_paths(trainer_folder(tmp_path / "run", "model.pt.avg5"), base)
     change_config(source, predictor_conf={"idim": "${encoder_conf.output_size}"})
-    wav = str(next(SPEECH.rglob("*.wav")))
+    wav = str(next(SPEECH.rglob("*.wav")).absolute())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with opened(source) as directory:
         (trained,) = next(reference.transcribe(directory, [[wav]]))
     (plain,) = next(reference.transcribe(MODEL, [[wav]]))
     assert trained["text"] == plain["text"] != ""
+    assert not any((tmp_path / "here").iterdir())  # config.yaml names an output_dir

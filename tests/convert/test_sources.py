@@ -193,7 +193,7 @@ def test_yaml_numbers_are_those_of_omegaconf(model_dir):
 
 
 def test_what_is_neither_path_nor_id_is_a_usage_error(tmp_path, model_dir):
-    for text in [str(tmp_path / "gone"), "no such thing", "a/b/c", "./iic/x", "paraformer-zh"]:
+    for text in [str(tmp_path / "gone"), "no such thing", "a/b/c", "./iic/x", "paraformer-zhh"]:
         with pytest.raises(UsageError):
             resolve(text)
     with pytest.raises(UsageError, match="revision"):
