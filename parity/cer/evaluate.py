@@ -78,8 +78,7 @@ def evaluate(
     Raises:
         UsageError: an unknown name or an impossible number; a model of another kind; the folder's unfinished run is of
             another model, data set or option.
-        DatasetError: see `read_dataset`; or no recording could be read, so that there is no rate.
-        DependencyError: see `read_dataset`.
+        DatasetError, DependencyError: see `read_dataset`; or no recording could be read, so that there is no rate.
         OutputError: see `run_folder.claim`.
     """
     _check_options(engine, batch_seconds, workers)
@@ -87,10 +86,11 @@ def evaluate(
         check_model(engine, os.fspath(model))
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
-    with run_folder(out, overwrite, [model, *([] if isinstance(dataset, Dataset) else [dataset])]) as folder:
+    place = None if isinstance(dataset, Dataset) else dataset
+    with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
         _check_audio(data)
-        source = (os.fspath(model), engine, None if isinstance(dataset, Dataset) else _from_anywhere(dataset))
+        source = (os.fspath(model), engine, place and _from_anywhere(place))
         key = _key(source, data, batch_seconds)
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
             opened = partial(_engine, source, workers, recognizer, recordings)
@@ -98,8 +98,8 @@ def evaluate(
             with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
                 _recognize(opened, data, journal, recordings, batch_seconds, running)
             _check_answers(data, journal)
-            source = (named or source[0], *source[1:])
-            return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
+            said = (named or source[0], *source[1:])
+            return _report(data, journal, summary, recordings, folder, said, keep=out is not None)
 
 
 def _key(source: Source, data: Dataset, batch_seconds: float) -> dict[str, Any]:
