@@ -42,7 +42,7 @@ def commands(model: Path, out: Path) -> dict[str, list[str]]:
     return {name: [*words, "--overwrite", "--out", str(out / name.split()[0])] for name, words in found.items()}
 
 
-def start(words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(words: list[str], environment: dict[str, str]) -> subprocess.Popen[Any]:
     command = [sys.executable, str(measure.ROOT / "mlx_funasr.py"), *words]
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=environment, cwd=measure.ROOT, **quiet)

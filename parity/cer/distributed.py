@@ -226,8 +226,12 @@ def _session(ray: Any, workers: int | str) -> Iterator[None]:
             options |= {"include_dashboard": False, "_temp_dir": str(folder)}
         tame = stack.enter_context(_tamed(ray))
         stack.callback(ray.shutdown)
-        with warnings.catch_warnings(action="ignore"):
-            ray.init(**options, log_to_driver=False, logging_level="CRITICAL")
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                ray.init(**options, log_to_driver=False, logging_level="CRITICAL")
+        except OSError as error:  # a path too long for a socket
+            reason = error.strerror or str(error)
+            raise UsageError(f"Ray cannot start: {reason}; set RAY_TMPDIR to a folder of a short name") from error
         tame()
         yield
 
