@@ -78,11 +78,11 @@ def run(call: Callable[[], int | None], line_of: Callable[[BaseException], str |
 
 @contextlib.contextmanager
 def going_on(words: Callable[[], str]) -> Iterator[None]:
-    """Where the block is stopped, these words tell what goes on, and how."""
+    """Where a command is stopped in the block, these words tell what goes on, and how; a script's own is left alone."""
     try:
         yield
     except BaseException as error:
-        if _State.stopping or isinstance(error, (Stopped, KeyboardInterrupt)):
+        if _State.running and (_State.stopping or isinstance(error, (Stopped, KeyboardInterrupt))):
             error.add_note(words())
         raise
 
