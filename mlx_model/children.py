@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlx_model.undertaker import VARIABLE
+from mlx_model.undertaker import VARIABLE, bury
 
 
 class _Undertaker:
@@ -129,13 +129,14 @@ def run(command: Sequence[str], *, timeout_s: float | None = None, **options: An
 
 @contextmanager
 def marked() -> Iterator[None]:
-    """What others start from this process in the block (Ray's daemons) ends with it too, where /proc can tell."""
+    """What others start from this process in the block (Ray's daemons) ends with the block, where /proc can tell."""
     _undertaker.tell("?")
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = _undertaker.token
+    before, mark = os.environ.get(VARIABLE), f"{_undertaker.token}.{secrets.token_hex(4)}"
+    os.environ[VARIABLE] = mark
     try:
         yield
     finally:
+        bury(set(), mark)
         if before is None:
             os.environ.pop(VARIABLE, None)
         else:

@@ -14,18 +14,19 @@ from pathlib import Path
 from mlx_model.errors import OutputError
 from mlx_model.locking import Locked
 
-OURS = re.compile(r"mlx-funasr-\d+-[a-z]+-\w+")  # mlx-funasr-PID-WHAT-RANDOM
+OURS = re.compile(r"mlx(-funasr)?-\d+-[a-z]+-\w+")  # mlx-funasr-PID-WHAT-RANDOM, or shorter: mlx-PID-WHAT-RANDOM
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _swept: set[str] = set()
 
 
 @contextlib.contextmanager
-def scratch(what: str, base: Path | None = None) -> Iterator[Path]:
+def scratch(what: str, base: Path | None = None, *, short: bool = False) -> Iterator[Path]:
     """Yield a new folder that vanishes when the block ends; a killed process's is removed by the next call.
 
     Args:
         what: a word for its name, for people who look into the folder of temporary files.
         base: where it is made; the system's place for temporary files where None.
+        short: a name as short as can be, for a folder that sockets will lie in.
 
     Raises:
         OutputError: it cannot be made, or its disk is full.
@@ -39,7 +40,7 @@ def scratch(what: str, base: Path | None = None) -> Iterator[Path]:
     folder: Path | None = None
     lock: Locked | None = None
     try:
-        folder, lock = _locked(place, what)
+        folder, lock = _locked(place, f"{'mlx' if short else 'mlx-funasr'}-{os.getpid()}-{what}-")
         yield folder
     except OSError as error:
         if not _is_about(error, folder or place):
@@ -72,10 +73,10 @@ def _sweep(folder: Path) -> None:
     lock.close()
 
 
-def _locked(place: Path, what: str) -> tuple[Path, Locked | None]:
+def _locked(place: Path, prefix: str) -> tuple[Path, Locked | None]:
     """Return a new folder, locked; where a sweeper was quicker, another one."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"mlx-funasr-{os.getpid()}-{what}-", dir=place))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
         try:
             lock = Locked(folder)
         except (BlockingIOError, FileNotFoundError):

@@ -51,14 +51,14 @@ def bury(groups: set[int], token: str) -> None:
 
 
 def carrying(token: str) -> list[int]:
-    """Return the processes with the token in their environment, this one apart; none where the system does not say."""
-    wanted, found = f"{VARIABLE}={token}\0".encode(), []
+    """Return the processes whose mark begins with the token, this one apart; none where the system does not say."""
+    wanted, found = f"\0{VARIABLE}={token}".encode(), []
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             if not name.isdigit() or int(name) == os.getpid():
                 continue
             with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
-                if wanted in file.read() + b"\0":
+                if wanted in b"\0" + file.read():
                     found.append(int(name))
     return found
 

@@ -42,6 +42,7 @@ class Stopped(BaseException):
 class _State:
     running = False  # a command is: it can end in order
     stopping = False  # it has been asked to
+    number = 0  # by this signal
 
 
 def begin() -> None:
@@ -59,7 +60,7 @@ def run(call: Callable[[], int | None], line_of: Callable[[BaseException], str |
         line_of: the line for an error that was foreseen ("" for none), None for any other.
     """
     before = _listen()
-    _State.running, _State.stopping = True, False
+    _State.running, _State.stopping, _State.number = True, False, 0
     hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook, threading.excepthook = _unraisable, _in_thread
     try:
@@ -77,11 +78,12 @@ def run(call: Callable[[], int | None], line_of: Callable[[BaseException], str |
 
 @contextlib.contextmanager
 def going_on(words: Callable[[], str]) -> Iterator[None]:
-    """Where the block is stopped, these words tell what goes on, and how."""
+    """Where a command is stopped in the block, these words tell what goes on, and how; a script's own is left alone."""
     try:
         yield
-    except (Stopped, KeyboardInterrupt) as stop:
-        stop.add_note(words())
+    except BaseException as error:
+        if _State.running and (_State.stopping or isinstance(error, (Stopped, KeyboardInterrupt))):
+            error.add_note(words())
         raise
 
 
@@ -96,19 +98,25 @@ def _ended(call: Callable[[], int | None], line_of: Callable[[BaseException], st
             _say(f"note: {remark}")
         return code
     except (Stopped, KeyboardInterrupt) as stop:
-        number = getattr(stop, "number", signal.SIGINT)
-        _say(f"{SIGNALS[signal.Signals(number).name]}; {'; '.join(getattr(stop, '__notes__', [])) or LEFT}")
-        return 128 + number
+        return _stopped(stop)
     except streams.StdoutError as error:
         streams.abandon()
         return 128 + signal.SIGPIPE if error.broken else _failed(f"error: stdout cannot be written: {error}")
     except SystemExit as error:  # of a library
         return error.code if isinstance(error.code, int) else _failed(str(error.code)) if error.code else 0
     except Exception as error:
+        if _State.stopping:  # what a library makes of it
+            return _stopped(error)
         line = line_of(error)
         if line is None and os.environ.get(TRACEBACK):
             traceback.print_exc()
         return _failed(unforeseen(error) if line is None else line)
+
+
+def _stopped(error: BaseException) -> int:
+    number = _State.number or signal.SIGINT
+    _say(f"{SIGNALS[signal.Signals(number).name]}; {'; '.join(getattr(error, '__notes__', [])) or LEFT}")
+    return 128 + number
 
 
 def _failed(line: str) -> int:
@@ -179,7 +187,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
         if _in_extension(frame):
             _again(number)
             return
-        _State.stopping = True
+        _State.stopping, _State.number = True, number
         raise Stopped(number)
     if not _State.stopping:
         os.write(2, f"{SIGNALS[signal.Signals(number).name]}; nothing was begun\n".encode())

@@ -230,31 +230,39 @@ def _session(ray: Any, workers: int | str) -> Iterator[None]:
     with ExitStack() as stack:
         if isinstance(workers, int):
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            folder = stack.enter_context(scratch("ray", Path(os.environ.get("RAY_TMPDIR", "/tmp"))))  # short: sockets
+            folder = stack.enter_context(
+                scratch("r", Path(os.environ.get("RAY_TMPDIR", "/tmp")), short=True)
+            )  # short: sockets
             stack.enter_context(children.marked())  # Ray's daemons are ours
             options = {"address": "local", "num_cpus": max(workers, cores), "object_store_memory": STORE_BYTES}
             options |= {"include_dashboard": False, "_temp_dir": str(folder)}
-        tame = stack.enter_context(_tamed(ray))
+        calm = stack.enter_context(_tamed(ray))
         stack.callback(ray.shutdown)
-        with warnings.catch_warnings(action="ignore"):
-            ray.init(**options, log_to_driver=False, logging_level="CRITICAL")
-        tame()
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                ray.init(**options, log_to_driver=False, logging_level="CRITICAL")
+        except OSError as error:  # a path too long for a socket
+            reason = error.strerror or str(error)
+            raise UsageError(f"Ray cannot start: {reason}; set RAY_TMPDIR to a folder of a short name") from error
+        calm()
         yield
 
 
 @contextmanager
 def _tamed(ray: Any) -> Iterator[Callable[[], object]]:
-    """Ray prints no deaths on stdout (it has no setting for that), and what is to be called makes SIGTERM an exit.
+    """Ray prints no deaths on stdout, and what is to be called gives SIGTERM back (it has a setting for neither).
 
-    Ray's own handler would abort the process, and its children would stay for a while: the one before it is back.
+    Its own handlers, one in Python and one below it, would print stacks and abort.
     """
+    utils = ray._private.utils
+    setting, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda handler: None
     before = signal.getsignal(signal.SIGTERM)
-    in_charge = threading.current_thread() is threading.main_thread()
+    in_charge = threading.current_thread() is threading.main_thread() and before is not None
     ray._private.worker._worker_logs_enabled = False  # as its debugger does
     try:
-        leave = before if callable(before) else lambda number, _: sys.exit(128 + number)
-        yield lambda: in_charge and signal.signal(signal.SIGTERM, leave)
+        yield lambda: in_charge and signal.signal(signal.SIGTERM, before)
     finally:
         ray._private.worker._worker_logs_enabled = True
+        utils.set_sigterm_handler = setting
         if in_charge:
             signal.signal(signal.SIGTERM, before)

@@ -63,6 +63,13 @@ def test_what_goes_on_is_said():
     assert (done.returncode, done.stderr) == (130, "interrupted; 3 of 7 are kept\n")
 
 
+def test_what_a_library_makes_of_a_signal_is_a_signal_still():
+    """Ray's compiled code turns it into a SystemError."""
+    body = "try:\n    signal.raise_signal(2)\nexcept BaseException as stop:\n    raise SystemError('odd') from stop"
+    done = program(body)
+    assert (done.returncode, done.stderr) == (130, "interrupted; nothing was left half-written\n")
+
+
 def test_a_second_signal_does_not_wait():
     body = "try:\n    signal.raise_signal(2)\nfinally:\n    signal.raise_signal(2)\n    print('never')"
     done = program(body)
