@@ -48,12 +48,14 @@ class Kept:
         return self  # a copied model has other arrays
 
 
-def _place(array: mx.array) -> int:
+def _place(array: Any) -> int:
     """Return where an array lies in memory; computes it where that is still to be done."""
+    if array.dtype == mx.bfloat16:  # of which Python knows nothing: the same memory under another type
+        array = array.view(mx.uint16)
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError, BufferError):  # its rows lie apart, or there are none
-        return np.asarray(array.view(mx.uint8) if array.dtype == mx.bfloat16 else array).ctypes.data
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # its rows lie apart, or there are none
+        return np.asarray(array).ctypes.data
 
 
 def _pending(array: mx.array) -> str:
