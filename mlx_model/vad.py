@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Audio = str | Path | np.ndarray
 HEADERS = {b"RIFF": "WAV", b"RF64": "WAV", b"FORM": "AIFF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}
 HEADER_BYTES = max(map(len, HEADERS))  # a first write may be shorter
+CLOSED = "standard input is closed; - reads samples from a pipe"
 PIPE_BYTES = 1 << 16  # at most so much is taken from a pipe at once; what has arrived is taken at once
 
 
@@ -125,7 +127,7 @@ def _standard_input() -> int:
     try:
         return sys.stdin.fileno()
     except (AttributeError, OSError, ValueError):
-        raise AudioError("standard input is closed; - reads samples from a pipe") from None
+        raise AudioError(CLOSED) from None
 
 
 def detected(stream: Stream, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Times, int]]:
@@ -168,6 +170,8 @@ def _received(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, PIPE_BYTES)
     except OSError as error:  # a directory, a terminal that has gone
+        if error.errno == errno.EBADF:
+            raise AudioError(CLOSED) from None
         raise AudioError(f"standard input cannot be read: {error.strerror}") from None
 
 

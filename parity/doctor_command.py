@@ -24,7 +24,7 @@ def doctor_command(
     from parity.doctor import examine
 
     with stage_bars("examining"):
-        document = examine(context.obj, models or ())
+        document = examine(context.obj.converted, models or ())
     show_facts(document.pop("schema"), json, **document)
     if not json:
         show(document, Console())

@@ -90,16 +90,15 @@ def evaluate(
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
         _check_audio(data)
-        source = (os.fspath(model), engine, place and _from_anywhere(place))
+        source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
         key = _key(source, data, batch_seconds)
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
             opened = partial(_engine, source, workers, recognizer, recordings)
             running = _Running(data, journal, summary, progress)
             with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
                 _recognize(opened, data, journal, recordings, batch_seconds, running)
-            _check_answers(data, journal)
-            said = (named or source[0], *source[1:])
-            return _report(data, journal, summary, recordings, folder, said, keep=out is not None)
+            source = (named or source[0], *source[1:])
+            return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
 def _key(source: Source, data: Dataset, batch_seconds: float) -> dict[str, Any]:
@@ -205,7 +204,7 @@ def _recognize(
 
     left = [item for item in data.utterances if item.utt_id not in journal]
     if not left:
-        return
+        return _check_answers(data, journal)
     engine = opened()
     plan = [
         [left[index] for index in indices]
@@ -218,6 +217,7 @@ def _recognize(
             journal.append([*zip([item.utt_id for item in plan[number]], _timed(answers, now - last), strict=True)])
             last = now
             running.add(plan[number], answers)
+    return _check_answers(data, journal)
 
 
 def _timed(answers: Sequence[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:

@@ -25,6 +25,20 @@ def test_a_closed_stdin_changes_nothing(tmp_path: Path):
     assert done.stdout.strip()
 
 
+REPORT = """
+import os
+from reports import streams
+streams.fill()
+print(os.open(os.devnull, os.O_RDONLY) > 2, [os.path.samestat(os.fstat(n), os.stat(os.devnull)) for n in (0, 2)])
+"""
+
+
+def test_no_file_is_opened_under_the_number_of_a_closed_stream():
+    line = ["bash", "-c", '"$0" -c "$1" <&- 2>&-', sys.executable, REPORT]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True [True, True]\n"
+
+
 def test_a_closed_stdin_has_no_samples(tmp_path: Path):
     import convert
     from tests.mlx_model.vad_models import write_vad

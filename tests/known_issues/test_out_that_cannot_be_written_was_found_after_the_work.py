@@ -1,4 +1,4 @@
-"""`--out` that is a file, in a file, or on a full or read-only disk: traceback after the whole run; .partial stayed."""
+"""`--out` that is a file, or on a read-only or full file system: a traceback, after all the work."""
 
 from __future__ import annotations
 
