@@ -41,9 +41,7 @@ from reports.console import (
     folder,
     leave,
     progress_bar,
-    rated_bar,
     show_facts,
-    stage_bars,
     talk,
 )
 from reports.streams import put
@@ -349,68 +347,20 @@ def demo(
     json: Json = False,
 ) -> None:
     """Do the whole main job on the bundled checkpoint and speech: convert, compare, measure."""
+    import convert
     from parity.demo import MODEL, SPEECH
+    from parity.demonstration import prove, summarise
+    from parity.report_folder import rendered_pages
 
     if os.path.lexists(out) and not overwrite:
         raise OutputError(f"{out} exists; choose another --out, or add --overwrite")
     with claimed(out, [], apart_from=[MODEL, SPEECH]):
-        documents, pages = _demonstrated(out, overwrite)
-    _summarise(documents, pages, json)
+        talk.print(f"1/4 convert   {MODEL} -> {out / 'model'}", highlight=False)
+        documents: list[Any] = [convert.convert(MODEL, out / "model", overwrite=overwrite)]
+        documents += prove(out / "model", out)
+        pages = rendered_pages(out)
+    summarise(documents, pages, json)
     leave(all(getattr(document, "verdict", "pass") == "pass" for document in documents))
-
-
-def _demonstrated(out: Path, overwrite: bool) -> tuple[list[Any], list[Path]]:
-    """Return the reports and the pages of the whole main job."""
-    import convert
-    from parity.cer import compare, evaluate
-    from parity.demo import MODEL, SPEECH
-    from reports.render import render_all
-
-    model = out / "model"
-    talk.print(f"1/4 convert   {MODEL} -> {model}", highlight=False)
-    documents: list[Any] = [convert.convert(MODEL, model, overwrite=overwrite)]
-    with rated_bar("recognising", "CER") as progress:
-        talk.print("2/4 cer       MLX on the bundled speech", highlight=False)
-        documents += [evaluate(model, SPEECH, engine="mlx", out=out / "cer-mlx", overwrite=True, progress=progress)]
-        if _reference_installed():
-            talk.print("3/4 cer       FunASR on the same speech, then the two compared", highlight=False)
-            funasr = out / "cer-funasr"
-            documents += [evaluate(MODEL, SPEECH, engine="funasr", out=funasr, overwrite=True, progress=progress)]
-            documents += [compare(funasr, out / "cer-mlx", out=out / "cer-compare", overwrite=True)]
-        else:
-            talk.print("3/4 cer       FunASR skipped: not installed (pip install 'mlx-funasr[reference]')")
-    talk.print("4/4 parity    every layer, every firing, every character", highlight=False)
-    documents += [_demo_parity(model, out / "parity")]
-    return documents, render_all([out])
-
-
-def _reference_installed() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("torch") is not None and find_spec("funasr") is not None
-
-
-def _demo_parity(model: Path, out: Path) -> Any:
-    """Compare with FunASR itself where it is installed, else with the bundled trace of it."""
-    from parity.demo import MODEL, SPEECH, TRACE
-    from parity.layers.run import check, run
-
-    with stage_bars("reference", "candidate") as progress:
-        if _reference_installed():
-            return run(MODEL, model, [SPEECH], out=out, progress=progress)
-        talk.print(f"              against a recorded trace: {TRACE}", highlight=False)
-        return check(model, TRACE, out=out, progress=lambda done: progress("candidate", done))
-
-
-def _summarise(documents: list[Any], pages: list[Path], as_json: bool) -> None:
-    from reports import schema, terminal
-
-    found = next((document.numerics for document in documents if getattr(document, "numerics", None)), {})
-    show_facts("demo/1", as_json, reports=[schema.to_dict(document) for document in documents], numerics=found)
-    if not as_json:
-        terminal.summary(documents, Console())
-    for page in pages[-1:]:
-        talk.print(f"Report: {page.resolve()}", highlight=False)
 
 
 def _runtime(verbose: bool, model: Any) -> None:

@@ -1,7 +1,7 @@
 """Processes that end when this one does, however it ends. Every process of the project is started here. Stdlib only.
 
 Each is the leader of a session and group of its own, so that what it starts ends with it. While this process lives it
-ends them itself; when it is killed, undertaker.py does.
+ends them itself; when it is killed, reaper.py does.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlx_model.undertaker import VARIABLE, bury
+from mlx_model.reaper import VARIABLE, kill
 
 
-class _Undertaker:
+class _Reaper:
     """This process's own, started with its first child. A fork has none of its parent's."""
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class _Undertaker:
 
     def _start(self) -> None:
         self.token = secrets.token_hex(16)
-        script = str(Path(__file__).with_name("undertaker.py"))
+        script = str(Path(__file__).with_name("reaper.py"))
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
-        # Without our own undertaker's mark, where we are somebody's child: ours must outlive us.
+        # Without our own reaper's mark, where we are somebody's child: ours must outlive us.
         quiet["env"] = {name: value for name, value in os.environ.items() if name != VARIABLE}
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", script, self.token], stdin=subprocess.PIPE, start_new_session=True, **quiet
@@ -67,9 +67,9 @@ class _Undertaker:
             process.stdin.close()
 
 
-_undertaker = _Undertaker()
-atexit.register(lambda: _undertaker.close())
-os.register_at_fork(after_in_child=lambda: _undertaker.forget())
+_reaper = _Reaper()
+atexit.register(lambda: _reaper.close())
+os.register_at_fork(after_in_child=lambda: _reaper.forget())
 
 
 @contextmanager
@@ -91,14 +91,14 @@ def start(
     command: Sequence[str] | str, *, env: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[Any]:
     """Return a running process, to be ended by `end`; options are Popen's."""
-    _undertaker.tell("?")
-    environment = {**(os.environ if env is None else env), VARIABLE: _undertaker.token}
+    _reaper.tell("?")
+    environment = {**(os.environ if env is None else env), VARIABLE: _reaper.token}
     try:
         child = subprocess.Popen(command, env=environment, start_new_session=True, **options)
     except BaseException:
-        _undertaker.tell("-")
+        _reaper.tell("-")
         raise
-    _undertaker.tell(f"+ {child.pid}")
+    _reaper.tell(f"+ {child.pid}")
     return child
 
 
@@ -112,7 +112,7 @@ def end(child: subprocess.Popen[Any]) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
-    _undertaker.tell(f"- {child.pid}")
+    _reaper.tell(f"- {child.pid}")
 
 
 def run(command: Sequence[str], *, timeout_s: float | None = None, **options: Any) -> tuple[int, str, str]:
@@ -130,15 +130,15 @@ def run(command: Sequence[str], *, timeout_s: float | None = None, **options: An
 @contextmanager
 def marked() -> Iterator[None]:
     """What others start from this process in the block (Ray's daemons) ends with the block, where /proc can tell."""
-    _undertaker.tell("?")
-    before, mark = os.environ.get(VARIABLE), f"{_undertaker.token}.{secrets.token_hex(4)}"
+    _reaper.tell("?")
+    before, mark = os.environ.get(VARIABLE), f"{_reaper.token}.{secrets.token_hex(4)}"
     os.environ[VARIABLE] = mark
     try:
         yield
     finally:
-        bury(set(), mark)
+        kill(set(), mark)
         if before is None:
             os.environ.pop(VARIABLE, None)
         else:
             os.environ[VARIABLE] = before
-        _undertaker.tell("-")
+        _reaper.tell("-")

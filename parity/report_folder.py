@@ -34,10 +34,19 @@ def report_folder(
 
 def finish(report: Any, out: Path | None, as_json: bool, *, passed: bool) -> NoReturn:
     """Render the report's page, show the report, and end the command: 0 where it passed, else 1."""
-    pages = _ours(render, out)
+    pages = rendered_pages(out)
     show(report, as_json)
     rendered(pages)
     leave(passed)
+
+
+def rendered_pages(out: Path | None) -> list[Path]:
+    """Return the pages of all reports in a folder, written.
+
+    Raises:
+        OutputError: the folder cannot be written, or somebody else's page is in the way.
+    """
+    return _ours(render, out)
 
 
 def _ours(call: Any, *arguments: Any) -> Any:

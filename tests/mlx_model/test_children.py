@@ -62,8 +62,8 @@ def test_a_parent_that_is_killed_takes_all_along(how: signal.Signals):
 def test_a_child_that_was_about_to_be_reported_is_found_too(monkeypatch: pytest.MonkeyPatch):
     """Killed between the start of a child and the line that tells its group."""
     code = PARENT.format(then="import os; os._exit(9)").replace(
-        "with children", "tell = children._undertaker.tell\n"
-        "children._undertaker.tell = lambda line: tell(line) if line == '?' else None\nwith children",
+        "with children", "tell = children._reaper.tell\n"
+        "children._reaper.tell = lambda line: tell(line) if line == '?' else None\nwith children",
     )  # fmt: skip
     if not Path("/proc/self/environ").exists():
         pytest.skip("processes are found through /proc")
@@ -85,8 +85,8 @@ def test_what_a_process_printed_and_how_it_ended():
         children.run(["/no/such/program"])
 
 
-def test_an_orderly_process_leaves_no_undertaker():
-    code = "from mlx_model import children; children.run(['true']); print(children._undertaker.process.pid)"
+def test_an_orderly_process_leaves_no_reaper():
+    code = "from mlx_model import children; children.run(['true']); print(children._reaper.process.pid)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert gone([int(done.stdout)], within_s=5.0)

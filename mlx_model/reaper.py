@@ -1,4 +1,4 @@
-"""Ends what a process has started once that process is gone: `python -I -S undertaker.py TOKEN`. Stdlib only.
+"""Ends what a process has started once that process is gone: `python -I -S reaper.py TOKEN`. Stdlib only.
 
 Its stdin is a pipe that only that process holds, so it closes however the process ends, kill -9 included. Lines on it:
 `+ GROUP` a process group has been started, `- GROUP` it has ended, `?` one is about to be started. At the end of stdin
@@ -19,7 +19,7 @@ PASSES, PAUSE_S = 6, 0.05  # over /proc: a process that is just being started ma
 
 
 def main(token: str) -> None:
-    """Read what is told until the other end is gone, then bury."""
+    """Read what is told until the other end is gone, then kill what is left."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     groups: set[int] = set()
@@ -35,10 +35,10 @@ def main(token: str) -> None:
             groups.discard(int(group or 0))
             coming -= not group
     if groups or coming > 0:
-        bury(groups, token)
+        kill(groups, token)
 
 
-def bury(groups: set[int], token: str) -> None:
+def kill(groups: set[int], token: str) -> None:
     """Kill groups, and whatever carries the token."""
     for _ in range(PASSES):
         for group in groups:
