@@ -1,33 +1,25 @@
-"""What a weight file is, told by its first bytes and never by its name. Stdlib only."""
+"""What a weight file is, told by its first bytes and never by its name. Stdlib and mlx_model.content only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlx_model.content import signature
 from mlx_model.errors import CheckpointError
 
 HEAD = 512  # bytes that are looked at
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, pickled: the beginning of a file before torch 1.6
 ZIP, LEGACY_TORCH, SAFETENSORS, JSON = "zip", "legacy torch", "safetensors", "json"
 
-# What else is found under such names: first bytes -> what it is and what to do.
+# What else is found under such names, before mlx_model.content's list: first bytes -> what it is and what to do.
 FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the weights; fetch them with: git lfs pull"),
-    (b"\x1f\x8b", "is a gzip archive, not a checkpoint; unpack it first (gunzip, or tar xzf)"),
-    (b"BZh", "is a bzip2 archive, not a checkpoint; unpack it first"),
-    (b"\xfd7zXZ\x00", "is an xz archive, not a checkpoint; unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "is a zstd archive, not a checkpoint; unpack it first"),
-    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive, not a checkpoint; unpack it first"),
-    (b"Rar!", "is a rar archive, not a checkpoint; unpack it first"),
     (b"\x93NUMPY", "is a numpy array (.npy), not a checkpoint with names"),
     (b"\x89HDF\r\n", "is an HDF5 file (Keras?), not a torch checkpoint"),
     (b"GGUF", "is a GGUF file (llama.cpp), not a torch checkpoint; convert the model.pt it was made from"),
     (b"lmgg", "is a GGML file (llama.cpp), not a torch checkpoint; convert the model.pt it was made from"),
-    (b"%PDF", "is a PDF document, not a checkpoint"),
     (b"RIFF", "is a sound file, not a checkpoint"),
-    (b"\x7fELF", "is a program, not a checkpoint"),
-    (b"PK\x05\x06", "is an empty zip archive, not a checkpoint"),
 )
 EXPORTED = ("archive_format", "serialized_exported_program.json", "models/model.json")  # records of torch.export
 ONNX = "is an ONNX model, not a torch checkpoint; convert the model.pt it was exported from"
@@ -61,6 +53,8 @@ def _what(path: Path, head: bytes) -> str:
     for start, what in FOREIGN:
         if head.startswith(start):
             return what
+    if (found := signature(head)) is not None:
+        return f"is {found[0]}, not a checkpoint{'' if found[1] is None else f'; {found[1]}'}"
     if head[257:262] == b"ustar":
         member = head[:100].split(b"\0")[0].decode("utf-8", "replace")
         return (

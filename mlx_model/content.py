@@ -1,4 +1,7 @@
-"""What a file is that is no recording: told by its content, so that a message can say what to do. Stdlib only."""
+"""What a file is that is not what was meant: told by its content, so that a message can say what to do. Stdlib only.
+
+`signature` is for whoever looks at a file (weights, configurations); `identify` and `media` are for recordings.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,29 @@ from typing import BinaryIO
 from mlx_model.found import at, is_zero
 
 HEAD = 4096
-# (bytes at the start, what that is, what to do)
-SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
+NAME_ANOTHER = "name a recording"
+# (bytes at the start, what that is, what to do; None: nothing, it is the wrong file)
+SIGNATURES: tuple[tuple[bytes, str, str | None], ...] = (
     (b"PK\x03\x04", "a ZIP archive", "unpack it first"),
-    (b"PK\x05\x06", "an empty ZIP archive", "there is nothing in it to hear"),
+    (b"PK\x05\x06", "an empty ZIP archive", None),
     (b"\x1f\x8b", "a gzip archive", "unpack it first (gunzip, or tar xzf)"),
     (b"BZh", "a bzip2 archive", "unpack it first"),
     (b"\xfd7zXZ\x00", "an xz archive", "unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", "unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
     (b"Rar!\x1a\x07", "a RAR archive", "unpack it first"),
-    (b"%PDF-", "a PDF document", "name a recording"),
-    (b"\x89PNG\r\n", "a PNG picture", "name a recording"),
-    (b"\xff\xd8\xff", "a JPEG picture", "name a recording"),
-    (b"GIF8", "a GIF picture", "name a recording"),
-    (b"II*\x00", "a TIFF picture", "name a recording"),
-    (b"MM\x00*", "a TIFF picture", "name a recording"),
+    (b"%PDF-", "a PDF document", None),
+    (b"\x89PNG\r\n", "a PNG picture", None),
+    (b"\xff\xd8\xff", "a JPEG picture", None),
+    (b"GIF8", "a GIF picture", None),
+    (b"II*\x00", "a TIFF picture", None),
+    (b"MM\x00*", "a TIFF picture", None),
     (b"MThd", "a MIDI file", "it holds notes and no sound: render it first"),
     (b"\x93NUMPY", "a NumPy array (npy)", "write its samples to a WAV file first"),
     (b"\x89HDF\r\n", "an HDF5 file", "write its samples to a WAV file first"),
-    (b"SQLite format 3\x00", "an SQLite database", "name a recording"),
-    (b"\x7fELF", "a program", "name a recording"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document", "name a recording"),
+    (b"SQLite format 3\x00", "an SQLite database", None),
+    (b"\x7fELF", "a program", None),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document", None),
     (b"\x00\x05\x16\x07", "macOS's side file of another one (._NAME)", "name the file without ._ in front"),
     (b"PAR1", "a Parquet table", "unpack its recordings first"),
 )
@@ -58,6 +62,11 @@ _MEDIA: tuple[tuple[int, bytes, str], ...] = (
 _LFS = b"version https://git-lfs.github.com/spec/"
 _ARK = re.compile(rb"[^\s\x00]{1,255} (\x00B|RIFF....WAVE)", re.DOTALL)
 _SCP = re.compile(r"\S+[ \t]+\S.*\.(wav|flac|mp3|ogg|ark:\d+|sph|m4a)\b|\S+[ \t].*\|\s*$", re.IGNORECASE)
+
+
+def signature(head: bytes) -> tuple[str, str | None] | None:
+    """Return what a file is that begins so, and what to do with it; None where nothing tells."""
+    return next(((what, advice) for magic, what, advice in SIGNATURES if head.startswith(magic)), None)
 
 
 def identify(file: BinaryIO, size: int) -> str | None:
@@ -95,7 +104,8 @@ def _binary(head: bytes, size: int) -> str | None:
             return _said(what, advice)
     if _ARK.match(head):
         return _said("a Kaldi archive (ark)", "unpack it first (wav-copy), or give `cer` the data directory")
-    return next((_said(what, advice) for magic, what, advice in SIGNATURES if head.startswith(magic)), None)
+    found = signature(head)
+    return None if found is None else _said(found[0], found[1] or NAME_ANOTHER)
 
 
 def _text(head: bytes) -> str | None:

@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 
+from mlx_model.content import signature
 from mlx_model.errors import ConfigError, UsageError
 
 CONFIGURATION = "configuration.json"
@@ -89,7 +90,9 @@ def what_it_is(path: Path) -> str:
     with path.open("rb") as stream:
         head = stream.read(16)
     for start, kind in ((b"RIFF", "a WAV file"), (b"fLaC", "a FLAC file"), (b"ID3", "an MP3 file"), (b"OggS", "Ogg"),
-                        (b"\x1f\x8b", "a gzip archive"), (b"{", "JSON"), (b"[", "JSON")):  # fmt: skip
+                        (b"{", "JSON"), (b"[", "JSON")):  # fmt: skip
         if head.startswith(start):
             return kind
+    if (found := signature(head)) is not None:
+        return found[0]
     return f"a file that begins with {head!r}"

@@ -64,7 +64,7 @@ FOREIGN = {
     "zip": (zipped("a.txt"), "zip archive of something else"),
     "pt2": (zipped("model/archive_format", "model/models/model.json"), "torch.export"),
     "script": (zipped("m/data.pkl", "m/code/__torch__.py", "m/constants.pkl"), "TorchScript archive"),
-    "no zip": (b"PK\x05\x06" + bytes(18), "empty zip archive"),
+    "no zip": (b"PK\x05\x06" + bytes(18), "empty ZIP archive"),
     "pickle": (b"\x80\x04\x95\x05\0\0\0\0\0\0\0}q\0.", "bare pickle"),
     "sound": (b"RIFF\x24\0\0\0WAVEfmt ", "sound file"),
 }
