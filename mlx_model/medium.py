@@ -65,7 +65,7 @@ class Window(io.RawIOBase):
     they print, with a traceback.
     """
 
-    def __init__(self, file: BinaryIO, start: int, end: int, head: bytes):
+    def __init__(self, file: BinaryIO, start: int, end: int, head: bytes = b""):
         self._file, self._start, self._length, self._head = file, start, max(end - start, 0), head
         self._at = 0
 
@@ -95,10 +95,10 @@ class Window(io.RawIOBase):
         if count <= 0:  # also far behind the end, where no file can be asked to go
             return 0
         self._file.seek(self._start + self._at)
-        found = bytearray(self._file.read(count))
-        replaced = self._head[self._at : self._at + len(found)]
-        found[: len(replaced)] = replaced
+        found = self._file.read(count)
         view[: len(found)] = found
+        replaced = self._head[self._at : self._at + len(found)]
+        view[: len(replaced)] = replaced
         self._at += len(found)
         return len(found)
 

@@ -6,6 +6,7 @@ feed inside a transcript), and a line with an id only is an empty text, never a 
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -180,3 +181,22 @@ def merge_repeated(lines: list[IdLine], notes: list[str]) -> dict[str, IdLine]:
         names = ", ".join(sorted({shown(line.path.name) for line in lines}))
         notes.append(f"{names}: {repeated} duplicate lines (same id, same content) counted once")
     return table
+
+
+def csv_rows(path: Path, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, fields) of every row that is not blank, quoted as RFC 4180 says.
+
+    Raises:
+        DatasetError: not CSV.
+    """
+    reader = csv.reader((line + "\n" for _, line in decoded_lines(path)), strict=True, delimiter=separator)
+    while True:
+        number = reader.line_num + 1  # where the row begins: a quoted text may run over several lines
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise DatasetError(f"{shown(path)}:{number}: not CSV ({error}); is a quote missing?") from error
+        if fields is None:
+            return
+        if any(field.strip() for field in fields):
+            yield number, fields

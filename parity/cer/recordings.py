@@ -25,7 +25,7 @@ from mlx_model.errors import AudioError, MlxFunasrError, OutputError
 from mlx_model.scratch import scratch
 from parity.cer.lists import quoted, shown
 from parity.cer.parts import header_duration_s, source_name, write_part
-from parity.cer.readers.tar import Member, Window, members
+from parity.cer.readers.tar import Member, members, open_member
 from parity.cer.readers.testset import Utterance
 
 COMMAND_TIMEOUT_S = 600.0  # no single recording takes as long to convert; a command that waits for input would for ever
@@ -147,7 +147,7 @@ class Recordings:
             member = self._archives[utterance.path].get(utterance.member or "")
         if member is None:
             raise AudioError(f"{source_name(utterance)}: the archive holds no such file")
-        return Window.open(utterance.path, member)
+        return open_member(utterance.path, member)
 
     def _copy(self, utterance: Utterance, target: Path) -> None:
         with self._window(utterance) as window, open(target, "wb") as file:

@@ -5,13 +5,12 @@ Tabs in a .tsv separate and nothing quotes, as Common Voice and most scripts wri
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import DatasetError
-from parity.cer.lists import decoded_lines, quoted, read_json_lines, read_lines, shown
+from parity.cer.lists import csv_rows, quoted, read_json_lines, read_lines, shown
 from parity.cer.readers.finishing import finish
 from parity.cer.readers.jsonl import find as find_funasr
 from parity.cer.readers.jsonl import first_object, listed
@@ -128,14 +127,4 @@ def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
         for number, line in read_lines(path):
             yield number, line.split("\t")
         return
-    reader = csv.reader((line + "\n" for _, line in decoded_lines(path)), strict=True)
-    while True:
-        number = reader.line_num + 1  # where the row begins: a quoted text may run over several lines
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise DatasetError(f"{shown(path)}:{number}: not CSV ({error}); is a quote missing?") from error
-        if fields is None:
-            return
-        if any(field.strip() for field in fields):
-            yield number, fields
+    yield from csv_rows(path)

@@ -1,4 +1,4 @@
-"""The files inside a tar, each with the place of its bytes, so that one can be read without the others. Stdlib only.
+"""The files inside a tar, each with the place of its bytes, so that one can be read without the others.
 
 Nothing is ever unpacked under the name it has in the archive.
 """
@@ -10,9 +10,10 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from mlx_model.errors import DatasetError
+from mlx_model.medium import Window
 from parity.cer.lists import quoted, shown
 
 _BLOCK = 512
@@ -72,48 +73,7 @@ def _check_end(path: Path, offset: int, where: str) -> None:
         raise DatasetError(f"{where}: {found} (byte {offset}); expected a tar that unpacks cleanly")
 
 
-class Window(io.RawIOBase):
-    """A member's bytes as a file of their own, opened by `Window.open`.
-
-    A seek before its start stays there: libsndfile, which may be told to by a damaged header, cannot be sent an error.
-    """
-
-    def __init__(self, path: Path, member: Member):
-        self._file = open(path, "rb")  # noqa: SIM115 (closed by close)
-        self._member, self._at = member, 0
-
-    @classmethod
-    def open(cls, path: Path, member: Member) -> BinaryIO:
-        """Return the member's bytes as a buffered file."""
-        return io.BufferedReader(cls(path, member))
-
-    def readable(self) -> bool:
-        """Whether it can be read: yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether it can seek: yes."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position, in bytes from the member's beginning."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move, and return the new position."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._member.size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Fill the buffer as far as the member goes, and return how far that is."""
-        view = memoryview(buffer)[: max(0, self._member.size - self._at)]
-        self._file.seek(self._member.offset + self._at)
-        count = self._file.readinto(view)
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        """Close the archive too."""
-        self._file.close()
-        super().close()
+def open_member(path: Path, member: Member) -> BinaryIO:
+    """Return a member's bytes as a buffered file of their own; closing it closes the archive."""
+    archive = open(path, "rb")  # noqa: SIM115 (closed by the window)
+    return io.BufferedReader(Window(archive, member.offset, member.offset + member.size))

@@ -5,7 +5,6 @@ Which field holds the text depends on what the file is for: a table may hold bot
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from mlx_model.errors import DatasetError
 from parity.audio_files import AUDIO_SUFFIXES
-from parity.cer.lists import IdLine, check_characters, decoded_lines, parse_json, quoted, read_lines, shown
+from parity.cer.lists import IdLine, check_characters, csv_rows, decoded_lines, parse_json, quoted, read_lines, shown
 from parity.cer.readers.testset import check_id
 from parity.cer.texts.head import Head, Role
 
@@ -188,21 +187,7 @@ def _separator(head: Head) -> str | None:
 def read_csv(path: Path, role: Role) -> Iterator[IdLine]:
     """Yield the texts of a table with commas, semicolons or vertical bars, quoted as RFC 4180 says."""
     separator = _separator(Head.of(path)) or ","
-    return _table(path, _csv_rows(path, separator), role, _COMMAS[separator])
-
-
-def _csv_rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((line + "\n" for _, line in decoded_lines(path)), strict=True, delimiter=separator)
-    while True:
-        number = reader.line_num + 1  # where the row begins: a quoted text may run over several lines
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise DatasetError(f"{shown(path)}:{number}: not CSV ({error}); is a quote missing?") from error
-        if fields is None:
-            return
-        if any(field.strip() for field in fields):
-            yield number, fields
+    return _table(path, csv_rows(path, separator), role, _COMMAS[separator])
 
 
 def _table(path: Path, rows: Iterator[tuple[int, list[str]]], role: Role, separator: str) -> Iterator[IdLine]:
