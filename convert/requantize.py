@@ -12,10 +12,10 @@ from convert import output
 from convert.card import precision_of, with_precision
 from convert.pipeline import SHARD_BYTES, name_parts, write_last
 from convert.quantize import BITS, check_options, quantize_files
+from convert.verify_conversion import read_conversion
 from mlx_model.destination import staged
 from mlx_model.errors import UsageError
 from mlx_model.loading import read_config
-from reports import schema
 from reports.writing import write_json, write_text
 
 REWRITTEN = ("config.json", output.MARKER, "README.md", "model.safetensors.index.json")
@@ -26,6 +26,7 @@ def check_source(model: Path) -> None:
     if not output.is_conversion(model):
         raise UsageError(f"{model} is no conversion of ours; make one with `mlx-funasr convert SRC {model}` first")
     settings = read_config(model).get("quantization")
+    read_conversion(model)
     if settings is not None:
         bits = f" ({settings['bits']} bits)" if isinstance(settings, dict) and "bits" in settings else ""
         raise UsageError(f"{model} is quantised already{bits}; give the unquantised conversion")
@@ -70,7 +71,7 @@ def requantize(
 
 
 def _describe(model: Path, out: Path, stage: Path, settings: dict[str, Any], about: str) -> None:
-    before = schema.read(model / output.MARKER)
+    before = read_conversion(model)
     counts = {str(bits): list(settings["modules"].values()).count(bits) for bits in BITS}
     after = dataclasses.replace(
         before,

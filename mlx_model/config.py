@@ -211,12 +211,6 @@ class ParaformerConfig(ModelConfig):
                 raise ConfigError(
                     f"{where}: width {width} is not divisible by attention_heads {section.attention_heads}"
                 )
-            half = (section.kernel_size - 1) // 2
-            if (section.sanm_shfit or 0) > section.kernel_size - 1 - half:
-                raise ConfigError(
-                    f"{where}: sanm_shfit = {section.sanm_shfit} is more than a kernel of {section.kernel_size} can be "
-                    "shifted"
-                )
         for key, token in (("blank_id", self.blank_id), ("sos", self.sos), ("eos", self.eos)):
             if token >= self.vocab_size:
                 raise ConfigError(f"model_conf: {key} = {token} is no token of {self.vocab_size}")

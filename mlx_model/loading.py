@@ -116,12 +116,17 @@ def weight_files(directory: Path) -> list[Path]:
     """Return model.safetensors, or the shards its index names (plain file names only).
 
     Raises:
-        CheckpointError: a file is missing, or a name points elsewhere.
+        CheckpointError: a file is missing, the index is none, or a name points elsewhere.
     """
     index = directory / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        try:
+            names = sorted({str(name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{index}: not an index of weight files ({error}); convert the source again"
+            ) from error
         if any(Path(name).name != name for name in names):
             raise CheckpointError(f"{index}: a shard's name points outside the directory")
     paths = [directory / name for name in names]

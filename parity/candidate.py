@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from mlx_model.loading import load, read_config
 from parity import families
+from parity.conversion import conversion_of
 from parity.layers.runner import Arrays, Heard, Inputs, Runner
 from parity.layers.tapset import TapSet, load_tapset
 
@@ -41,8 +41,8 @@ class Candidate:
     @property
     def checkpoint_sha256(self) -> str | None:
         """The sha256 of the model.pt this was converted from, as the conversion wrote it down."""
-        path = self.path / "conversion.json"
-        files = json.loads(path.read_text("utf-8")).get("sha256", {}) if path.is_file() else {}
+        conversion = conversion_of(self.path)
+        files = {} if conversion is None else conversion.sha256
         weights = [digest for name, digest in files.items() if name.endswith((".pt", ".pth", ".bin", ".safetensors"))]
         return weights[0] if len(weights) == 1 else None
 

@@ -18,9 +18,10 @@ from parity import guard
 from parity.bench import cases, peers
 from parity.bench.cases import Case
 from parity.bench.peer import AS_CONVERTED, Peer
+from parity.conversion import conversion_of
 from reports.checking import read_json
 from reports.environment import file_sha256
-from reports.schema import ConversionReport, read
+from reports.schema import ConversionReport
 
 ELSEWHERE = {"fsmn_vad_streaming": "vad"}  # families that another program times, called as the command that runs them
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
@@ -137,32 +138,14 @@ def read_model(model: Path) -> tuple[ParaformerConfig, ConversionReport | None]:
             f"{model} is a {family}, expected a model that turns speech into text; mlx-funasr {ELSEWHERE[family]} runs "
             f"it, and benchmarks/{ELSEWHERE[family]}.py of a checkout times it"
         )
-    return ParaformerConfig.from_dict(settings), _conversion(model / "conversion.json")
-
-
-def _conversion(path: Path) -> ConversionReport | None:
-    """Return what was written down when a model was converted, None where nothing was.
-
-    Raises:
-        ConfigError: the file is no report of a conversion.
-    """
-    if not path.is_file():
-        return None
-    try:
-        report = read(path)
-    except ValueError as error:
-        raise ConfigError(f"{error}; convert the source again, or delete the file") from error
-    if not isinstance(report, ConversionReport):
-        raise ConfigError(f"{path}: not the report of a conversion; convert the source again, or delete the file")
-    return report
+    return ParaformerConfig.from_dict(settings), conversion_of(model)
 
 
 def recorded_source(model: Path) -> tuple[str | None, tuple[str | None, str | None]]:
     """Return the local path that a conversion was made from, and its (checkpoint, base); None where there is none."""
-    recorded = model / "conversion.json"
-    if not recorded.is_file():
+    conversion = conversion_of(model)
+    if conversion is None:
         return None, (None, None)
-    conversion = read(recorded)
     found = conversion.source if os.path.exists(conversion.source) else None
     return found, (conversion.options.get("checkpoint"), conversion.options.get("base"))
 

@@ -82,13 +82,13 @@ def evaluate(
         OutputError: see `run_folder.claim`.
     """
     _check_options(engine, batch_seconds, workers)
-    if recognizer is None:
-        check_model(engine, os.fspath(model))
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     place = None if isinstance(dataset, Dataset) else dataset
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
+        if recognizer is None:
+            check_model(engine, os.fspath(model))
         _check_audio(data)
         source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
         key = _key(source, data, batch_seconds)

@@ -20,10 +20,16 @@ sys.exit(ending.run(call, lambda error: None))
 """
 
 
+# A job in a script's background ignores SIGINT, one under nohup SIGHUP; what it starts inherits that.
+HEARD = """import signal
+signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)"""
+
+
 def program(body: str, **environment: str) -> subprocess.CompletedProcess[str]:
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(body=lines)], cwd=ROOT, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", HEARD + PROGRAM.format(body=lines)], cwd=ROOT, capture_output=True, text=True,
+        check=False,
         env={"PATH": "/usr/bin:/bin", **environment},
     )  # fmt: skip
 
@@ -32,7 +38,7 @@ def program(body: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ("error", "says"),
     [
         ("open('/no/such/file')", "error: /no/such/file: No such file or directory"),
-        ("raise OSError(5, 'Input/output error')", "error: a file (at <string>:5): Input/output error"),
+        ("raise OSError(5, 'Input/output error')", "error: a file (at <string>:7): Input/output error"),
         ("raise MemoryError", "error: out of memory"),
         ("call()", "error: something given is nested too deeply"),
         ("b'\\xff'.decode('utf-8')", "error: text that is not in the encoding it should be in"),
