@@ -95,13 +95,16 @@ def _open_mlx(model: str) -> Recognizer:
 
 
 def saying(recognizer: Recognizer, numerics: Callable[[], Mapping[str, Any]]) -> Recognizer:
-    """Return a recogniser whose first answer also says what computed it: `numerics`, kept with it in the journal."""
+    """Return a recogniser whose batches say in their first answer what computed them: `numerics`, kept in the journal.
+
+    Each batch does, for any of them may be lost with the machine that it was on.
+    """
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-        said = False
+        said: Mapping[str, Any] | None = None
         for answers in recognizer(batches):
-            yield [{**row, "numerics": numerics()} if not said and not at else row for at, row in enumerate(answers)]
-            said = said or bool(answers)
+            said = said or numerics()  # of a model that has computed; it costs a few milliseconds
+            yield [row if at else {**row, "numerics": said} for at, row in enumerate(answers)]
 
     return recognize
 
