@@ -29,7 +29,7 @@ REPORTED = [
     ("frontend_conf", "frame_shift", 0), ("frontend_conf", "frame_shift", -10), ("frontend_conf", "fs", 1),
     ("frontend_conf", "frame_length", float("nan")), ("frontend_conf", "frame_length", float("inf")),
     ("predictor_conf", "smooth_factor", 0), ("encoder_conf", "dropout_rate", 7), ("frontend_conf", "n_mels", 600),
-    ("frontend_conf", "lfr_n", 0), ("encoder_conf", "attention_heads", 3), ("encoder_conf", "sanm_shfit", 11),
+    ("frontend_conf", "lfr_n", 0), ("encoder_conf", "attention_heads", 3), ("encoder_conf", "sanm_shfit", -1),
     ("predictor_conf", "tail_threshold", float("nan")), ("predictor_conf", "noise_threshold", 1),
 ]  # fmt: skip
 

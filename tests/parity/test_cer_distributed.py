@@ -238,7 +238,12 @@ def two_nodes(model: str, out: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
     lost: list[int] = []
-    of_dispatch = dispatch._Dispatch._lost
+    at_work: set[int] = set()
+    of_dispatch, of_came = dispatch._Dispatch._lost, dispatch._Dispatch._came
+
+    def came(self: Any, seat: int, task: Any, outcome: Any) -> Any:
+        at_work.add(seat)
+        return of_came(self, seat, task, outcome)
 
     def counted(self: Any, ticket: Any, outcome: Lost) -> Any:
         lost.append(self.held[ticket][0])
@@ -246,12 +251,13 @@ def two_nodes(model: str, out: str) -> None:
 
     def progress(done: int, total: int, rate: float) -> None:
         nonlocal second
-        if second is not None and done:
+        # With both at work, or the one that dies might not have been missed; a slow machine's second may never come.
+        if second is not None and done and (len(at_work) == 2 or done > total // 2):
             cluster.remove_node(second, allow_graceful=False)
             second, lost[:] = None, []
             print(done, total)
 
-    dispatch._Dispatch._lost = counted  # type: ignore[method-assign]
+    dispatch._Dispatch._lost, dispatch._Dispatch._came = counted, came  # type: ignore[method-assign]
     parity.cer.evaluate(model, SPEECH, workers=cluster.address, out=out, batch_seconds=3.0, progress=progress)
     cluster.shutdown()
     print(len(lost))
@@ -266,7 +272,10 @@ def here(converted, tmp_path_factory) -> Path:
 
 
 def assert_same(out: Path, here: Path) -> None:
-    """All bytes are the same, but for times, threads, the driver's lack of MLX, and clips (Ogg numbers streams)."""
+    """All bytes are the same, but for times, the driver's lack of MLX, and clips (Ogg numbers streams at random).
+
+    And for numerics: a worker has other threads, and this process may have loaded MLX before our BLAS.
+    """
     for name in ("utterances.jsonl", "hyp.txt", "ref.txt"):
         assert (out / name).read_bytes() == (here / name).read_bytes()
     reports = [json.loads((folder / "cer.json").read_text("utf-8")) for folder in (out, here)]
@@ -275,7 +284,7 @@ def assert_same(out: Path, here: Path) -> None:
             assert report.pop(name)
         for name in ("time_utc", "mlx_device", "mlx_enable_tf32"):
             del report["environment"][name]
-        assert report["numerics"].pop("engine").startswith("CPU engine")  # with as many threads as its worker has
+        assert report.pop("numerics")["float32"] == "exact"
         assert all(row.pop("audio").startswith("data:audio/ogg") for row in report["worst"] if row["audio"])
     assert reports[0] == reports[1]
     entries = [json.loads(line) for line in (out / "journal.jsonl").read_text("utf-8").splitlines()[1:]]
