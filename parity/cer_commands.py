@@ -66,7 +66,8 @@ def cer_command(
     if engine != "funasr":
         for option in [f"--{name}" for name, value in which.items() if value is not None]:
             raise UsageError(f"{option} has no meaning here: it tells which weights --engine funasr is to run")
-    with report_folder(out, name, overwrite=True):  # what may be overwritten is decided by the entry points
+    # What of a folder may be overwritten is decided by the entry points.
+    with report_folder(out, name, overwrite=overwrite or out is not None):
         if command == "score":
             report: Any = _score(arguments[1:], normalize=normalize, unit=unit, format=format, **writing)
         elif command == "compare":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mlx_model.destination import StrPath, claimed
-from mlx_model.errors import OutputError
+from mlx_model.errors import OutputError, UsageError
 from reports.console import leave, render, rendered, show
 
 
@@ -22,8 +22,11 @@ def report_folder(
     """The folder for the report `name` is ours until the block ends; see `claimed`. None: nothing is written.
 
     Raises:
+        UsageError: `overwrite` without a folder, where there is nothing to replace.
         OutputError: it holds such a report and is not to be overwritten, or somebody else's page of that name.
     """
+    if out is None and overwrite:
+        raise UsageError("--overwrite has no meaning without --out: nothing is written")
     with claimed(out, [name], overwrite=overwrite, apart_from=apart_from):
         if out is not None:
             from reports.render import check_page

@@ -59,3 +59,11 @@ def test_a_bench_of_nothing_or_for_ever_is_refused(tmp_path, grid):
 def test_a_budget_is_a_finite_number():
     with pytest.raises(UsageError, match="is no limit"):
         Budget.parse("tokens=" + "9" * 400)
+
+
+WITHOUT_OUT = (("cer", "score", "a", "b"), ("parity", "check", "model", "trace"), ("bench", "model"))
+
+
+@pytest.mark.parametrize("words", WITHOUT_OUT)
+def test_nothing_is_overwritten_where_nothing_is_written(words):
+    assert complaint(*words, "--overwrite") == "--overwrite has no meaning without --out: nothing is written"
