@@ -26,13 +26,13 @@ import typer
 from rich.console import Console
 
 from convert.commands import convert_command, inspect_command, upload_command, verify_command
-from mlx_model.destination import claimed, reserved
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
-from mlx_model.scratch import scratch, sweep
-from parity.bench_command import ManyValues, bench
-from parity.cer_commands import cer_command
-from parity.commands import app as parity_app
-from parity.doctor_command import doctor_command
+from mlx_model.files.destination import claimed, reserved
+from mlx_model.files.scratch import scratch, sweep
+from parity.commands.bench import ManyValues, bench
+from parity.commands.cer import cer_command
+from parity.commands.doctor import doctor_command
+from parity.commands.layers import app as parity_app
 from reports.console import (
     Json,
     MoreAudio,
@@ -130,7 +130,8 @@ def transcribe(
     json: Json = False,
 ) -> None:
     """Transcribe recordings; results come in the order given."""
-    from mlx_model import formats, options
+    from mlx_model.pipelines import options
+    from mlx_model.text import formats
 
     format = options.chosen_format(format, json, "text")
     formats.check_format(format, len(audio) if vad is not None else 0)
@@ -156,8 +157,8 @@ def transcribe(
         with progress_bar("transcribing", len(audio)) as advance:
             results = network.transcribe(audio, **asked, progress=advance)
     else:
-        from mlx_model.fsmn_vad_streaming import VadOptions
-        from mlx_model.long_audio import total_s, transcribe_long
+        from mlx_model.models.fsmn_vad_streaming import VadOptions
+        from mlx_model.pipelines.long_audio import total_s, transcribe_long
 
         detector, vad_options = load_detector(vad), VadOptions(dynamic_silence=dynamic_silence is not False)
         asked |= {"merge_s": merge_seconds, "word_times": format in formats.SUBTITLES}
@@ -184,8 +185,8 @@ def vad(
     json: Json = False,
 ) -> None:
     """Find where speech is: segments of recordings, or of a stream as they end."""
-    from mlx_model import options
-    from mlx_model import vad as engine
+    from mlx_model.pipelines import detect as engine
+    from mlx_model.pipelines import options
 
     format = options.chosen_format(format, json, "tsv")
     engine.check_format(format, len(audio))
@@ -197,8 +198,8 @@ def vad(
     }
     options.check_ranges(given)
     options.check_vad(audio, stream, {**given, "--dynamic-silence": dynamic_silence})
-    from mlx_model.fsmn_vad_streaming import VadOptions
     from mlx_model.loading import load_detector
+    from mlx_model.models.fsmn_vad_streaming import VadOptions
 
     chosen = VadOptions(
         max_end_silence_time=max_end_silence_ms, speech_noise_thres=threshold, dynamic_silence=dynamic_silence
@@ -217,7 +218,7 @@ def vad(
 
 def _about(model: Any, format: str) -> dict[str, Any]:
     """What a JSON document says beside its results."""
-    from mlx_model.numerics import numerics
+    from mlx_model.machine.numerics import numerics
 
     return {"numerics": numerics(model)} if format == "json" else {}
 
@@ -227,7 +228,7 @@ def _complain(verdict: str, results: list[Any]) -> None:
 
     Leave with 2 where there was nothing else, with 1 where there was.
     """
-    from mlx_model.names import shown
+    from mlx_model.files.names import shown
 
     for result in results:
         for note in result.notes:
@@ -348,9 +349,9 @@ def demo(
 ) -> None:
     """Do the whole main job on the bundled checkpoint and speech: convert, compare, measure."""
     import convert
+    from parity.commands.demonstration import prove, summarise
+    from parity.commands.report_folder import rendered_pages
     from parity.demo import MODEL, SPEECH
-    from parity.demonstration import prove, summarise
-    from parity.report_folder import rendered_pages
 
     if os.path.lexists(out) and not overwrite:
         raise OutputError(f"{out} exists; choose another --out, or add --overwrite")
@@ -365,8 +366,8 @@ def demo(
 
 def _runtime(verbose: bool, model: Any) -> None:
     """Say once what runs the network, or warn once that it is slow for want of a BLAS; and that it is not exact."""
-    from mlx_model.blas import status
-    from mlx_model.numerics import float32_warning, in_words, numerics
+    from mlx_model.machine.blas import status
+    from mlx_model.machine.numerics import float32_warning, in_words, numerics
 
     if verbose:
         talk.print(in_words(numerics(model)), highlight=False, soft_wrap=True)

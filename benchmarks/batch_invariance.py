@@ -29,7 +29,7 @@ BAR = 1e-4
 
 def forward(model: Any, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return each waveform's logits (tokens, V), all decoded as one batch."""
-    from mlx_model.blas import mx
+    from mlx_model.machine.blas import mx
 
     samples = [len(waveform) for waveform in waveforms]
     padded = np.zeros((len(waveforms), max(samples)), dtype=np.float32)
@@ -42,7 +42,7 @@ def forward(model: Any, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def load_speech(folder: Path, count: int) -> list[np.ndarray]:
     """Return real utterances, and two hard ones: one second of silence, and 60 ms of speech."""
-    from mlx_model.audio import load_audio
+    from mlx_model.audio.files import load_audio
 
     found = [load_audio(path) for path in measure.utterances(folder, count)]
     middle = len(found[0]) // 2

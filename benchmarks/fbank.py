@@ -27,9 +27,9 @@ REPEATS = 5  # calls per round, so that one takes tens of milliseconds
 
 def mlx_fbank() -> Callable[[np.ndarray], np.ndarray]:
     """Return waveform (S,) in [-1, 1] -> (F, 80) in MLX."""
-    from mlx_model.blas import mx
-    from mlx_model.config import WavFrontendConfig
-    from mlx_model.frontend import fbank
+    from mlx_model.config.parts import WavFrontendConfig
+    from mlx_model.machine.blas import mx
+    from mlx_model.parts.frontend import fbank
 
     config = WavFrontendConfig(lfr_m=7, lfr_n=6)
     return lambda waveform: np.array(fbank(mx.array(waveform)[None], config)[0])

@@ -28,11 +28,11 @@ import measure
 import numpy as np
 from measure import BenchRow
 
-from mlx_model.audio import duration_s, load_samples
-from mlx_model.batching import batches, side_by_side
-from mlx_model.blas import mx
+from mlx_model.audio.batching import batches, side_by_side
+from mlx_model.audio.files import duration_s, load_samples
 from mlx_model.loading import load
-from mlx_model.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, ahead, decoders, durations_s
+from mlx_model.machine.blas import mx
+from mlx_model.pipelines.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, ahead, decoders, durations_s
 
 CHECKED = 200  # utterances whose text is compared
 

@@ -27,8 +27,8 @@ class Mlx:
     """The converted model."""
 
     def __init__(self, model: str, threads: int):
-        from mlx_model.blas import mx, status
         from mlx_model.loading import load
+        from mlx_model.machine.blas import mx, status
 
         self.mx, self.model, self.library = mx, load(model), status().library
         self.threads = threads  # the BLAS read it from the environment; MLX itself computes on one
@@ -54,7 +54,7 @@ class FunASR:
     def __init__(self, source: str, threads: int):
         import torch
 
-        from parity.reference import load
+        from parity.sides.reference import load
 
         self.auto, self.torch, self.library = load(source), torch, "torch"
         torch.set_num_threads(threads)  # after AutoModel, which sets it too

@@ -76,10 +76,10 @@ def without_torch(folder: Path) -> str:
 
 def overhead(model: Path, trace: Path, rounds: int) -> tuple[list[float], list[float]]:
     """Return seconds of comparing all utterances of a trace, and of plain inference of the same, one per round."""
-    from parity.candidate import Candidate
-    from parity.layers.comparing import Comparing
-    from parity.layers.tapset import load_tapset
-    from parity.layers.trace import Trace
+    from parity.layers.check import Comparing
+    from parity.sides.candidate import Candidate
+    from parity.taps.tapset import load_tapset
+    from parity.taps.trace import Trace
 
     recorded = Trace.open(trace)
     candidate = Candidate(model, load_tapset(recorded.meta["family"]))
@@ -97,17 +97,17 @@ def recording(model: Path, seconds: float, rounds: int) -> str:
     """Return a table row: the network with every tap recorded, against the same run without taps."""
     import numpy as np
 
-    from mlx_model import cpu_lanes
-    from mlx_model.blas import mx
-    from parity.candidate import Candidate
-    from parity.layers.tapset import load_tapset
+    from mlx_model.engines import lanes
+    from mlx_model.machine.blas import mx
+    from parity.sides.candidate import Candidate
+    from parity.taps.tapset import load_tapset
 
     candidate = Candidate(model, load_tapset("paraformer"))
     frames = round(seconds / 0.06)
     feats = np.random.default_rng(0).standard_normal((1, frames, 560)).astype(np.float32)
 
     def without() -> None:
-        with cpu_lanes.exactly(1):
+        with lanes.exactly(1):
             mx.eval(candidate.model(mx.array(feats), mx.array([frames])))
 
     found: dict[str, list[float]] = {"taps": [], "plain": []}

@@ -29,7 +29,7 @@ def trained() -> list[Path]:
 def compare(source: Path, model: Path, files: Sequence[Path]) -> tuple[list[str], dict[str, list[float]], int]:
     """Return one line per differing utterance, each side's wall seconds, and the number of characters compared."""
     from mlx_model import load
-    from parity.reference import transcribe
+    from parity.sides.reference import transcribe
 
     start = time.perf_counter()
     (theirs,) = transcribe(source, [files])

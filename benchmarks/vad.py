@@ -38,13 +38,13 @@ class Mlx:
 
     def whole(self, waveform: np.ndarray, dynamic: bool) -> list[list[int]]:
         """Return the segments of a recording."""
-        from mlx_model.fsmn_vad_streaming import VadOptions
+        from mlx_model.models.fsmn_vad_streaming import VadOptions
 
         return self.model.segments(waveform, VadOptions(dynamic_silence=dynamic))
 
     def start(self, chunk_ms: int, dynamic: bool) -> Any:
         """Return function(chunk, is_final) -> events of one stream."""
-        from mlx_model.fsmn_vad_streaming import VadOptions
+        from mlx_model.models.fsmn_vad_streaming import VadOptions
 
         stream = self.model.stream(chunk_ms=chunk_ms, options=VadOptions(dynamic_silence=dynamic))
         return lambda chunk, is_final: stream.feed(chunk, is_final=is_final)

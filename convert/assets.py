@@ -14,9 +14,9 @@ from convert.architectures import Family
 from convert.espnet import is_espnet_style, translate
 from convert.sources import Source
 from convert.yaml_file import read_text
-from mlx_model.config import TokenizerConfig
+from mlx_model.config.parts import TokenizerConfig
+from mlx_model.config.sections import TRAINING_ONLY, ModelConfig, Parts, Section
 from mlx_model.errors import AssetError, ConfigError, DependencyError
-from mlx_model.sections import TRAINING_ONLY, ModelConfig, Parts, Section
 
 TOKENS_LIMIT = 32_000_000  # bytes; the largest released list (272,727 entries) has 3 MB
 TOKENIZERS = ("CharTokenizer", "SentencepiecesTokenizer")

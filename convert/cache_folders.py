@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlx_model.errors import UsageError
-from mlx_model.funasr_directory import CONFIG, CONFIGURATION, OLD_CONFIG
+from mlx_model.files.funasr_directory import CONFIG, CONFIGURATION, OLD_CONFIG
 
 SHARD = "mp_rank_*_model_states.pt"  # what DeepSpeed writes into model.pt.epN/
 

@@ -14,8 +14,8 @@ import typer
 
 import convert
 from convert.output import check_target
-from mlx_model.destination import reserved
 from mlx_model.errors import UsageError
+from mlx_model.files.destination import reserved
 from reports.console import Base, Checkpoint, Json, Overwrite, Source, folder, leave, show, show_facts, talk
 from reports.streams import put
 

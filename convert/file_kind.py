@@ -1,18 +1,18 @@
-"""What a weight file is, told by its first bytes and never by its name. Stdlib and mlx_model.content only."""
+"""What a weight file is, told by its first bytes and never by its name. Stdlib and mlx_model.files.content only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlx_model.content import signature
 from mlx_model.errors import CheckpointError
+from mlx_model.files.content import signature
 
 HEAD = 512  # bytes that are looked at
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, pickled: the beginning of a file before torch 1.6
 ZIP, LEGACY_TORCH, SAFETENSORS, JSON = "zip", "legacy torch", "safetensors", "json"
 
-# What else is found under such names, before mlx_model.content's list: first bytes -> what it is and what to do.
+# What else is found under such names, before mlx_model.files.content's list: first bytes -> what it is and what to do.
 FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the weights; fetch them with: git lfs pull"),
     (b"\x93NUMPY", "is a numpy array (.npy), not a checkpoint with names"),

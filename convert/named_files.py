@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import AssetError, CheckpointError, ConfigError
-from mlx_model.funasr_directory import CONFIGURATION
+from mlx_model.files.funasr_directory import CONFIGURATION
 
 # Old configuration.json files (ModelScope, 2022) name the files inside model.model_config.
 OLD_METAS = {

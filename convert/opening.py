@@ -20,8 +20,8 @@ from convert.named_files import flat_metas, stays_inside
 from convert.sources import Source, read_configuration, resolve
 from convert.yaml_file import YAML_LIMIT, load_yaml, read_text
 from mlx_model.errors import ConfigError
-from mlx_model.funasr_directory import CONFIG, check_source, existing
-from mlx_model.scratch import scratch
+from mlx_model.files.funasr_directory import CONFIG, check_source, existing
+from mlx_model.files.scratch import scratch
 
 # Files that FunASR finds by these names beside config.yaml; the keys that would name others are dropped.
 NAMED = ("cmvn_file", "token_list", "bpemodel", "seg_dict", "seg_dict_file", "init_param", "model_path")

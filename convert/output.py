@@ -1,4 +1,4 @@
-"""What a conversion may be written to; how it is written is mlx_model/destination.py's. Stdlib only."""
+"""What a conversion may be written to; how it is written is mlx_model/files/destination.py's. Stdlib only."""
 
 from __future__ import annotations
 

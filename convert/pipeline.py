@@ -20,8 +20,8 @@ from convert.safetensors_file import SafetensorsReader, SafetensorsWriter, Tenso
 from convert.sources import resolve
 from convert.verify import verify
 from convert.weight_map import Assignment
-from mlx_model.destination import staged, sync_file
 from mlx_model.errors import UsageError
+from mlx_model.files.destination import staged, sync_file
 from reports.environment import file_sha256, project_version
 from reports.schema import ConversionReport, write
 from reports.writing import write_json, write_text

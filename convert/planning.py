@@ -22,8 +22,8 @@ from convert.identify import check_tensors, family_of_config
 from convert.safetensors_file import TensorInfo
 from convert.sources import Source
 from convert.weight_map import Assignment, Shape
+from mlx_model.config.sections import ModelConfig
 from mlx_model.errors import AssetError, CheckpointError, ConfigError
-from mlx_model.sections import ModelConfig
 from reports.environment import describe, file_sha256
 from reports.schema import ConversionReport, TensorRow
 
@@ -80,7 +80,7 @@ def make_plan(source: Source, dtype: str) -> Plan:
 
 def parameter_shapes(model: Any) -> dict[str, Shape]:
     """Return the names and shapes of a model's parameters; nothing is evaluated, so nothing is allocated."""
-    from mlx_model.blas import tree_flatten
+    from mlx_model.machine.blas import tree_flatten
 
     leaves: Any = tree_flatten(model.parameters())
     return {name: tuple(array.shape) for name, array in leaves}

@@ -17,7 +17,7 @@ from typing import Any
 from convert import markup
 from convert.card import front_matter, parts
 from mlx_model.errors import UsageError
-from mlx_model.scratch import scratch
+from mlx_model.files.scratch import scratch
 from reports import schema, views
 from reports.environment import PROOF, directory_sha256
 from reports.render import render

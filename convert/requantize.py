@@ -13,8 +13,8 @@ from convert.card import precision_of, with_precision
 from convert.pipeline import SHARD_BYTES, name_parts, write_last
 from convert.quantize import BITS, check_options, quantize_files
 from convert.verify_conversion import read_conversion
-from mlx_model.destination import staged
 from mlx_model.errors import UsageError
+from mlx_model.files.destination import staged
 from mlx_model.loading import read_config
 from reports.writing import write_json, write_text
 

@@ -19,8 +19,8 @@ from convert.names import MODELSCOPE
 from convert.trainer_folder import choose
 from convert.yaml_file import load_yaml, read_text
 from mlx_model.errors import AssetError, ConfigError, UsageError
-from mlx_model.funasr_directory import CONFIG, CONFIGURATION, check_source, existing, no_config
-from mlx_model.hostile import refuse_code
+from mlx_model.files.funasr_directory import CONFIG, CONFIGURATION, check_source, existing, no_config
+from mlx_model.files.hostile import refuse_code
 
 __all__ = ["Source", "resolve", "stays_inside"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlx_model.paraformer import Model
+    from mlx_model.models.paraformer import Model
 
 __all__ = ["load"]
 

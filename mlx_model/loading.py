@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mlx_model import cpu_engine, fsmn_vad_streaming, paraformer
-from mlx_model.blas import mx, nn, tree_flatten
-from mlx_model.config import FsmnVADStreamingConfig, ParaformerConfig
+from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
+from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.config.sections import ModelConfig
+from mlx_model.engines import cpu_engine
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
-from mlx_model.mapped_file import map_tensors
-from mlx_model.sections import ModelConfig
+from mlx_model.machine.blas import mx, nn, tree_flatten
+from mlx_model.machine.safetensors import map_tensors
+from mlx_model.models import fsmn_vad_streaming, paraformer
 
 # model_type -> the configuration it is read with; the model class is `Model` in the module of the same name. One that
 # writes text has `set_tokens`.
@@ -57,7 +59,7 @@ def load(path: str | Path) -> Any:
 
 def unfilled(config: ModelConfig) -> Any:
     """Return a `Model` of this configuration, the layers it names quantised, for weights to be put in."""
-    model = importlib.import_module(f"mlx_model.{config.model_type}").Model(config)
+    model = importlib.import_module(f"mlx_model.models.{config.model_type}").Model(config)
     if config.quantization is not None:
         _quantize(model, config.quantization)
     return model

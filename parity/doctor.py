@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_model import compiler
 from mlx_model.errors import DependencyError, MlxFunasrError, UsageError
+from mlx_model.machine import compiler
 from parity.demo import MODEL, TRACE
 from reports.environment import DISTRIBUTION, describe, project_version, versions
 
@@ -107,10 +107,10 @@ def shadowed() -> Iterator[Finding]:
 
 def compute() -> Iterator[Finding]:
     """Look at what computes: device, float32, BLAS, compiler, threads, caches."""
-    from mlx_model import cpu_engine, cpu_lanes
-    from mlx_model.blas import status
-    from mlx_model.cpu_kernels import on_gpu
-    from mlx_model.numerics import blas_name, device, float32_mode, float32_warning
+    from mlx_model.engines import cpu_engine
+    from mlx_model.machine.blas import status
+    from mlx_model.machine.device import cores, on_gpu
+    from mlx_model.machine.numerics import blas_name, device, float32_mode, float32_warning
 
     yield Finding(name="device", status=OK, found=device())
     (mode, error), warning = float32_mode(), float32_warning()
@@ -120,7 +120,7 @@ def compute() -> Iterator[Finding]:
     yield Finding(name="BLAS", status=WARN if lacking else OK, found=blas_name(), advice=lacking or "")
     if on_gpu():
         return
-    yield Finding(name="threads", status=OK, found=str(cpu_lanes.cores()))
+    yield Finding(name="threads", status=OK, found=str(cores()))
     yield from _compiler()
     known = platform.machine() == "x86_64" and cpu_engine.available()
     found = "AVX2 and FMA, compiled" if known else f"not for {platform.machine()} as it is here: {_why_not()}"
@@ -129,7 +129,7 @@ def compute() -> Iterator[Finding]:
 
 
 def _why_not() -> str:
-    from mlx_model import cpu_engine
+    from mlx_model.engines import cpu_engine
 
     try:
         cpu_engine.kernels()
@@ -190,9 +190,9 @@ def bundled(converted: Converted) -> tuple[list[Finding], dict[str, Any]]:
 
 def _bundled(folder: Path) -> tuple[list[Finding], dict[str, Any]]:
     from mlx_model.loading import load
-    from mlx_model.numerics import numerics
+    from mlx_model.machine.numerics import numerics
     from parity.layers.run import check
-    from parity.layers.trace import Trace
+    from parity.taps.trace import Trace
 
     trace, model = Trace.open(TRACE), load(folder)  # what `mlx_funasr.load` is
     found = dict(numerics(model))
@@ -213,7 +213,7 @@ def _bundled(folder: Path) -> tuple[list[Finding], dict[str, Any]]:
 
 
 def _plain_numerics() -> dict[str, Any]:
-    from mlx_model.numerics import numerics
+    from mlx_model.machine.numerics import numerics
 
     return dict(numerics())
 
@@ -221,7 +221,7 @@ def _plain_numerics() -> dict[str, Any]:
 def opened(path: Path) -> Finding:
     """Return what a converted directory is computed with, or why it cannot be opened."""
     from mlx_model.loading import load
-    from mlx_model.numerics import numerics
+    from mlx_model.machine.numerics import numerics
 
     try:
         found = numerics(load(path))

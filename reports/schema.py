@@ -216,7 +216,7 @@ def _plain(value: Any) -> Any:
 def _text(value: str) -> str:
     r"""Return a text that every encoder of UTF-8 takes: a byte of a name that is no text is written `\xff`.
 
-    As mlx_model.names.written, which this folder does not know.
+    As mlx_model.files.names.written, which this folder does not know.
     """
     try:
         encoded = os.fsencode(value)

@@ -12,13 +12,13 @@ import pytest
 from convert.architectures import FAMILIES as TABLES
 from convert.architectures import UNSUPPORTED
 from mlx_model.loading import FAMILIES as CONFIGS
+from parity.decisions.outcomes import Outcomes
 from parity.families import FAMILIES as PARITY
 from parity.families import by_name
-from parity.layers.faults import Fault
-from parity.layers.outcomes import Outcomes
-from parity.layers.runner import Runner
-from parity.layers.tapset import FOLDER, load_tapset
-from parity.recording import Recorder
+from parity.faults import Fault
+from parity.sides.recording import Recorder
+from parity.sides.runner import Runner
+from parity.taps.tapset import FOLDER, load_tapset
 from tests.conftest import ROOT
 
 NAMES = sorted({*CONFIGS, *(row.name for row in TABLES), *(row.name for row in PARITY)})
@@ -34,7 +34,7 @@ def test_model_configuration_and_table(name: str):
     (table,) = [row for row in TABLES if row.name == name]
     assert CONFIGS[name] is table.config
     assert inspect.isclass(importlib.import_module(table.mlx_module).Model)
-    assert table.mlx_module == f"mlx_model.{name}"
+    assert table.mlx_module == f"mlx_model.models.{name}"
     assert table.funasr_class not in UNSUPPORTED
     assert by_name(name).funasr_class == table.funasr_class
 

@@ -39,12 +39,12 @@ FOLDERS = ("convert", "mlx_model", "parity", "reports")
 # What Python does not import, and so nothing but a list would miss.
 DATA = {
     *(f"{folder}/py.typed" for folder in FOLDERS),
-    "mlx_model/cpu_engine.c", "mlx_model/openblas.c",
+    "mlx_model/engines/cpu_engine.c", "mlx_model/machine/openblas.c",
     "parity/demo/model/model.pt", "parity/demo/model/config.yaml", "parity/demo/model/tokens.json",
     "parity/demo/model/am.mvn", "parity/demo/trace/trace.json", "parity/demo/trace/00000.safetensors",
     "parity/demo/speech/transcript/aishell_transcript_v0.8.txt",
     "parity/demo/speech/wav/test/D0001/DEMOD0001W0001.wav",
-    "parity/layers/tapsets/paraformer.toml", "parity/layers/tapsets/fsmn_vad_streaming.toml",
+    "parity/taps/tapsets/paraformer.toml", "parity/taps/tapsets/fsmn_vad_streaming.toml",
     "reports/templates/base.html.jinja", "reports/templates/style.css.jinja", "reports/templates/table.js",
 }  # fmt: skip
 BARE_LIMIT = 200e6  # bytes of an install without extras

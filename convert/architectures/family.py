@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convert.weight_map import WeightMap
-from mlx_model.sections import ModelConfig
+from mlx_model.config.sections import ModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,12 @@ The target names are FunASR's, letter for letter; the target shapes come from ml
 
 from convert.architectures.family import Family, Usage
 from convert.weight_map import Rule, WeightMap
-from mlx_model.config import FsmnVADStreamingConfig
+from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
 
 TABLE = Family(
     name="fsmn_vad_streaming",
     funasr_class="FsmnVADStreaming",
-    mlx_module="mlx_model.fsmn_vad_streaming",
+    mlx_module="mlx_model.models.fsmn_vad_streaming",
     config=FsmnVADStreamingConfig,
     task="voice-activity-detection",
     usage=Usage(command="vad", python='model.detect("speech.wav")[0].segments', tag="voice-activity-detection"),

@@ -5,12 +5,12 @@ The target names are FunASR's, letter for letter; the target shapes come from ml
 
 from convert.architectures.family import Family, Usage
 from convert.weight_map import Rule, WeightMap
-from mlx_model.config import ParaformerConfig
+from mlx_model.config.paraformer import ParaformerConfig
 
 TABLE = Family(
     name="paraformer",
     funasr_class="Paraformer",
-    mlx_module="mlx_model.paraformer",
+    mlx_module="mlx_model.models.paraformer",
     config=ParaformerConfig,
     task="automatic-speech-recognition",
     usage=Usage(command="transcribe", python='model.transcribe("speech.wav")[0].text', tag="speech-recognition"),

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlx_model.config import ParaformerConfig, SANMEncoderConfig, WavFrontendConfig
+from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.config.parts import SANMEncoderConfig, WavFrontendConfig
+from mlx_model.config.sections import nearest
 from mlx_model.errors import UsageError
-from mlx_model.sections import nearest
 
 # Rows of the square product whose rate is the machine's, by device and precision: large enough that neither packing nor
 # waiting for a GPU shows. Other pairs have no rate: in half precision MLX multiplies at 2 GFLOP/s on a CPU, which would

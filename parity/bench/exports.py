@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlx_model import children
+from mlx_model.machine import children
 from parity.bench.peer import Peer
 from parity.bench.sides import LONGEST_REASON, SideError, child_environment, ended
 
@@ -146,7 +146,7 @@ STEPS: dict[str, Callable[[Any, Path], None]] = {
 
 def main(step: str, source: str, folder: str) -> int:
     """Do one step."""
-    from parity.reference import load
+    from parity.sides.reference import load
 
     STEPS[step](load(source) if step != "int8" else None, Path(folder))
     return 0

@@ -1,6 +1,6 @@
 """PyPI's funasr-mlx (baicai1145), the closest peer, with the same weights: once beside our BLAS, once as shipped.
 
-Its own `convert` transposes the layouts (exports.py). Never beside torch; `mlx_model.blas` only where asked.
+Its own `convert` transposes the layouts (exports.py). Never beside torch; `mlx_model.machine.blas` only where asked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FunasrMlx(Peer):
     def load(self) -> None:
         """Load its native checkpoint as its `infer` does."""
         if self.same_blas:
-            import mlx_model.blas  # noqa: F401
+            import mlx_model.machine.blas  # noqa: F401
         import mlx.core as mx
         from funasr_mlx.frontend import FbankConfig, WavFrontend  # pyright: ignore[reportMissingImports]
         from funasr_mlx.pipeline import load_model  # pyright: ignore[reportMissingImports]
@@ -92,7 +92,7 @@ class FunasrMlx(Peer):
     @classmethod
     def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
         """Return its `infer` command, which prints token ids."""
-        code = f"import mlx_model.blas; {INFER}" if cls.same_blas else INFER
+        code = f"import mlx_model.machine.blas; {INFER}" if cls.same_blas else INFER
         return python(code, "infer", path, "--model", "paraformer", "--audio", audio)
 
 

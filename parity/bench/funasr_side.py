@@ -41,7 +41,7 @@ class FunASR(Peer):
         """
         import torch
 
-        from parity.reference import load
+        from parity.sides.reference import load
 
         if self.beside == "gpu" and torch.cuda.is_available():
             self.device = "gpu"

@@ -25,8 +25,8 @@ class Mlx(Peer):
 
     def load(self) -> None:
         """Load the converted directory."""
-        from mlx_model.blas import mx
         from mlx_model.loading import load
+        from mlx_model.machine.blas import mx
 
         self.mx, self.model = mx, load(self.path)
         self.device = mx.default_device().type.name
@@ -38,9 +38,9 @@ class Mlx(Peer):
         return self._gpu_stages() if self.device == "gpu" else self._cpu_stages()
 
     def _gpu_stages(self) -> Iterator[str]:
-        """Do it in the way of mlx_model/gpu.py; `network` is the model as `transcribe` calls it."""
-        from mlx_model import gpu
-        from mlx_model.paraformer import ParaformerOutput
+        """Do it in the way of mlx_model/engines/gpu.py; `network` is the model as `transcribe` calls it."""
+        from mlx_model.engines import gpu
+        from mlx_model.models.paraformer import ParaformerOutput
 
         mx, model, batch = self.mx, self.model, len(self.waveforms)
         on_device, lengths = model.features(list(self.waveforms))
@@ -70,8 +70,8 @@ class Mlx(Peer):
 
     def _cpu_stages(self) -> Iterator[str]:
         """Recordings are equally long, so nothing is masked but missing tokens."""
-        from mlx_model.layers import length_mask
-        from mlx_model.paraformer import ParaformerOutput
+        from mlx_model.models.paraformer import ParaformerOutput
+        from mlx_model.parts.basic import length_mask
 
         mx, model = self.mx, self.model
         samples = mx.array([self.waveforms.shape[1]] * len(self.waveforms))
@@ -99,12 +99,13 @@ class Mlx(Peer):
 
     def product(self, rows: int) -> Callable[[], object]:
         """Return one product, on a CPU by the BLAS in use, all threads on it."""
-        from mlx_model import blas, cpu_lanes
+        from mlx_model.machine import blas
+        from mlx_model.machine.device import cores
 
         a = self.mx.random.normal((rows, rows)).astype(getattr(self.mx, self.dtype))
         self._wait(a)
         if blas.status().library:
-            blas.use_threads(cpu_lanes.cores())
+            blas.use_threads(cores())
         return lambda: self._wait(a @ a)
 
     def reset_device_peak(self) -> None:
@@ -119,14 +120,14 @@ class Mlx(Peer):
     @property
     def library(self) -> str:
         """The BLAS."""
-        from mlx_model.blas import status
+        from mlx_model.machine.blas import status
 
         return "as MLX brings it" if self.device == "gpu" else status().library or "as MLX brings it"
 
     @property
     def numerics(self) -> dict[str, Any]:
         """What computes, and how exactly."""
-        from mlx_model.numerics import numerics
+        from mlx_model.machine.numerics import numerics
 
         return dict(numerics(self.model))
 

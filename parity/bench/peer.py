@@ -57,7 +57,7 @@ class Peer:
 
     def put(self, files: Sequence[str]) -> None:
         """Decode the recordings of all coming `stages`; they are equally long."""
-        from mlx_model.audio import load_audio
+        from mlx_model.audio.files import load_audio
 
         self.waveforms = np.stack([load_audio(file) for file in files])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from mlx_model.config.sections import nearest
 from mlx_model.errors import UsageError
-from mlx_model.sections import nearest
 from parity.bench.funasr_mlx_side import FunasrMlx, FunasrMlxShipped
 from parity.bench.funasr_side import FunASR, FunasrBFloat16, FunasrCompiled, FunasrFloat16
 from parity.bench.mlx_side import Mlx

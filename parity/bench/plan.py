@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_model.config import ParaformerConfig
+from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.errors import ConfigError, MlxFunasrError, UsageError
-from parity import guard
 from parity.bench import cases, peers
 from parity.bench.cases import Case
 from parity.bench.peer import AS_CONVERTED, Peer
-from parity.conversion import conversion_of
+from parity.sides import guard
+from parity.sides.conversion import conversion_of
 from reports.checking import read_json
 from reports.environment import file_sha256
 from reports.schema import ConversionReport
@@ -27,7 +27,7 @@ ELSEWHERE = {"fsmn_vad_streaming": "vad"}  # families that another program times
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 HUB_ID = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
 MOST = 10_000  # rounds, recordings at once, threads: more is a slip of the finger
-SHORTEST_S, LONGEST_S = 0.1, 900.0  # what a front end and one pass of mlx_model.transcribe take
+SHORTEST_S, LONGEST_S = 0.1, 900.0  # what a front end and one pass of mlx_model.pipelines.transcribe take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

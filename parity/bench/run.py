@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.destination import claimed
-from mlx_model.scratch import scratch
+from mlx_model.files.destination import claimed
+from mlx_model.files.scratch import scratch
 from parity.bench import whole
 from parity.bench.cases import Case, frames, gflop
 from parity.bench.contest import Contest

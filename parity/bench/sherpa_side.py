@@ -49,7 +49,7 @@ class SherpaOnnx(Peer):
 
     def transcribe(self, files: Sequence[str]) -> list[str]:
         """Return the texts; its tokens are looked up in tokens.json, and one it spells otherwise becomes -1."""
-        from mlx_model.audio import load_audio
+        from mlx_model.audio.files import load_audio
 
         streams = []
         for file in files:

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from mlx_model import children
 from mlx_model.errors import MlxFunasrError
+from mlx_model.machine import children
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlx_model.audio import load_audio
-from parity.audio_files import find_files
+from mlx_model.audio.files import load_audio
 from parity.demo import SPEECH
+from parity.sides.audio_files import find_files
 
 RATE = 16000
 

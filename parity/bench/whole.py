@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model import children
+from mlx_model.machine import children
 from parity.bench.sides import SideError, child_environment, ended
 
 UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import soundfile
 
-from mlx_model.audio import load_audio
+from mlx_model.audio.files import load_audio
 from mlx_model.errors import AudioError
 from parity.cer.datasets import Dataset
 from parity.cer.recordings import Recordings

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model.destination import claimed
 from mlx_model.errors import DatasetError, MlxFunasrError, UsageError
+from mlx_model.files.destination import claimed
 from parity.cer.clips import with_audio
 from parity.cer.datasets import read_dataset
 from parity.cer.margins import margins

@@ -24,9 +24,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlx_model import children
 from mlx_model.errors import DependencyError, MlxFunasrError, UsageError
-from mlx_model.scratch import scratch
+from mlx_model.files.scratch import scratch
+from mlx_model.machine import children
 from parity.cer.dispatch import Answers, Batch, Lost, dispatch
 from parity.cer.engines import Engine, model_sha256
 from parity.cer.worker import Job, Worker

@@ -1,7 +1,7 @@
 """Who transcribes: the MLX model, the real FunASR, or a callable of the caller's, all behind one interface.
 
 Both engines are imported inside the functions that open them: importing this file must load neither mlx nor torch nor
-funasr. The mlx engine needs mlx_model, the funasr engine parity.reference (a process of its own).
+funasr. The mlx engine needs mlx_model, the funasr engine parity.sides.reference (a process of its own).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import AudioError, ConfigError, UsageError
-from parity import guard
 from parity.cer.datasets import Utterance
 from parity.cer.parts import source_name
 from parity.cer.recordings import Recordings
+from parity.sides import guard
 from reports.environment import directory_sha256
 
 # Batches of paths in; for each batch, in order, one mapping per path with fields of `transcribe --json`: path, text
@@ -28,7 +28,7 @@ Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str,
 Engine = Callable[[Iterable[Sequence[Utterance]]], Generator[tuple[int, list[dict[str, Any]]], None, None]]
 
 ENGINES = ("mlx", "funasr")
-# What parity.reference loads; torch computes float32 products exactly on a CPU.
+# What parity.sides.reference loads; torch computes float32 products exactly on a CPU.
 FUNASR = {
     "device": "cpu", "float32": "exact", "float32_error": None, "engine": "FunASR on torch", "blas": "torch's own",
     "precision": "float32",
@@ -60,7 +60,7 @@ def check_model(engine: str, model: str) -> None:
     family = read_config(path).get("model_type")
     if family not in FAMILIES:
         raise ConfigError(f"{path}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    if not hasattr(importlib.import_module(f"mlx_model.{family}").Model, "set_tokens"):
+    if not hasattr(importlib.import_module(f"mlx_model.models.{family}").Model, "set_tokens"):
         raise UsageError(f"{path} is a {family}, expected a model that turns speech into text; try mlx-funasr vad")
 
 
@@ -69,7 +69,7 @@ def open_recognizer(engine: str, model: str) -> Recognizer:
 
     Args:
         engine: "mlx" or "funasr".
-        model: a converted directory for mlx; for funasr whatever `parity.reference` takes.
+        model: a converted directory for mlx; for funasr whatever `parity.sides.reference` takes.
 
     Raises:
         UsageError: there is no engine of that name.
@@ -79,8 +79,8 @@ def open_recognizer(engine: str, model: str) -> Recognizer:
 
 def _open_mlx(model: str) -> Recognizer:
     from mlx_model.loading import load_recognizer
-    from mlx_model.numerics import numerics
-    from mlx_model.transcribe import in_batches
+    from mlx_model.machine.numerics import numerics
+    from mlx_model.pipelines.transcribe import in_batches
 
     loaded = load_recognizer(model)
 
@@ -110,7 +110,7 @@ def saying(recognizer: Recognizer, numerics: Callable[[], Mapping[str, Any]]) ->
 
 
 def _open_funasr(model: str) -> Recognizer:
-    from parity import reference
+    from parity.sides import reference
 
     return saying(lambda batches: reference.transcribe(model, batches), lambda: FUNASR)
 

@@ -200,7 +200,7 @@ def _recognize(
     running: _Running,
 ) -> None:
     """Run an engine over what the journal lacks, in batches of similar length, and write down each as it comes."""
-    from mlx_model.batching import batches
+    from mlx_model.audio.batching import batches
 
     left = [item for item in data.utterances if item.utt_id not in journal]
     if not left:

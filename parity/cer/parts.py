@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mlx_model import audio
+from mlx_model.audio import files as audio
 from mlx_model.errors import AudioError
 from parity.cer.lists import quoted, shown
 from parity.cer.readers.testset import Utterance
 
 MAX_OVERSHOOT_S = 0.5  # Kaldi's extract-segments: a part may end so much behind its recording, and is then cut there
-RATE = 16000  # of what mlx_model.audio decodes
+RATE = 16000  # of what mlx_model.audio.files decodes
 
 Decode = Callable[[Path | BinaryIO, object], np.ndarray]
 
@@ -41,7 +41,7 @@ def header_duration_s(source: BinaryIO) -> float:
     """Return the length in seconds of an open file, from its header where that says it.
 
     Raises:
-        AudioError: as mlx_model.audio.duration_s.
+        AudioError: as mlx_model.audio.files.duration_s.
     """
     import soundfile
 

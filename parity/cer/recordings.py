@@ -20,9 +20,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mlx_model import audio, children
+from mlx_model.audio import files as audio
 from mlx_model.errors import AudioError, MlxFunasrError, OutputError
-from mlx_model.scratch import scratch
+from mlx_model.files.scratch import scratch
+from mlx_model.machine import children
 from parity.cer.lists import quoted, shown
 from parity.cer.parts import header_duration_s, source_name, write_part
 from parity.cer.readers.tar import Member, members, open_member

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlx_model.destination import StrPath, claimed
 from mlx_model.errors import OutputError
-from mlx_model.locking import FILE as LOCK
-from mlx_model.scratch import scratch
+from mlx_model.files.destination import StrPath, claimed
+from mlx_model.files.locking import FILE as LOCK
+from mlx_model.files.scratch import scratch
 from parity.cer.journal import NAME as JOURNAL
 from parity.cer.summary import HYPOTHESES, REFERENCES, ROWS
 

@@ -13,15 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family that can be compared. Its tap set is layers/tapsets/NAME.toml.
+    """One family that can be compared. Its tap set is taps/tapsets/NAME.toml.
 
     Attributes:
         name: MLX's model_type.
         funasr_class: FunASR's class, the value of config.yaml's `model:`.
-        runner: "module:Class" of parity.layers.runner.Runner: what the converted model computes.
-        outcomes: "module:Class" of parity.layers.outcomes.Outcomes: what it decides, and why two sides may differ.
-        recorder: "module:Class" of parity.recording.Recorder: what FunASR computes and decides. Imports torch, no MLX.
-        faults: "module:NAME" of a tuple of parity.layers.faults.Fault.
+        runner: "module:Class" of parity.sides.runner.Runner: what the converted model computes.
+        outcomes: "module:Class" of parity.decisions.outcomes.Outcomes: what it decides, and why two sides may differ.
+        recorder: "module:Class" of parity.sides.recording.Recorder: what FunASR does. Imports torch, no MLX.
+        faults: "module:NAME" of a tuple of parity.faults.Fault.
     """
 
     name: str

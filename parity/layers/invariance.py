@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model.audio import load_audio
-from mlx_model.blas import mx, tree_flatten
-from mlx_model.cpu_kernels import on_gpu
-from mlx_model.scratch import scratch
-from parity.candidate import Candidate
-from parity.layers.trace import Trace
+from mlx_model.audio.files import load_audio
+from mlx_model.files.scratch import scratch
+from mlx_model.machine.blas import mx, tree_flatten
+from mlx_model.machine.device import on_gpu
+from parity.sides.candidate import Candidate
+from parity.taps.trace import Trace
 from reports.schema import InvarianceRow
 
 UTTERANCES = 4  # so many are enough to have different lengths in a batch

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlx_model.audio import load_audio
-from mlx_model.destination import claimed, staged
+from mlx_model.audio.files import load_audio
 from mlx_model.errors import OutputError, UsageError
-from mlx_model.scratch import scratch
-from parity import guard, reference
-from parity.audio_files import find_files
-from parity.candidate import Candidate, tapset_of
-from parity.layers.comparing import Comparing
-from parity.layers.tapset import load_tapset
-from parity.layers.trace import Trace
+from mlx_model.files.destination import claimed, staged
+from mlx_model.files.scratch import scratch
+from parity.layers.check import Comparing
+from parity.sides import guard, reference
+from parity.sides.audio_files import find_files
+from parity.sides.candidate import Candidate, tapset_of
+from parity.taps.tapset import load_tapset
+from parity.taps.trace import Trace
 from reports.environment import directory_sha256
 from reports.schema import ParityReport, write
 

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mlx_model.audio import load_audio
-from mlx_model.destination import claimed
-from mlx_model.scratch import scratch
-from parity import families, guard, reference
-from parity.candidate import Candidate
-from parity.layers.comparing import Comparing
-from parity.layers.faults import Fault
+from mlx_model.audio.files import load_audio
+from mlx_model.files.destination import claimed
+from mlx_model.files.scratch import scratch
+from parity import families
+from parity.faults import Fault
+from parity.layers.check import Comparing
 from parity.layers.run import find_audio
-from parity.layers.tapset import load_tapset
-from parity.layers.trace import Recorded, Trace, TracedUtterance
+from parity.sides import guard, reference
+from parity.sides.candidate import Candidate
+from parity.taps.tapset import load_tapset
+from parity.taps.trace import Recorded, Trace, TracedUtterance
 from reports.environment import describe
 from reports.schema import FaultRow, ParityReport, SelftestReport, write
 

@@ -16,11 +16,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mlx_model.audio import load_audio
+from mlx_model.audio.files import load_audio
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.loading import load_recognizer
-from mlx_model.numerics import numerics
-from mlx_model.tokenizer import Tokenizer
+from mlx_model.machine.numerics import numerics
+from mlx_model.text.tokenizer import Tokenizer
 from parity.precision.recipe import Budget, Found, find
 from parity.precision.trial import Trial
 

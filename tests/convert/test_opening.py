@@ -7,8 +7,8 @@ import pytest
 
 from convert.opening import is_plain, opened
 from mlx_model.errors import UsageError
-from parity import guard
 from parity.demo import MODEL
+from parity.sides import guard
 from tests.model_folders import change_config, small_files, trainer_folder, with_absolute_paths
 
 
@@ -56,8 +56,8 @@ def test_what_is_no_source_is_refused(tmp_path: Path, name: str):
 
 @pytest.mark.reference
 def test_funasr_opens_it_with_the_chosen_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from parity import reference
     from parity.demo import SPEECH
+    from parity.sides import reference
 
     base = small_files(tmp_path / "base")
     source = with_absolute_paths(trainer_folder(tmp_path / "run", "model.pt.avg5"), base)

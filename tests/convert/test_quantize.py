@@ -14,7 +14,7 @@ from mlx_model.errors import OutputError, UsageError
 
 mx = pytest.importorskip("mlx.core")
 nn = pytest.importorskip("mlx.nn")
-layers = pytest.importorskip("mlx_model.layers")
+layers = pytest.importorskip("mlx_model.parts.basic")
 
 WIDTH, UNITS = 64, 96  # the features are 12 wide: neither 32 nor 64 divides all widths
 

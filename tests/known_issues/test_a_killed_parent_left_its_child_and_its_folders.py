@@ -16,8 +16,8 @@ from tests.conftest import ROOT
 # A child of process.py that answers nothing and never ends, in place of FunASR.
 PARENT = """
 import sys
-from mlx_model.scratch import scratch
-from parity import process
+from mlx_model.files.scratch import scratch
+from parity.sides import child as process
 with scratch("trace"):
     process.ask_reference({"task": "wait", "src": "made"}, None)
 """

@@ -11,10 +11,10 @@ import pytest
 
 import convert
 import mlx_model
-from mlx_model.audio import load_audio
-from mlx_model.formats import FORMATS
-from mlx_model.fsmn_vad_streaming import VadOptions
-from mlx_model.long_audio import transcribe_long
+from mlx_model.audio.files import load_audio
+from mlx_model.models.fsmn_vad_streaming import VadOptions
+from mlx_model.pipelines.long_audio import transcribe_long
+from mlx_model.text.formats import FORMATS
 from tests.mlx_model.asr_models import write_recogniser
 from tests.mlx_model.vad_models import write_vad
 

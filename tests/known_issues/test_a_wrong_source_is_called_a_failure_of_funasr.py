@@ -10,9 +10,10 @@ import pytest
 
 import convert
 from mlx_model.errors import ConfigError, MlxFunasrError, UsageError
-from parity import record, reference, run, selftest
+from parity import record, run, selftest
 from parity.cer import evaluate
 from parity.demo import MODEL, SPEECH
+from parity.sides import reference
 
 
 @pytest.fixture(autouse=True)

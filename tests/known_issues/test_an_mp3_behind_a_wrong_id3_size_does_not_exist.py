@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_model.audio import duration_s, load_recording
+from mlx_model.audio.files import duration_s, load_recording
 from mlx_model.errors import AudioError
 from tests.conftest import speech_like
 from tests.mlx_model.audio_bytes import encoded

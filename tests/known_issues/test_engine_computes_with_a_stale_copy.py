@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_model import cpu_engine, cpu_lanes
-from mlx_model.blas import mx
-from mlx_model.layers import LayerNorm
+from mlx_model.engines import cpu_engine, lanes
+from mlx_model.machine.blas import mx
+from mlx_model.parts.basic import LayerNorm
 from parity.demo import MODEL
 from tests.conftest import speech_like
 
@@ -72,7 +72,7 @@ def test_a_change_moves_the_output_as_plain_mlx_moves(loaded: Any, changes: Call
     try:
         assert loaded.encoder._engine.takes(loaded.encoder)  # it follows; it need not step aside
         after = encoded()
-        with cpu_lanes.exactly(1):
+        with lanes.exactly(1):
             plain = encoded()
     finally:
         for module, name, value, _ in kept:
@@ -90,7 +90,7 @@ def test_weights_that_are_written_into_are_read_again(loaded: Any):
     kept = mx.array(linear.weight)
     linear.weight *= 2
     after = np.array(loaded(feats, lengths).encoder_out)
-    with cpu_lanes.exactly(1):
+    with lanes.exactly(1):
         plain = np.array(loaded(feats, lengths).encoder_out)
     linear.weight = kept
     assert np.abs(after - before).max() > 1e-2

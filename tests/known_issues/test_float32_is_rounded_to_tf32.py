@@ -32,9 +32,9 @@ import {first}
     ("first", "given", "expected"),
     [
         ("mlx_model.loading", {}, "0"),
-        ("mlx_model.transcribe", {}, "0"),
-        ("mlx_model.numerics", {}, "0"),
-        ("parity.candidate", {}, "0"),
+        ("mlx_model.pipelines.transcribe", {}, "0"),
+        ("mlx_model.machine.numerics", {}, "0"),
+        ("parity.sides.candidate", {}, "0"),
         ("mlx_model.loading", {"MLX_ENABLE_TF32": "1"}, "1"),
     ],
 )
@@ -45,8 +45,8 @@ def test_mlx_finds_the_setting_when_it_is_loaded(first: str, given: dict[str, st
 
 
 def test_results_say_which():
-    from mlx_model.numerics import numerics
-    from mlx_model.transcribe import FORMATS
+    from mlx_model.machine.numerics import numerics
+    from mlx_model.pipelines.transcribe import FORMATS
 
     document = json.loads(FORMATS["json"]([], numerics=numerics()))
     assert document["numerics"]["float32"] == "exact"

@@ -9,9 +9,9 @@ import pytest
 import convert
 from convert.opening import opened
 from mlx_model.errors import CheckpointError, ConfigError
-from parity import guard, reference
 from parity.cer import evaluate
 from parity.demo import SPEECH
+from parity.sides import guard, reference
 from tests.model_folders import change_config, configuration, trainer_folder
 
 CODE = "__import__('os').system('touch ran')"

@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 import convert
-from mlx_model.config import FsmnVADStreamingConfig, ParaformerConfig
+from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
+from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.config.sections import ModelConfig
 from mlx_model.errors import ConfigError, MlxFunasrError
 from mlx_model.loading import load
-from mlx_model.sections import ModelConfig
 from parity.demo import MODEL
 
 ODD: tuple[Any, ...] = (

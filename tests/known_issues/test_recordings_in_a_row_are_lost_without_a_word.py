@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import mlx_model
-from mlx_model.long_audio import transcribe_long
-from mlx_model.vad import detect
+from mlx_model.pipelines.detect import detect
+from mlx_model.pipelines.long_audio import transcribe_long
 from tests.conftest import ROOT, speech_like
 from tests.mlx_model.asr_models import write_recogniser
 from tests.mlx_model.audio_bytes import wav

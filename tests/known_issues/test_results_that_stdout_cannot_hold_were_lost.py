@@ -38,7 +38,7 @@ def test_json_stays_json_in_every_encoding(scored: str, encoding: str):
     done = shell(f"{scored} --json", PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout.decode(encoding.partition(":")[0]))
-    assert document["dataset"] == "好\U0001f600\\xff/ref"  # as mlx_model.names.written has it
+    assert document["dataset"] == "好\U0001f600\\xff/ref"  # as mlx_model.files.names.written has it
     assert "的" in str(document["confusions"])
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mlx_model.blas import mx, tree_flatten
-from mlx_model.config import ParaformerConfig
-from mlx_model.paraformer import Model
+from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.machine.blas import mx, tree_flatten
+from mlx_model.models.paraformer import Model
 
 CONFIG = ParaformerConfig.from_dict(
     {

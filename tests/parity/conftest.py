@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from parity.demo import MODEL, SPEECH
-from parity.layers.trace import Trace
-from tests.parity.bench_fakes import model, stage_set
+from parity.taps.trace import Trace
+from tests.parity.bench.bench_fakes import model, stage_set
 
 __all__ = ["model", "stage_set"]  # fixtures of the bench's tests
 
@@ -28,7 +28,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     """FunASR's side of the demo checkpoint, all steps; needs torch and funasr."""
     from parity.layers.run import find_audio
     from parity.layers.selftest import extra_audio
-    from parity.reference import record
+    from parity.sides.reference import record
 
     folder = tmp_path_factory.mktemp("trace")
     found = find_audio([SPEECH / "wav/test/D0001"], limit=3)

@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 
 import mlx_funasr
-from mlx_model import blas, compiler, loading, numerics
+from mlx_model import loading
 from mlx_model.errors import DependencyError, UsageError
-from parity import doctor, doctor_command
+from mlx_model.machine import blas, compiler, numerics
+from parity import doctor
+from parity.commands import doctor as doctor_command
 
 
 def by_name(document: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 from mlx_model.errors import DatasetError
-from parity.audio_files import AUDIO_SUFFIXES
 from parity.cer.lists import merge_repeated, read_id_lines, shown
 from parity.cer.readers.finishing import finish
 from parity.cer.readers.testset import Dataset, Options, Utterance, count_unpaired
+from parity.sides.audio_files import AUDIO_SUFFIXES
 
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _SPLITS = frozenset({"train", "dev", "test"})

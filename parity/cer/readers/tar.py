@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from mlx_model.audio.medium import Window
 from mlx_model.errors import DatasetError
-from mlx_model.medium import Window
 from parity.cer.lists import quoted, shown
 
 _BLOCK = 512

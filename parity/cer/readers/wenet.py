@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlx_model.errors import DatasetError
-from parity.audio_files import AUDIO_SUFFIXES
 from parity.cer.lists import check_characters, quoted, read_json_lines, read_lines, shown
 from parity.cer.readers.finishing import finish
 from parity.cer.readers.jsonl import first_object, listed
@@ -19,6 +18,7 @@ from parity.cer.readers.places import audio_path, located
 from parity.cer.readers.records import Columns, row_of
 from parity.cer.readers.tar import Member, members
 from parity.cer.readers.testset import Dataset, Options, Row, Utterance, check_id, count_unpaired, merge_rows
+from parity.sides.audio_files import AUDIO_SUFFIXES
 
 COLUMNS = Columns(utt_id="key", path="wav", text="txt", start="start", end="end")
 MAX_TEXT_BYTES = 4 << 20  # a transcript; more is something else that is called .txt

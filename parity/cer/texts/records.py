@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import DatasetError
-from parity.audio_files import AUDIO_SUFFIXES
 from parity.cer.lists import IdLine, check_characters, csv_rows, decoded_lines, parse_json, quoted, read_lines, shown
 from parity.cer.readers.testset import check_id
 from parity.cer.texts.head import Head, Role
+from parity.sides.audio_files import AUDIO_SUFFIXES
 
 # In the order in which they are looked for; two of one tier in a record are refused, for nobody can say which is meant.
 _IDS = (

@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 
 from mlx_model.errors import DatasetError
-from parity.audio_files import AUDIO_SUFFIXES
 from parity.cer.lists import IdLine, quoted
 from parity.cer.lists import id_of as split_id
 from parity.cer.texts import timed
 from parity.cer.texts.head import Head
+from parity.sides.audio_files import AUDIO_SUFFIXES
 
 _WORDLIKE = 0.8  # of all first words, without a digit or a mark: lines of text begin so, ids seldom do
 _LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")

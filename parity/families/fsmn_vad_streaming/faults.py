@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model import fsmn_vad_streaming, vad_decision
-from mlx_model.blas import mx
-from parity.candidate import Candidate
-from parity.layers.faults.fault import Fault, behave, exchange, method
-from parity.layers.faults.frontend import FRONTEND
+from mlx_model.decoding import vad_decision
+from mlx_model.machine.blas import mx
+from mlx_model.models import fsmn_vad_streaming
+from parity.faults.fault import Fault, behave, exchange, method
+from parity.faults.frontend import FRONTEND
+from parity.sides.candidate import Candidate
 
-STREAM, DECISION = "mlx_model.fsmn_vad_streaming", "mlx_model.vad_decision"
+STREAM, DECISION = "mlx_model.models.fsmn_vad_streaming", "mlx_model.decoding.vad_decision"
 MEMORY = "encoder.fsmn.1.fsmn_block"
 MADE_UP = "none: frames made up for it"
 # Of the shared faults, those of steps that this family's front end does not take: it stacks frames as they come.

@@ -13,19 +13,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mlx_model import vad_decision
-from mlx_model.vad_decision import NoiseFloor
-from parity.candidate import Candidate
+from mlx_model.decoding import vad_decision
+from mlx_model.decoding.vad_decision import NoiseFloor
+from parity.decisions.decision import counted, decision, line
+from parity.decisions.outcomes import Facts, Outcomes
 from parity.families.fsmn_vad_streaming import made_up
 from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, COLUMNS, SPEECH, Frames, edges, transitions, words
 from parity.families.fsmn_vad_streaming.runner import Outcome, Watched, watching
 from parity.layers import invariance
-from parity.layers.compare import Comparison
-from parity.layers.decisions import counted, decision, line
-from parity.layers.outcomes import Facts, Outcomes
-from parity.layers.runner import Heard
-from parity.layers.tapset import Precision
-from parity.layers.trace import Recorded, Trace, TracedUtterance
+from parity.sides.candidate import Candidate
+from parity.sides.runner import Heard
+from parity.taps.distances import Comparison
+from parity.taps.tapset import Precision
+from parity.taps.trace import Recorded, Trace, TracedUtterance
 from reports.schema import DecisionRow, InvarianceRow, UtteranceRow
 
 WHOLE = "end_to_end"

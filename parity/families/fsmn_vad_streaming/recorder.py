@@ -15,20 +15,12 @@ import numpy as np
 
 from mlx_model.errors import UsageError
 from parity.families.fsmn_vad_streaming import made_up
-from parity.families.fsmn_vad_streaming.frames import (
-    CHUNKS_MS,
-    columns,
-    even,
-    joined,
-    pieces,
-    table,
-    words,
-)
-from parity.layers.packing import Pair
-from parity.layers.tap import ARGS
-from parity.layers.tap import record as tapped
-from parity.layers.trace import Recorded
-from parity.recording import Recorder, fbank_tap
+from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, columns, even, joined, pieces, table, words
+from parity.sides.recording import Recorder, fbank_tap
+from parity.taps.packing import Pair
+from parity.taps.tap import ARGS
+from parity.taps.tap import record as tapped
+from parity.taps.trace import Recorded
 
 OPTIONS = {"dynamic_silence": False}
 
@@ -66,7 +58,7 @@ class VadRecorder(Recorder):
         """
         import torch
 
-        from mlx_model.audio import load_audio
+        from mlx_model.audio.files import load_audio
 
         rate = self.single.kwargs["frontend"].fs
         waveform = load_audio(path, rate)

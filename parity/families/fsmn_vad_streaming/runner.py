@@ -14,24 +14,16 @@ from unittest import mock
 
 import numpy as np
 
-from mlx_model import cpu_lanes, fsmn_vad_streaming
-from mlx_model.blas import mx, nn
-from mlx_model.fsmn_vad_streaming import RECORDING_CHUNK_MS, Stream
-from mlx_model.vad_decision import NoiseFloor
-from parity.families.fsmn_vad_streaming.frames import (
-    CHUNKS_MS,
-    Frames,
-    columns,
-    edges,
-    even,
-    joined,
-    pieces,
-    table,
-)
-from parity.layers.runner import Arrays, Heard, Inputs, Runner
-from parity.layers.tap import record
+from mlx_model.decoding.vad_decision import NoiseFloor
+from mlx_model.engines import lanes
+from mlx_model.machine.blas import mx, nn
+from mlx_model.models import fsmn_vad_streaming
+from mlx_model.models.fsmn_vad_streaming import RECORDING_CHUNK_MS, Stream
+from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, Frames, columns, edges, even, joined, pieces, table
+from parity.sides.runner import Arrays, Heard, Inputs, Runner
+from parity.taps.tap import record
 
-FILE = "mlx_model.fsmn_vad_streaming"
+FILE = "mlx_model.models.fsmn_vad_streaming"
 
 
 @dataclass(slots=True)
@@ -75,7 +67,7 @@ class VadRunner(Runner):
     def network(self, feats: np.ndarray) -> dict[str, np.ndarray]:
         """Return {tap: array} of one utterance's features, run in pieces on one cache."""
         calls, cache = [], {}
-        with cpu_lanes.exactly(1):
+        with lanes.exactly(1):
             for first, stop in pieces(even(feats.shape[1])):
                 with record(self.model, self.candidate.probes) as seen:
                     mx.eval(self.model.encoder(mx.array(feats[:, first:stop]).astype(self.model.dtype), cache))
@@ -142,7 +134,7 @@ class VadRunner(Runner):
     def _watched(self, stream: Stream, seen: Watched) -> Iterator[None]:
         """Write down what a stream computes and decides, piece by piece."""
         with ExitStack() as stack:
-            stack.enter_context(cpu_lanes.exactly(1))
+            stack.enter_context(lanes.exactly(1))
             stack.enter_context(watching(stream.decision, seen))
             for name, kept in (("decibels", seen.levels), ("speech_frames", None)):
                 function = getattr(fsmn_vad_streaming, name)

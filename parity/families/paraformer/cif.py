@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parity.layers.decisions import decision
+from parity.decisions.decision import decision
 from reports.schema import DecisionRow
 
 

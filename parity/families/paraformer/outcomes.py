@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from parity.candidate import Candidate
+from parity.decisions.decision import counted, line, rounding
+from parity.decisions.outcomes import Facts, Outcomes
 from parity.families.paraformer.cif import (
     count_difference,
     firing_differences,
@@ -17,12 +18,11 @@ from parity.families.paraformer.cif import (
 )
 from parity.families.paraformer.pictures import cif_picture
 from parity.layers import invariance
-from parity.layers.compare import Comparison
-from parity.layers.decisions import counted, line, rounding
-from parity.layers.outcomes import Facts, Outcomes
-from parity.layers.runner import Heard
-from parity.layers.tapset import Precision
-from parity.layers.trace import Recorded, Trace, TracedUtterance
+from parity.sides.candidate import Candidate
+from parity.sides.runner import Heard
+from parity.taps.distances import Comparison
+from parity.taps.tapset import Precision
+from parity.taps.trace import Recorded, Trace, TracedUtterance
 from reports.schema import CifPathRow, CifPicture, DecisionRow, InvarianceRow, UtteranceRow
 
 LOGITS = "decoder.output_layer"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.layers.pictures import spectrogram
+from parity.taps.pictures import spectrogram
 from reports.schema import CifPicture
 
 

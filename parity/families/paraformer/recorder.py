@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from parity.layers.packing import Pair
-from parity.layers.tap import record as tapped
-from parity.layers.trace import Recorded
-from parity.recording import Recorder, fbank_tap
+from parity.sides.recording import Recorder, fbank_tap
+from parity.taps.packing import Pair
+from parity.taps.tap import record as tapped
+from parity.taps.trace import Recorded
 
 DISCRETE = ("predictor.fires", "predictor.token_num")
 
@@ -98,7 +98,7 @@ def features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
     """Return ({waveform, fbank, feats}, feats tensor, lengths, duration in seconds) of one file."""
     import torch
 
-    from mlx_model.audio import load_audio
+    from mlx_model.audio.files import load_audio
 
     frontend = auto.kwargs["frontend"]
     waveform = torch.from_numpy(load_audio(path, frontend.fs))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from parity.families.paraformer.recorder import exact_cif, features
-from parity.layers.trace import Recorded
+from parity.taps.trace import Recorded
 
 BATCHED_WITH_LONGEST = 4  # utterances on which FunASR's batch defect is shown
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mlx_model import cpu_lanes, gpu
-from mlx_model.blas import mx, nn
-from mlx_model.paraformer import Model
-from parity.layers.runner import Arrays, Heard, Inputs, Runner
-from parity.layers.tap import Activations, record
+from mlx_model.engines import gpu
+from mlx_model.engines import lanes as cpu_lanes
+from mlx_model.machine.blas import mx, nn
+from mlx_model.models.paraformer import Model
+from parity.sides.runner import Arrays, Heard, Inputs, Runner
+from parity.taps.tap import Activations, record
 
-# Functions of mlx_model/predictor.py that are held against a float64 loop.
+# Functions of mlx_model/parts/cif.py that are held against a float64 loop.
 CIF_FUNCTIONS = {"cif.running_sum": "running_sum", "cif.weights": "cif_weights"}
 
 
@@ -41,7 +42,7 @@ class Beside:
 
 
 class ParaformerRunner(Runner):
-    """Taps and token ids of a Paraformer. Modules are watched with the CPU's engine and lanes off (cpu_lanes.py)."""
+    """Taps and token ids of a Paraformer. Modules are watched with the CPU's engine and lanes off (lanes.py)."""
 
     def frontend(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Return {fbank (1, F, M), feats (1, T, m*M)} of one waveform (S,)."""

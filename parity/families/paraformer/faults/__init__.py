@@ -6,8 +6,8 @@ from parity.families.paraformer.faults.decoder import DECODER
 from parity.families.paraformer.faults.encoder import ENCODER
 from parity.families.paraformer.faults.predictor import PREDICTOR
 from parity.families.paraformer.faults.whole import WHOLE
-from parity.layers.faults.fault import Fault
-from parity.layers.faults.frontend import FRONTEND
+from parity.faults.fault import Fault
+from parity.faults.frontend import FRONTEND
 
 FAULTS: tuple[Fault, ...] = (*FRONTEND, *ENCODER, *PREDICTOR, *DECODER, *WHOLE)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from mlx_model.blas import mx, nn
-from parity.candidate import Candidate
+from mlx_model.machine.blas import mx, nn
 from parity.families.paraformer.faults.encoder import _lost, _reorder, _without
-from parity.layers.faults.fault import Fault, behave
+from parity.faults.fault import Fault, behave
+from parity.sides.candidate import Candidate
 
 LAYER = "decoder.decoders.0"
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model import attention, layers
-from mlx_model.blas import mx, nn
-from parity.candidate import Candidate
-from parity.layers.faults.fault import Fault, behave, exchange
+from mlx_model.machine.blas import mx, nn
+from mlx_model.parts import basic as layers
+from mlx_model.parts import sanm as attention
+from parity.faults.fault import Fault, behave, exchange
+from parity.sides.candidate import Candidate
 
 FIRST = "encoder.encoders0.0"
 
@@ -47,13 +48,13 @@ def _positions(stack: ExitStack, change: str) -> None:
         angles = mx.arange(1, steps + 1)[:, None] * rates[None, :]
         return mx.concatenate([mx.sin(angles), mx.cos(angles)], axis=-1)
 
-    exchange(stack, "mlx_model.encoder.sinusoidal_positions", positions)
+    exchange(stack, "mlx_model.parts.sanm.sinusoidal_positions", positions)
 
 
 def _scale_after_positions(candidate: Candidate, stack: ExitStack) -> None:
     original = layers.sinusoidal_positions
     scale = candidate.model.encoder.scale
-    exchange(stack, "mlx_model.encoder.sinusoidal_positions", lambda *sizes: original(*sizes) * scale)
+    exchange(stack, "mlx_model.parts.sanm.sinusoidal_positions", lambda *sizes: original(*sizes) * scale)
 
 
 def _residual_in_first(candidate: Candidate, stack: ExitStack) -> None:
@@ -83,12 +84,12 @@ def _interleaved_heads(candidate: Candidate, stack: ExitStack) -> None:
         B, T, D = x.shape
         return x.reshape(B, T, D // heads, heads).transpose(0, 3, 1, 2)  # (B, H, T, D/H)
 
-    exchange(stack, "mlx_model.attention.split_heads", split_heads)
+    exchange(stack, "mlx_model.parts.sanm.split_heads", split_heads)
 
 
 def _unscaled_attention(candidate: Candidate, stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, "mlx_model.attention.attend", lambda q, k, v, mask: original(q * q.shape[-1] ** 0.5, k, v, mask))
+    exchange(stack, "mlx_model.parts.sanm.attend", lambda q, k, v, mask: original(q * q.shape[-1] ** 0.5, k, v, mask))
 
 
 def _fsmn(stack: ExitStack, residual: float) -> None:
@@ -97,7 +98,7 @@ def _fsmn(stack: ExitStack, residual: float) -> None:
     def forward_fsmn(block: Any, inputs: mx.array, mask: Any) -> mx.array:
         return original(block, inputs, mask) + (residual - 1.0) * inputs
 
-    exchange(stack, "mlx_model.attention.forward_fsmn", forward_fsmn)
+    exchange(stack, "mlx_model.parts.sanm.forward_fsmn", forward_fsmn)
 
 
 def _causal_fsmn(candidate: Candidate, stack: ExitStack) -> None:

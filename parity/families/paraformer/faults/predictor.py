@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from mlx_model import predictor
-from mlx_model.blas import mx, nn
-from parity.candidate import Candidate
-from parity.layers.faults.fault import Fault, exchange, method
+from mlx_model.machine.blas import mx, nn
+from mlx_model.parts import cif as predictor
+from parity.faults.fault import Fault, exchange, method
+from parity.sides.candidate import Candidate
 
-FILE = "mlx_model.predictor"
+FILE = "mlx_model.parts.cif"
 
 
 def _v2(candidate: Candidate) -> bool:

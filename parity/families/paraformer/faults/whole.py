@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model import attention
-from mlx_model.blas import mx
-from parity.candidate import Candidate
+from mlx_model.machine.blas import mx
+from mlx_model.parts import sanm as attention
 from parity.families.paraformer.faults.encoder import FIRST, rounded
-from parity.layers.faults.fault import Fault, exchange
+from parity.faults.fault import Fault, exchange
+from parity.sides.candidate import Candidate
 
 BATCH = "invariance: batch composition"
 
@@ -36,15 +36,15 @@ def _zeros(candidate: Candidate, stack: ExitStack) -> None:
 
 def _no_attention_mask(candidate: Candidate, stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, "mlx_model.attention.attend", lambda q, k, v, mask: original(q, k, v, None))
+    exchange(stack, "mlx_model.parts.sanm.attend", lambda q, k, v, mask: original(q, k, v, None))
 
 
 def _no_fsmn_mask(candidate: Candidate, stack: ExitStack) -> None:
-    exchange(stack, "mlx_model.attention.masked", lambda x, mask: x)
+    exchange(stack, "mlx_model.parts.sanm.masked", lambda x, mask: x)
 
 
 def _no_predictor_mask(candidate: Candidate, stack: ExitStack) -> None:
-    exchange(stack, "mlx_model.predictor.masked", lambda x, mask: x)
+    exchange(stack, "mlx_model.parts.cif.masked", lambda x, mask: x)
 
 
 def _vocabulary(candidate: Candidate, stack: ExitStack) -> None:

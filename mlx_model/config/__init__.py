@@ -1,0 +1,1 @@
+"""Configurations: sections of shared parts, and one file a family. Stdlib only."""

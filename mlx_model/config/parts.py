@@ -1,0 +1,155 @@
+"""The sections of parts that families share: one frozen dataclass each, keys spelt as FunASR spells them.
+
+sections.py says how keys are honoured or refused. Stdlib only: `inspect` reads it without a device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mlx_model.config.sections import MAX_SIZE, Section, choice, number
+from mlx_model.errors import ConfigError
+
+MAX_WIDTH, MAX_BLOCKS, MAX_KERNEL = 65_536, 512, 1001  # many times the largest released model's
+MAX_FFT = 65_536  # samples of a frame
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WavFrontendConfig(Section):
+    """`frontend_conf` of WavFrontend. `dither` is FunASR's setting; transcription uses 0 unless asked otherwise."""
+
+    WHERE: ClassVar[str] = "frontend_conf"
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"snip_edges": (True,)}
+    fs: int = number(1000, 768_000, 16000, why="sample rates of recordings")
+    window: str = "hamming"
+    n_mels: int = number(1, 1024, 80)
+    frame_length: float = number(0.1, 1000, 25.0)  # ms
+    frame_shift: float = number(0.1, 1000, 10.0)  # ms
+    lfr_m: int = number(1, 64, 1)
+    lfr_n: int = number(1, 64, 1)
+    dither: float = number(0, 32768, 1.0)  # in 16-bit units
+    upsacle_samples: bool = True  # sic; scales [-1, 1] to the 16-bit range Kaldi expects
+    cmvn: bool = True  # whether cmvn_shift / cmvn_scale stand in the weights (FunASR: cmvn_file given)
+
+    @property
+    def output_size(self) -> int:
+        """Width of one low-frame-rate feature vector: n_mels * lfr_m."""
+        return self.n_mels * self.lfr_m
+
+    def check(self) -> None:
+        """Raise ConfigError for frames and filters that no Fourier transform of a usual size can have."""
+        size, shift = round(self.fs * self.frame_length / 1000), round(self.fs * self.frame_shift / 1000)
+        if not 2 <= size <= MAX_FFT:
+            raise ConfigError(
+                f"frontend_conf: frame_length = {self.frame_length:g} ms at fs = {self.fs} is {size} samples; expected "
+                f"2 to {MAX_FFT}"
+            )
+        if shift < 1:
+            raise ConfigError(
+                f"frontend_conf: frame_shift = {self.frame_shift:g} ms at fs = {self.fs} is below one sample"
+            )
+        bins = (1 << (size - 1).bit_length()) // 2
+        if self.n_mels > bins:
+            raise ConfigError(
+                f"frontend_conf: n_mels = {self.n_mels}, but frames of {size} samples have only {bins} frequencies"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WavFrontendOnlineConfig(WavFrontendConfig):
+    """`frontend_conf` of WavFrontendOnline, for one score every fbank frame."""
+
+    def check(self) -> None:
+        """Raise ConfigError for stackings that FunASR's streaming front end does not do, or does not do so."""
+        WavFrontendConfig.check(self)
+        if self.lfr_n != 1 or self.lfr_m % 2 == 0 or self.lfr_m < 3:
+            raise ConfigError(
+                f"frontend_conf: lfr_m = {self.lfr_m}, lfr_n = {self.lfr_n} is not supported for a stream (an odd "
+                "lfr_m of at least 3, and lfr_n 1)"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SANMEncoderConfig(Section):
+    """`encoder_conf` of SANMEncoder, defaults as in funasr/models/sanm/encoder.py."""
+
+    WHERE: ClassVar[str] = "encoder_conf"
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "input_layer": ("pe",),
+        "normalize_before": (True,),
+        "concat_after": (False,),
+        "positionwise_layer_type": ("linear",),
+        "selfattention_layer_type": ("sanm",),
+        "interctc_layer_idx": ([], None),
+        "interctc_use_conditioning": (False,),
+    }
+    output_size: int = number(1, MAX_WIDTH, 256)
+    attention_heads: int = number(1, 1024, 4)
+    linear_units: int = number(1, MAX_SIZE, 2048)
+    num_blocks: int = number(1, MAX_BLOCKS, 6)
+    kernel_size: int = number(1, MAX_KERNEL, 11)
+    sanm_shfit: int = number(0, MAX_KERNEL, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParaformerSANMDecoderConfig(Section):
+    """`decoder_conf` of ParaformerSANMDecoder, defaults as in funasr/models/paraformer/decoder.py."""
+
+    WHERE: ClassVar[str] = "decoder_conf"
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "input_layer": ("embed",),
+        "wo_input_layer": (False, True),
+        "use_output_layer": (True,),
+        "normalize_before": (True,),
+        "concat_after": (False,),
+    }
+    attention_heads: int = number(1, 1024, 4)
+    linear_units: int = number(1, MAX_SIZE, 2048)
+    num_blocks: int = number(1, MAX_BLOCKS, 6)
+    att_layer_num: int = number(1, MAX_BLOCKS, 6)
+    kernel_size: int = number(1, MAX_KERNEL, 21)
+    sanm_shfit: int | None = number(0, MAX_KERNEL, 0)  # None means (kernel_size - 1) // 2, as in FunASR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CifPredictorConfig(Section):
+    """`predictor_conf` of CifPredictor (V1) and CifPredictorV2. V2 reads no threshold: it fires at integers."""
+
+    WHERE: ClassVar[str] = "predictor_conf"
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"threshold": (1, 1.0)}
+    idim: int = number(1, MAX_WIDTH)
+    l_order: int = number(0, MAX_KERNEL)
+    r_order: int = number(0, MAX_KERNEL)
+    smooth_factor: float = number(0.01, 100, 1.0, why="with 0 no token ever fires")
+    noise_threshold: float = number(0, 1, 0.0)
+    tail_threshold: float | None = number(0, 1, None)  # None: 0.45 in V1, 0.0 in V2
+    tail_mask: bool = True  # differs from False in FunASR's padded batches only; at batch size one they agree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FSMNConfig(Section):
+    """`encoder_conf` of FSMN; FunASR has no defaults here."""
+
+    WHERE: ClassVar[str] = "encoder_conf"
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"use_softmax": (True,)}
+    input_dim: int = number(1, MAX_WIDTH)
+    input_affine_dim: int = number(1, MAX_WIDTH)
+    fsmn_layers: int = number(1, MAX_BLOCKS)
+    linear_dim: int = number(1, MAX_WIDTH)
+    proj_dim: int = number(1, MAX_WIDTH)
+    lorder: int = number(1, MAX_KERNEL)  # taps into the past, the frame itself included
+    rorder: int = number(0, MAX_KERNEL)  # taps into the future
+    lstride: int = number(1, MAX_KERNEL)  # frames between the taps
+    rstride: int = number(0, MAX_KERNEL)
+    output_affine_dim: int = number(1, MAX_WIDTH)
+    output_dim: int = number(1, MAX_WIDTH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerConfig(Section):
+    """How ids become text. `kind` is FunASR's tokenizer class; the vocabulary itself lies in tokens.json."""
+
+    WHERE: ClassVar[str] = "tokenizer"
+    kind: str = choice("CharTokenizer", "CharTokenizer", "SentencepiecesTokenizer")
+    unk_symbol: str = "<unk>"
+    space_symbol: str = "<space>"

@@ -1,0 +1,1 @@
+"""From scores to decisions: small roles that models share."""

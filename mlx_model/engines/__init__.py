@@ -1,0 +1,1 @@
+"""How rows are computed: on CPU kernels of our own, in lanes, on a GPU."""

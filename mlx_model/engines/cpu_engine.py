@@ -1,0 +1,360 @@
+"""What layers are made of on a CPU, on kernels of our own (`cpu_engine.c`); `cpu_network.py` makes layers of it.
+
+MLX computes everything but matrix products on one thread of a CPU, and scalar where weights are quantised. Here
+products, attention, FSMN memory and LayerNorm run on all threads; padding is not computed, and no row's bits depend on
+what it is batched with; results are those of the modules in float32. The weights of linear layers are read where they
+lie, row after row: in a mapped file (`mapped_file.py`), or in MLX's memory. What they are turned or restored to never
+leaves a core's cache.
+
+Nothing goes stale: an operation knows the parameters that it was made of (`kept.py`) and is made anew for others
+(`operation`); all else that a module holds (eps, heads, padding) is handed over at every call.
+
+Rows are the frames or tokens of all utterances, one after the other: float32, (M, D) with M = the sum of their lengths;
+`starts` (B + 1,) says where each begins.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mlx_model.machine.blas import mx, nn
+from mlx_model.machine.compiler import compiled
+from mlx_model.machine.device import cores, on_gpu
+from mlx_model.machine.kept import Kept, kind_of
+from mlx_model.parts.attention import Mask
+from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear, QuantizedLinear, padded_width
+
+if TYPE_CHECKING:
+    from mlx_model.models.paraformer import Model
+
+Rows = Float[np.ndarray, "M _"]
+Starts = Int[np.ndarray, " B1"]
+Source = Callable[[nn.Module, str], np.ndarray]  # where a module's parameter lies in memory
+FLOAT32, CODES = 32, (4, 6, 8)  # bits of a weight
+
+
+class _Linear(ctypes.Structure):
+    """`linear` of cpu_engine.c."""
+
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("n", ctypes.c_int),
+        ("k", ctypes.c_int),
+        ("relu", ctypes.c_int),
+        ("size", ctypes.c_int),
+        ("group", ctypes.c_int),
+        ("groups", ctypes.c_int),
+        ("scales", ctypes.c_void_p),
+        ("biases", ctypes.c_void_p),
+    )
+
+
+_P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
+_SIGNATURES = {
+    "engine_width": (),
+    "engine_threads": (_I,),
+    "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _I),
+    "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
+    "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
+    "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P, _P),
+}
+
+
+@functools.cache
+def kernels() -> ctypes.CDLL:
+    """Return cpu_engine.c, compiled once and with its threads. Written for AVX2 and FMA, and measured with them.
+
+    Raises:
+        OSError: the processor is another, or there is no compiler.
+    """
+    if platform.machine() != "x86_64" or not {"avx2", "fma"} <= _processor_flags():
+        raise OSError("the engine is written for x86-64 with AVX2 and FMA")
+    source = Path(__file__).with_name("cpu_engine.c")
+    found = ctypes.CDLL(str(compiled(source, "-O3", "-mavx2", "-mfma", "-fno-math-errno", "-pthread")))
+    for name, arguments in _SIGNATURES.items():
+        getattr(found, name).argtypes = arguments
+    found.engine_threads(cores())
+    return found
+
+
+@functools.cache
+def available() -> bool:
+    """Whether the engine can be used on this machine."""
+    try:
+        kernels()
+    except OSError:
+        return False
+    return True
+
+
+def _processor_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return set(next((line for line in lines if line.startswith("flags")), "").split())
+    except OSError:
+        return set()
+
+
+def serves(model: Model) -> bool:
+    """Whether the engine can compute this model here: a CPU it knows, float32, widths that are whole vectors.
+
+    Quantised weights, too, where what they meet is float32.
+    """
+    if on_gpu() or not available():
+        return False
+    width = kernels().engine_width()
+    size, heads = model.config.encoder.output_size, (model.config.encoder, model.config.decoder)
+    return (
+        model.dtype == mx.float32
+        and all(_known(module) for module in linears_of(model))
+        and all(size % (part.attention_heads * width) == 0 and part.linear_units % width == 0 for part in heads)
+        and model.config.frontend.output_size % width == 0
+    )
+
+
+def _known(module: nn.Module) -> bool:
+    if type(module) is QuantizedLinear:
+        return module.bits in CODES
+    return type(module) is Linear and module.weight.dtype == mx.float32
+
+
+def linears_of(model: Model) -> list[nn.Module]:
+    """Return the linear layers of encoder and decoder."""
+    modules = [*model.encoder.modules(), *model.decoder.modules()]
+    return [module for module in modules if isinstance(module, (nn.Linear, nn.QuantizedLinear))]
+
+
+def weights_of(model: Model) -> set[str]:
+    """Return the names of the weights that the engine reads where they lie: its linear layers'."""
+    names = {id(module): name for name, module in model.named_modules()}
+    return {f"{names[id(module)]}.weight" for module in linears_of(model)}
+
+
+def in_memory(module: nn.Module, key: str) -> np.ndarray:
+    """Return a module's parameter as MLX holds it, copied only where its rows lie apart."""
+    return np.ascontiguousarray(np.asarray(module[key]))
+
+
+def mapped(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> Source:
+    """Return the source of a model's parameters: `arrays` where they have its name, else MLX's memory."""
+    names = {id(module): name for name, module in model.named_modules()}
+
+    def source(module: nn.Module, key: str) -> np.ndarray:
+        found = arrays.get(f"{names[id(module)]}.{key}")
+        return in_memory(module, key) if found is None else found
+
+    return source
+
+
+class _Operation:
+    """What was made of a module's parameters. Their arrays stay where they are, and are read there."""
+
+    names: tuple[str, ...] = ("weight", "bias")
+
+    def __init__(self, module: nn.Module, unread: bool = False):
+        found = {name: module[name] for name in self.names if name in module}
+        self._made_of = [(name, Kept(array, unread=unread and name == "weight")) for name, array in found.items()]
+        self._absent = [name for name in self.names if name not in found]
+
+    def is_of(self, module: nn.Module) -> bool:
+        """Whether the module has the parameters that this was made of, with what was in them."""
+        get = module.get
+        for name, kept in self._made_of:
+            if not kept.is_still(get(name)):
+                return False
+        return not self._absent or all(get(name) is None for name in self._absent)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self  # nothing in it changes; a copied module has other arrays, and gets one of its own
+
+
+class Product(_Operation):
+    """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors); Din is whole vectors."""
+
+    def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory):
+        if isinstance(linear, QuantizedLinear):
+            self.names = ("weight", "bias", "scales", "biases")
+        self._weight = source(linear, "weight")
+        super().__init__(linear, unread=not self._weight.flags.writeable)  # a mapped file's is not
+        self.outputs = len(self._weight)
+        padding = -self.outputs % kernels().engine_width()
+        self._width = self.outputs + padding
+        self._bias = in_memory(linear, "bias") if "bias" in linear else None
+        if self._bias is not None and padding:
+            self._bias = np.pad(self._bias, (0, padding))
+        self._settings = _settings(linear)
+        given = {"weights": _address(self._weight), "bias": _address(self._bias), "n": self.outputs}
+        given |= {"k": self._weight.shape[1], "size": FLOAT32} | self._codes(linear)
+        self.inputs = given["k"]
+        self._structs = [_Linear(relu=relu, **given) for relu in (0, 1)]
+
+    def _codes(self, linear: Linear | QuantizedLinear) -> dict[str, Any]:
+        """Return what the kernel must know of quantised weights."""
+        if not isinstance(linear, QuantizedLinear):
+            return {}
+        self._factors = [np.array(linear[name].astype(mx.float32)) for name in ("scales", "biases")]
+        scales, biases = map(_address, self._factors)
+        shape = {"k": linear.input_dims, "size": linear.bits, "group": linear.group_size}
+        return {**shape, "groups": linear.scales.shape[1], "scales": scales, "biases": biases}
+
+    @staticmethod
+    def can(linear: Any) -> bool:
+        """Whether the kernels know this layer's weights, and its parameters fit each other."""
+        weight, bias = linear.get("weight"), linear.get("bias")
+        if not _is_array(weight, 2) or not (bias is None or _is_array(bias, 1, mx.float32, len(weight))):
+            return False
+        if type(linear) is Linear:
+            return weight.dtype == mx.float32 and weight.shape[1] % kernels().engine_width() == 0
+        padded = padded_width(linear.input_dims, linear.group_size)
+        factors = linear.get("scales"), linear.get("biases")
+        return (
+            linear.mode == "affine" and linear.bits in CODES and linear.input_dims % kernels().engine_width() == 0
+            and weight.shape[1] * 32 == padded * linear.bits and weight.dtype == mx.uint32
+            and all(_is_array(each, 2) and each.shape == (len(weight), padded // linear.group_size) for each in factors)
+        )  # fmt: skip
+
+    def is_of(self, module: nn.Module) -> bool:
+        """Whether the module has the parameters that this was made of, packed as they were."""
+        return super().is_of(module) and (not self._settings or self._settings == _settings(module))
+
+    def __call__(self, x: Rows, *, relu: bool = False) -> Rows:
+        """Return the result; what stands in columns beyond `outputs` means nothing."""
+        y = np.empty((len(x), self._width), np.float32)
+        self._compute(x, y, 0, relu)
+        return y
+
+    def add(self, x: Rows, y: Rows) -> None:
+        """Add the result to y."""
+        self._compute(x, y, 1, False)
+
+    def _compute(self, x: Rows, y: Rows, add: int, relu: bool) -> None:
+        kernels().engine_product(self._structs[relu], len(x), x.ctypes.data, y.ctypes.data, self._width, add)
+
+
+def _settings(linear: Any) -> tuple[Any, ...]:
+    """Return how a layer's weights are packed; () where they are not."""
+    packed = isinstance(linear, QuantizedLinear)
+    return (linear.input_dims, linear.bits, linear.group_size, linear.mode) if packed else ()
+
+
+class Norm(_Operation):
+    """LayerNorm over D."""
+
+    def __init__(self, norm: LayerNorm):
+        super().__init__(norm)
+        self._gain, self._shift = (in_memory(norm, name) for name in self.names)
+        self.size = len(self._gain)
+
+    @staticmethod
+    def can(norm: Any) -> bool:
+        """Whether gain and shift are there, in float32 and for whole vectors."""
+        weight, bias = norm.get("weight"), norm.get("bias")
+        size = len(weight) if _is_array(weight, 1, mx.float32) else 1
+        return size % kernels().engine_width() == 0 and _is_array(bias, 1, mx.float32, size)
+
+    def __call__(self, x: Rows, eps: float) -> Rows:
+        """Return the normalised rows, (M, D)."""
+        y = np.empty_like(x)
+        gain, shift = self._gain.ctypes.data, self._shift.ctypes.data
+        kernels().engine_norm(*x.shape, x.ctypes.data, gain, shift, eps, y.ctypes.data)
+        return y
+
+
+class Memory(_Operation):
+    """The FSMN: v and its depthwise convolution over time, within each utterance; `attention.forward_fsmn`."""
+
+    names = ("weight",)
+
+    def __init__(self, block: DepthwiseConv1d):
+        super().__init__(block)
+        self._taps = np.ascontiguousarray(np.array(block.weight)[:, :, 0].T)  # (K, D)
+        self.size = self._taps.shape[1]
+
+    @staticmethod
+    def can(block: Any) -> bool:
+        """Whether the taps are there, in float32 and for whole vectors."""
+        weight = block.get("weight")
+        return _is_array(weight, 3, mx.float32) and weight.shape[2] == 1 and len(weight) % kernels().engine_width() == 0
+
+    def add(self, v: Rows, starts: Starts, y: Rows, left: int) -> None:
+        """Add the result to y, (M, D); v may be some columns of something wider. `left` taps reach into the past."""
+        taps, size = self._taps.shape
+        arguments = (size, taps, left, self._taps.ctypes.data, v.ctypes.data, v.strides[0] // v.itemsize)
+        kernels().engine_memory(len(starts) - 1, starts.ctypes.data, *arguments, y.ctypes.data)
+
+
+def _is_array(value: Any, ndim: int, dtype: mx.Dtype | None = None, size: int | None = None) -> bool:
+    found = isinstance(value, mx.array) and value.ndim == ndim and (dtype is None or value.dtype == dtype)
+    return found and size in (None, value.shape[0])
+
+
+OPERATIONS = {"Linear": Product, "QuantizedLinear": Product, "LayerNorm": Norm, "DepthwiseConv1d": Memory}
+KEPT = "_operation"  # the attribute of a module under which its operation stands
+
+
+def operation(module: Any) -> Any:
+    """Return what computes a linear layer, a norm or an FSMN here, made anew where its parameters are others.
+
+    None where nothing here does: another class, other functions, another precision, widths that are no whole vectors.
+    """
+    make = OPERATIONS.get(kind_of(module))
+    if make is None:
+        return None
+    kept = vars(module).get(KEPT)
+    if kept is None or not kept.is_of(module):
+        kept = vars(module)[KEPT] = make(module) if make.can(module) else None
+    return kept
+
+
+def keep(module: Any, source: Source) -> None:
+    """Let a linear layer be computed with its weight as it lies in `source`, where there is not something as good."""
+    kept = vars(module).get(KEPT)
+    if (kept is None or not kept.is_of(module)) and kind_of(module) and Product.can(module):
+        vars(module)[KEPT] = Product(module, source)
+
+
+def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int) -> Rows:
+    """Return softmax(q k^T / sqrt(D/H)) v, each utterance's queries with its own keys; `attention.attend`.
+
+    q (M, D); k and v (N, D) with the same stride. Each may be some columns of something wider.
+    """
+    y = np.empty(q.shape, np.float32)
+    room = np.empty((2, len(k) + len(keys) * kernels().engine_width(), k.shape[1]), np.float32)
+    kernels().engine_attention(
+        len(queries) - 1, queries.ctypes.data, keys.ctypes.data, heads, q.shape[1] // heads,
+        q.ctypes.data, q.strides[0] // q.itemsize, k.ctypes.data, v.ctypes.data, k.strides[0] // k.itemsize,
+        room.ctypes.data, y.ctypes.data,
+    )  # fmt: skip
+    return y
+
+
+def _address(array: np.ndarray | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+def starts_of(x: mx.array, mask: Mask) -> Starts:
+    """Return where each utterance's rows begin, and where the last one's end; x (B, T, ...), mask (B, T)."""
+    lengths = np.full(x.shape[0], x.shape[1]) if mask is None else np.asarray(mask).sum(axis=1)
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+
+
+def rows_of(x: mx.array, starts: Starts) -> Rows:
+    """Return (B, T, D) without its padding, (M, D): a copy."""
+    return np.concatenate([part[:size] for part, size in zip(np.asarray(x), np.diff(starts), strict=True)])
+
+
+def padded(rows: Rows, starts: Starts, size: int) -> mx.array:
+    """Return rows as (B, size, D), zero in the padding."""
+    x = np.zeros((len(starts) - 1, size, rows.shape[1]), np.float32)
+    for part, start, end in zip(x, starts, starts[1:], strict=False):
+        part[: end - start] = rows[start:end]
+    return mx.array(x)

@@ -1,0 +1,94 @@
+"""Arrays that something was made of once, and whether they are still what they were; classes, and whether they are.
+
+An engine keeps what it made of a weight (its address, taps in another order), and computes what a class's functions
+say in place of calling them. Both go stale when somebody changes a model: a parameter is replaced, or written into
+(`w *= 2`, `w[0] = 1`: MLX then gives the same Python object other contents), a layer becomes one of a subclass, a
+method is exchanged. So both are asked for at every call, here. Imports MLX, and nothing else of the package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mlx_model.machine.blas import mx
+
+C = TypeVar("C", bound=type)
+
+
+class Kept:
+    """One array as it was when something was made of it.
+
+    It holds a second handle of the array's contents. So MLX cannot write the next ones into the same memory, and a
+    place in memory tells old from new.
+
+    Args:
+        array: a module's parameter.
+        unread: it is not to be read, which `mx.load` puts off: then what is pending tells old from new.
+    """
+
+    def __init__(self, array: mx.array, *, unread: bool = False):
+        self.array = array
+        self._handle = array.astype(array.dtype)
+        self._pending = _pending(array) if unread else None
+        self._place = None if unread else _place(array)
+
+    def is_still(self, array: Any) -> bool:
+        """Return whether this is the same array, and nothing was written into it."""
+        if array is not self.array:
+            return False
+        if self._pending is not None:  # once it was read there is nothing to tell by: made anew, of what it holds
+            return _pending(array) == self._pending
+        return _place(array) == self._place
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
+        return self  # a copied model has other arrays
+
+
+def _place(array: Any) -> int:
+    """Return where an array lies in memory; computes it where that is still to be done."""
+    if array.dtype == mx.bfloat16:  # of which Python knows nothing: the same memory under another type
+        array = array.view(mx.uint16)
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # its rows lie apart, or there are none
+        return np.asarray(array).ctypes.data
+
+
+def _pending(array: mx.array) -> str:
+    """Return what is still to be computed for an array, in words."""
+    text: Any = io.StringIO()
+    mx.export_to_dot(text, array)
+    return text.getvalue()
+
+
+# class -> of itself, and of its bases that are here: names of functions, and the functions in that order
+_written: dict[type, tuple[tuple[Any, tuple[str, ...], tuple[Any, ...]], ...]] = {}
+
+
+def as_written(cls: C) -> C:
+    """Let engines compute what this class's functions say in place of calling them: a decorator."""
+    functions = {name: value for name, value in vars(cls).items() if callable(value) or isinstance(value, property)}
+    own = {name: value for name, value in functions.items() if name not in ("__init__", "__class__")}
+    bases = [entry for base in cls.__mro__ for entry in _written.get(base, ())]
+    _written[cls] = ((cls.__dict__, (*own,), (*own.values(),)), *bases)
+    return cls
+
+
+def kind_of(module: Any) -> str:
+    """Return the name of a module's class where it does what is written there, "" where it may do something else.
+
+    So of a subclass, of a class whose function was exchanged, and where the module has one of its own.
+    """
+    cls = type(module)
+    entries = _written.get(cls)
+    if entries is None:
+        return ""
+    own = vars(module).keys()
+    for now, names, functions in entries:
+        if tuple(map(now.get, names)) != functions or not own.isdisjoint(names):
+            return ""
+    return cls.__name__

@@ -1,0 +1,1 @@
+"""One file a family: its Model, read from top to bottom in five minutes."""

@@ -1,0 +1,151 @@
+"""FSMN: a feed-forward network with memory. Linear, depthwise taps into the past (and future), affine, ReLU, stacked.
+
+Mirrors funasr/models/fsmn_vad_streaming/encoder.py. In a stream every block keeps the frames its taps reach back to
+in a cache; without a cache the past is zero.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+
+from mlx_model.config.parts import FSMNConfig
+from mlx_model.machine.blas import mx, nn
+from mlx_model.machine.device import on_gpu
+from mlx_model.machine.kept import Kept
+from mlx_model.ops_cpu import depthwise_conv1d, depthwise_taps
+from mlx_model.parts.basic import Linear
+
+SHORT = 150  # frames: below, one product of overlapping views takes a seventh of the time of K products (measured)
+Cache = dict[str, mx.array]  # "cache_layer_0" -> (B, past, D): what a block's taps still need of earlier chunks
+
+
+class LinearTransform(nn.Module):
+    """x W^T. Mirrors encoder.py::LinearTransform."""
+
+    def __init__(self, input_dim: int, output_dim: int):
+        super().__init__()
+        self.linear = Linear(input_dim, output_dim, bias=False)
+
+    def __call__(self, x: Float[mx.array, "B T Din"]) -> Float[mx.array, "B T Dout"]:
+        return self.linear(x)
+
+
+class AffineTransform(nn.Module):
+    """x W^T + b. Mirrors encoder.py::AffineTransform."""
+
+    def __init__(self, input_dim: int, output_dim: int):
+        super().__init__()
+        self.linear = Linear(input_dim, output_dim)
+
+    def __call__(self, x: Float[mx.array, "B T Din"]) -> Float[mx.array, "B T Dout"]:
+        return self.linear(x)
+
+
+class RectifiedLinear(nn.Module):
+    """max(x, 0). Mirrors encoder.py::RectifiedLinear, whose dropout acts in training only."""
+
+    def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
+        return nn.relu(x)
+
+
+class Taps(nn.Module):
+    """One bias-free kernel per channel over time; `weight` is (D, K, 1, 1), FunASR's Conv2d (D, 1, K, 1) transposed.
+
+    `stride` is the distance of the taps (the convolution's dilation), FunASR's lstride / rstride.
+    """
+
+    def __init__(self, dims: int, order: int, stride: int):
+        super().__init__()
+        self.weight = mx.zeros((dims, order, 1, 1))
+        self.stride = stride
+        self.reach = (order - 1) * stride
+        self._taps: tuple[Kept, list[mx.array], mx.array] | None = None  # the weight, and what the CPU made of it
+
+    def __call__(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
+        """Return the convolution of padded frames, T = Tp - (K - 1) * stride."""
+        weight = self.weight[..., 0]  # (D, K, 1)
+        if on_gpu():
+            return mx.conv1d(padded, weight, dilation=self.stride, groups=padded.shape[-1])
+        if self._taps is None or not self._taps[0].is_still(self.weight):
+            self._taps = (Kept(self.weight), depthwise_taps(weight), mx.contiguous(weight[..., 0].T))
+            mx.eval(self._taps[2])
+        if padded.shape[1] > SHORT:
+            return depthwise_conv1d(padded, self._taps[1], self.stride)
+        B, Tp, D = padded.shape
+        beside = (B, Tp - self.reach, weight.shape[1], D)  # every frame beside those its taps reach: (B, T, K, D)
+        frames = mx.as_strided(mx.contiguous(padded), beside, (Tp * D, D, self.stride * D, 1))
+        return (frames * self._taps[2]).sum(axis=2)
+
+
+class FSMNBlock(nn.Module):
+    """x + taps over the past + taps over the future. Mirrors encoder.py::FSMNBlock.
+
+    The past includes the frame itself: lorder taps, lstride frames apart. The future starts rstride frames ahead:
+    rorder taps. A chunk's future beyond its end is zero, in a stream too, as in FunASR.
+    """
+
+    def __init__(self, dims: int, config: FSMNConfig):
+        super().__init__()
+        self.conv_left = Taps(dims, config.lorder, config.lstride)
+        self.ahead = config.rorder * config.rstride
+        self.conv_right = Taps(dims, config.rorder, config.rstride) if config.rorder > 0 else None
+
+    def __call__(
+        self, x: Float[mx.array, "B T D"], cache: Float[mx.array, "B past D"] | None = None
+    ) -> tuple[Float[mx.array, "B T D"], Float[mx.array, "B past D"]]:
+        """Return the block's output and the cache for the next chunk; a missing cache is a past of zeros."""
+        if cache is None:
+            cache = self.empty_cache(x)
+        past = mx.concatenate([cache, x], axis=1)  # (B, past + T, D)
+        out = x + self.conv_left(past)
+        if self.conv_right is not None:
+            future = mx.pad(x, [(0, 0), (0, self.ahead), (0, 0)])[:, self.conv_right.stride :]
+            out = out + self.conv_right(future)
+        return out, past[:, past.shape[1] - self.conv_left.reach :]
+
+    def empty_cache(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B past D"]:
+        """Return a past of zeros for frames like x."""
+        return mx.zeros((x.shape[0], self.conv_left.reach, x.shape[2]), dtype=x.dtype)
+
+
+class BasicBlock(nn.Module):
+    """relu(affine(fsmn_block(linear(x)))). Mirrors encoder.py::BasicBlock."""
+
+    def __init__(self, config: FSMNConfig, stack_layer: int):
+        super().__init__()
+        self.name = f"cache_layer_{stack_layer}"
+        self.linear = LinearTransform(config.linear_dim, config.proj_dim)
+        self.fsmn_block = FSMNBlock(config.proj_dim, config)
+        self.affine = AffineTransform(config.proj_dim, config.linear_dim)
+        self.relu = RectifiedLinear()
+
+    def __call__(self, x: Float[mx.array, "B T D"], cache: Cache | None = None) -> Float[mx.array, "B T D"]:
+        """Return the block's output; what `cache` holds of this block is replaced, as in FunASR."""
+        x, past = self.fsmn_block(self.linear(x), None if cache is None else cache.get(self.name))
+        if cache is not None:
+            cache[self.name] = past
+        return self.relu(self.affine(x))
+
+
+class FSMN(nn.Module):
+    """Features (B, T, input_dim) -> probabilities of the pdfs (B, T, output_dim). Mirrors encoder.py::FSMN.
+
+    `in_linear1` has no activation of its own; the ReLU stands after `in_linear2`.
+    """
+
+    def __init__(self, config: FSMNConfig):
+        super().__init__()
+        self.in_linear1 = AffineTransform(config.input_dim, config.input_affine_dim)
+        self.in_linear2 = AffineTransform(config.input_affine_dim, config.linear_dim)
+        self.relu = RectifiedLinear()
+        self.fsmn = [BasicBlock(config, layer) for layer in range(config.fsmn_layers)]
+        self.out_linear1 = AffineTransform(config.linear_dim, config.output_affine_dim)
+        self.out_linear2 = AffineTransform(config.output_affine_dim, config.output_dim)
+        self.softmax = nn.Softmax()
+
+    def __call__(self, feats: Float[mx.array, "B T Din"], cache: Cache | None = None) -> Float[mx.array, "B T pdfs"]:
+        """Return the probabilities; `cache` is {} at the start of a stream and updated in place, as in FunASR."""
+        x = self.relu(self.in_linear2(self.in_linear1(feats)))
+        for block in self.fsmn:
+            x = block(x, cache)
+        return self.softmax(self.out_linear2(self.out_linear1(x)))

@@ -1,0 +1,1 @@
+"""What commands run: roles put to work on recordings."""

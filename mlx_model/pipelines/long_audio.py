@@ -1,0 +1,218 @@
+"""Long recordings to text: speech is found first, then its segments are recognised in batches of like length.
+
+Mirrors funasr/auto/auto_model.py::AutoModel.inference_with_vad and funasr/utils/vad_utils.py (merge_vad,
+slice_padding_audio_samples). A recording is read twice, a minute at a time, once to find the segments and once to cut
+them out; at most WINDOW_S of speech is in memory. FunASR sorts all segments of a recording by length; here those of
+one window are sorted, which changes which segments share a batch and, as batches do not change results, nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlx_model.audio.files import blocks, duration_s
+from mlx_model.errors import AudioError, UsageError
+from mlx_model.pipelines.detect import Detection, detect
+from mlx_model.pipelines.transcribe import Audio, TextSegment, Transcript, transcribe
+from mlx_model.text.token_times import timed
+
+if TYPE_CHECKING:
+    from mlx_model.models.fsmn_vad_streaming import Model as Detector
+    from mlx_model.models.fsmn_vad_streaming import Times, VadOptions
+    from mlx_model.models.paraformer import Model
+    from mlx_model.text.tokenizer import Tokenizer
+
+Recognise = Callable[[list[np.ndarray]], list[Transcript]]
+Progress = Callable[[float], None]
+WINDOW_S = 600.0  # of speech: 38 MB of samples, and enough segments for batches of like length
+
+
+def transcribe_long(
+    model: Model,
+    detector: Detector,
+    audio: Audio | Sequence[Audio],
+    *,
+    options: VadOptions | None = None,
+    merge_s: float | None = None,
+    batch_size: int | None = None,
+    batch_seconds: float | None = None,
+    dither: float = 0.0,
+    seed: int = 0,
+    word_times: bool = False,
+    progress: Progress | None = None,
+) -> list[Transcript]:
+    """Return one Transcript per recording, of any length, with the times of its segments, in input order.
+
+    The text is the segments' texts with spaces between them, as FunASR joins them.
+
+    Args:
+        model: the recogniser.
+        detector: an FSMN-VAD.
+        audio: a path, a mono waveform at the models' rate in [-1, 1], or a sequence of these.
+        options: of the detector; None: FunASR's own choice here, which is dynamic_silence.
+        merge_s: join neighbouring segments up to so many seconds, as FunASR's merge_vad does (AutoModel's
+            merge_length_s, which 1.4.16 does not see where `generate` is told it).
+        batch_size, batch_seconds, dither, seed: as for `transcribe`.
+        word_times: give the segments their `words`, for subtitles.
+        progress: called with the seconds of recording that are done since the last call.
+
+    Raises:
+        UsageError: models of different rates, a batch size below 1, a length to merge to that is not above 0.
+    """
+    from mlx_model.models.fsmn_vad_streaming import VadOptions
+
+    rates = model.config.frontend.fs, detector.config.frontend.fs
+    if rates[0] != rates[1]:
+        raise UsageError(
+            f"the recogniser takes {rates[0]} Hz and the detector {rates[1]} Hz; they cannot work together"
+        )
+    if merge_s is not None and not 0 < merge_s < math.inf:
+        raise UsageError("the length to merge segments to must be above 0 s")
+    recognise = _recogniser(model, batch_size, batch_seconds, dither, seed, word_times)
+    items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
+    results = []
+    for item in items:
+        (found,) = detect(detector, item, options=options or VadOptions(dynamic_silence=True), pauses=word_times)
+        times = found.segments if merge_s is None else merged(found.segments, round(merge_s * 1000))
+        result = _transcript(item, found, times, rates[0], recognise, progress)
+        results.append(_with_words(result, model.tokenizer, found.pauses) if word_times else result)
+    return results
+
+
+def _with_words(result: Transcript, tokenizer: Tokenizer, pauses: Times) -> Transcript:
+    """The same with the words of every segment, at the times of their tokens."""
+    ends = [end for _, end in pauses]
+    segments = []
+    for part in result.segments or ():
+        near = pauses[bisect_left(ends, part.start_ms) :]
+        silent = list(takewhile(lambda pause, part=part: pause[0] < part.end_ms, near))
+        tokens = [tokenizer.tokens[token] for token in part.token_ids]
+        starts = [part.start_ms + start for start in part.token_starts_ms or []]
+        words = timed(part.text, tokens if starts else [], starts, (part.start_ms, part.end_ms), silent)
+        segments.append(replace(part, words=words))
+    return replace(result, segments=segments)
+
+
+def _transcript(
+    item: Audio, found: Detection, times: Times, rate: int, recognise: Recognise, progress: Progress | None
+) -> Transcript:
+    """Recognise the segments of one recording; what failed is said in `error`, and what did not is kept."""
+    segments, error = [], found.error
+    try:
+        segments = _segments(item, times, found.duration_s, rate, recognise, progress)
+    except AudioError as refused:
+        error = error or str(refused)
+    text = " ".join(part.text for part in segments)
+    errors = [error, *(part.error for part in segments)]
+    return Transcript(
+        path=found.path,
+        text=text if text.strip() else "",
+        token_ids=[token for part in segments for token in part.token_ids],
+        duration_s=found.duration_s,
+        error=next((reason for reason in errors if reason), None),
+        segments=segments,
+        notes=found.notes,
+    )
+
+
+def total_s(audio: Sequence[str | Path]) -> int:
+    """Return the seconds of all recordings together, as far as their headers say, for a progress bar."""
+    total = 0.0
+    for path in audio:
+        with suppress(AudioError):
+            total += duration_s(path)
+    return round(total)
+
+
+def _recogniser(
+    model: Model, batch_size: int | None, batch_seconds: float | None, dither: float, seed: int, token_times: bool
+) -> Recognise:
+    return lambda waveforms: transcribe(
+        model,
+        waveforms,
+        batch_size=batch_size,
+        batch_seconds=batch_seconds,
+        dither=dither,
+        seed=seed,
+        token_times=token_times,
+    )
+
+
+def _segments(
+    item: Audio,
+    times: Times,
+    length_s: float,
+    rate: int,
+    recognise: Recognise,
+    progress: Progress | None,
+) -> list[TextSegment]:
+    """Recognise the segments of one recording, window after window."""
+    done: list[TextSegment] = []
+    waveforms: list[np.ndarray] = []
+    reported = 0.0
+    pieces = iter([item]) if isinstance(item, np.ndarray) else blocks(item, rate)
+    for number, waveform in enumerate(cut(pieces, times, rate), 1):
+        waveforms.append(waveform)
+        if sum(map(len, waveforms)) < WINDOW_S * rate and number < len(times):
+            continue
+        window = times[len(done) : number]
+        for (start, end), result in zip(window, recognise(waveforms), strict=True):
+            done.append(
+                TextSegment(
+                    start, end, result.text, result.token_ids, result.error, token_starts_ms=result.token_starts_ms
+                )
+            )
+        waveforms = []
+        if progress is not None:
+            progress(window[-1][1] / 1000 - reported)
+            reported = window[-1][1] / 1000
+    if progress is not None:
+        progress(max(length_s - reported, 0.0))
+    return done
+
+
+def cut(pieces: Iterator[np.ndarray], times: Times, rate: int) -> Iterator[np.ndarray]:
+    """Yield the samples of each [start_ms, end_ms], which come in order and do not overlap; the last may be cut short.
+
+    Mirrors slice_padding_audio_samples. Only what a segment still needs is kept.
+    """
+    kept, first, number = np.empty(0, np.float32), 0, 0  # samples from sample `first` on; the next segment
+    bounds = [(start * rate // 1000, end * rate // 1000) for start, end in times]
+    for piece in pieces:
+        kept = np.concatenate([kept, piece])
+        while number < len(bounds) and bounds[number][1] <= first + len(kept):
+            start, end = bounds[number]
+            yield kept[start - first : end - first].copy()
+            number += 1
+        wanted = bounds[number][0] if number < len(bounds) else first + len(kept)
+        dropped = min(max(wanted - first, 0), len(kept))
+        kept, first = kept[dropped:], first + dropped
+    for start, end in bounds[number:]:
+        yield kept[max(start - first, 0) : max(end - first, 0)].copy()
+
+
+def merged(times: Times, longest_ms: int) -> Times:
+    """Return the segments joined, pauses included, to at most `longest_ms`, where their starts and ends allow it.
+
+    FunASR's rule, all of it: two or more segments are joined from 0 ms on, so silence before the first one belongs to
+    a segment. Mirrors funasr/utils/vad_utils.py::merge_vad.
+    """
+    if len(times) <= 1:
+        return times
+    edges = sorted({edge for pair in times for edge in pair})
+    result, begin = [], 0
+    for edge, following in pairwise(edges):
+        if following - begin >= longest_ms:
+            if edge > begin:
+                result.append([begin, edge])
+            begin = edge
+    return [*result, [begin, edges[-1]]]

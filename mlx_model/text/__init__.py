@@ -1,0 +1,1 @@
+"""Tokens to text, results, and the formats they are written in."""

@@ -1,0 +1,162 @@
+"""One trace against one candidate: utterance by utterance, then the whole report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mlx_model.errors import OutputError, UsageError
+from mlx_model.machine.numerics import numerics, product_error
+from parity.decisions.outcomes import Outcomes, settled
+from parity.layers.invariance import AS_USERS_RUN_IT
+from parity.sides.candidate import Candidate
+from parity.taps.distances import PASS, Comparison
+from parity.taps.pictures import heat_map
+from parity.taps.trace import Recorded, Trace, TracedUtterance
+from parity.taps.verdict import conclude, structure
+from reports.environment import describe
+from reports.schema import HeatMap, InvarianceRow, ParityReport, TapRow, UtteranceRow
+
+PICTURES = 3  # utterances drawn
+PLAIN = "MLX, module by module"
+
+
+def same_checkpoint(trace: Trace, candidate: Candidate) -> None:
+    """Raise OutputError where the trace was recorded from another model.pt than the candidate was converted from."""
+    found, wanted = candidate.checkpoint_sha256, trace.meta["checkpoint_sha256"]
+    if found is not None and found != wanted:
+        raise OutputError(
+            f"{trace.directory} was recorded from a checkpoint with sha256 {wanted[:12]}..., but {candidate.path} was "
+            f"converted from {found[:12]}...; record {trace.meta['source']} again or convert it"
+        )
+
+
+class Comparing:
+    """One trace against one candidate, utterance by utterance; `report` sums up."""
+
+    def __init__(self, trace: Trace, candidate: Candidate, *, pictures: int = PICTURES):
+        same_checkpoint(trace, candidate)
+        precisions = candidate.tapset.precisions
+        if candidate.precision not in precisions:
+            raise UsageError(f"no tolerances for {candidate.precision} candidates; there are {', '.join(precisions)}")
+        self.trace, self.candidate = trace, candidate
+        self.precision = precisions[candidate.precision]
+        self.comparison = Comparison(candidate.full_tapset, self.precision)
+        self.rows: list[UtteranceRow] = []
+        self.outcomes: Outcomes = candidate.family.piece("outcomes")(trace, candidate, self.precision)
+        self.pictures_wanted = pictures
+
+    def add(self, utterance: TracedUtterance, arrays: Recorded, ahead: Callable[[], None] = lambda: None) -> None:
+        """Compare one utterance: front end on the waveform, network on the reference's features, outcome end to end.
+
+        `ahead` is called when the products on all cores are through: one of those waits for its slowest thread.
+        """
+        recorded, outcomes = self.chosen(arrays), self.outcomes
+        plain, utt_id = recorded.plain, utterance.utt_id
+        front = self.candidate.frontend(plain["waveform"])
+        self.comparison.add_frontend(utt_id, plain, front)
+        heard = self.candidate.at_once(plain, front, recorded.inputs, steps=self.trace.meta["steps"])
+        ahead()
+        decided = outcomes.decide(utt_id, recorded, heard)
+        self.comparison.place(outcomes.order([*heard.taps]), [name for name in recorded.alone if name in heard.alone])
+        skip = outcomes.skipped(recorded, heard, decided)
+        kept = settled(recorded, heard.taps)
+        self.comparison.add_own(utt_id, kept, heard.taps, outcomes.excused(decided), skip)
+        alone = {name: pair for name, pair in recorded.alone.items() if pair.settled}
+        self.comparison.add_alone(utt_id, alone, heard.alone)
+        self.rows.append(outcomes.compare(self.comparison, utterance, recorded, heard, decided))
+        outcomes.decisions += decided
+        if len(self.rows) <= self.pictures_wanted:
+            outcomes.picture(utterance, recorded, heard)
+
+    def chosen(self, recorded: Recorded) -> Recorded:
+        """Return what was recorded, without the taps that were not asked for.
+
+        Raises:
+            UsageError: a tap was asked for that the trace does not hold.
+        """
+        wanted = self.candidate.asked_for
+        missing = [name for name in self.candidate.restricted_to if name not in recorded.inputs.keys() | recorded.own]
+        if missing and self.trace.meta["taps"]:
+            raise UsageError(
+                f"{self.trace.directory} was recorded with --taps {', '.join(self.trace.meta['taps'])} and does not "
+                f"hold {missing[0]}; record it again"
+            )
+        return Recorded(
+            plain=recorded.plain,
+            own={name: pair for name, pair in recorded.own.items() if wanted(name)},
+            alone={name: pair for name, pair in recorded.alone.items() if wanted(name, alone=True)},
+            inputs=recorded.inputs,
+        )
+
+    def heat(self, taps: Sequence[TapRow]) -> HeatMap | None:
+        """Return the worst tap's error map, from the utterance it is worst in (computed again)."""
+        measured = [row for row in taps if row.ratio is not None and row.worst and len(row.worst["index"]) == 3]
+        if not measured:
+            return None
+        guilty = [row for row in measured if row.status != PASS][:1]
+        worst = (guilty or sorted(measured, key=lambda row: -(row.ratio or 0.0) / (row.tolerance_ratio or 1.0)))[0]
+        utt_id = (worst.worst or {})["utt_id"]
+        utterance = next(row for row in self.trace.utterances if row.utt_id == utt_id)
+        recorded = self.trace.arrays(utterance)
+        if worst.scope == "inner":
+            inputs = {module: given for module, given in recorded.inputs.items() if worst.name.startswith(module)}
+            return heat_map(
+                worst.name, utt_id, recorded.alone[worst.name], self.candidate.alone(inputs, steps=True)[worst.name]
+            )
+        return heat_map(
+            worst.name, utt_id, recorded.own[worst.name], self.candidate.network(recorded.plain["feats"])[worst.name]
+        )
+
+    def report(self, invariants: bool) -> ParityReport:
+        """Return the report over all utterances added."""
+        outcomes = self.outcomes
+        taps = self.comparison.rows()
+        facts = structure(self.trace.meta["structure"], outcomes.structure())
+        checks = outcomes.invariance() if invariants else []
+        found = tapped(self.candidate, checks)
+        verdict = conclude(taps, facts, outcomes.decisions, checks, self.candidate.precision, outcomes.DECIDED)
+        return ParityReport(
+            verdict="pass" if verdict.passed else "fail",
+            first_failure=verdict.first_failure,
+            reference=str(self.trace.meta["source"]),
+            candidate=str(self.candidate.path),
+            taps=taps,
+            utterances=self.rows,
+            structure=facts,
+            notes=notes(self.candidate, self.precision.reason, outcomes, found["tapped"]),
+            environment=describe(
+                reference=self.trace.meta.get("environment", {}), float32_product_error=product_error(), numerics=found
+            ),
+            numerics=found,
+            precision=self.candidate.precision,
+            address=verdict.address,
+            sentence=verdict.sentence,
+            decisions=outcomes.decisions,
+            invariance=checks,
+            heatmap=self.heat(taps) if self.pictures_wanted else None,
+            **outcomes.fields(len(self.rows)),
+        )
+
+
+def tapped(candidate: Candidate, checks: Sequence[InvarianceRow]) -> dict[str, Any]:
+    """Return the candidate's numerics, and what of it the taps watched: never more than was proved."""
+    found = dict(numerics(candidate.model))
+    rows = {row.name: row.status for row in checks if row.name in AS_USERS_RUN_IT}
+    held = ", ".join(f"{name} held against them by its invariance row ({status})" for name, status in rows.items())
+    otherwise = "what users run was not held against them" if found["engine"] != PLAIN else "which is what users run"
+    return {**found, "tapped": f"plain MLX modules; {held or otherwise}"}
+
+
+def notes(candidate: Candidate, reason: str, outcomes: Outcomes, tapped: str) -> list[str]:
+    """Return what a reader must know to read the numbers."""
+    return [
+        f"Taps watch {tapped}.",
+        f"Candidate precision: {candidate.precision} ({reason}).",
+        "The network taps are fed the reference's own features, so that the front end's rounding hides no fault; "
+        "the end_to_end rows start from the waveform.",
+        *outcomes.notes(),
+        "Introduced error: each module run alone on the float64 reference's inputs, as float32; rows inside a module "
+        "come from that run.",
+        "Dither is 0 on both sides; FunASR runs one utterance at a time.",
+    ]

@@ -1,0 +1,248 @@
+"""The reference: the real FunASR, loaded, proved equal to its checkpoint, and run one utterance at a time.
+
+Only this file, the recorders and what they import use funasr, in a process of their own (process.py says why).
+`record` and `transcribe` start it (`python -m parity.sides.reference`) and read what it wrote. Must not import mlx.
+
+The truth is the same FunASR in float64. What is recorded of a family, and how it is run, is its recorder's matter
+(parity/families/NAME/recorder.py); recording.py holds what they share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError
+from parity import families
+from parity.sides import guard
+from parity.sides.child import MARK, Progress, ask_reference, stream_reference
+from parity.taps.tapset import load_tapset
+from parity.taps.trace import Trace
+
+INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[reference]'"
+
+
+# ---- the caller's side
+
+
+def record(
+    src: str | Path,
+    audio: Sequence[tuple[str, Path]],
+    trace: Path,
+    *,
+    taps: Sequence[str] = (),
+    steps: bool = True,
+    named: str | None = None,
+    progress: Progress | None = None,
+) -> Trace:
+    """Run FunASR over the audio in float32 and float64 and return the trace written to `trace`, waveforms included.
+
+    Args:
+        src: FunASR model directory, model.pt beside its config, or hub id.
+        audio: (utt_id, path) pairs.
+        trace: directory for trace.json and the arrays.
+        taps: patterns of modules to keep; all of the tap set where empty.
+        steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
+        named: what the user calls the source, where `src` is a directory made of it.
+        progress: called with 1.0 for every utterance done.
+
+    Raises:
+        UsageError, ConfigError: `src` is no source, or not one to give to FunASR (guard.py).
+        DependencyError: torch or funasr is not installed.
+        CheckpointError: the loaded model is not the checkpoint.
+        UsageError: a pattern fits no tap, or the model is of a family that cannot be compared.
+    """
+    guard.check(str(src))
+    request = {"task": "record", "src": str(src), "named": named or str(src), "taps": list(taps), "steps": steps}
+    ask_reference({**request, "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}, progress)
+    return Trace.open(trace)
+
+
+def transcribe(src: str | Path, batches: Iterable[Sequence[str | Path]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield FunASR's own text of each batch's files: `{path, text, duration_s, error}`, in order, dither 0.
+
+    FunASR decodes them one at a time, with AutoModel.generate on the file itself, so decoding and resampling are its
+    own too. One process serves all batches; it starts with the first.
+    """
+    guard.check(str(src))
+    request = {"task": "transcribe", "src": str(src)}
+    yield from stream_reference(request, ([str(path) for path in batch] for batch in batches))
+
+
+# ---- the child's side: everything below runs beside torch and funasr
+
+
+def load(src: str, dtype: str = "float32", device: str = "cpu") -> Any:
+    """Return FunASR's AutoModel for `src` on torch's `device`: eval mode, dither 0, proved equal to its checkpoint.
+
+    Before FunASR sees it, the source is checked (guard.py) and its checkpoint read without executing anything.
+
+    Raises:
+        ConfigError: the configuration makes FunASR run code.
+        DependencyError: torch or funasr is missing.
+        CheckpointError: a checkpoint that is none, or that wants to run code; see also `prove`.
+    """
+    path = guard.check(src)
+    try:
+        import funasr
+        import torch
+    except ImportError as error:
+        raise DependencyError(f"{INSTALL} ({error})") from error
+    if path is None:
+        path = guard.check(_downloaded(src)) or Path(src)
+    checkpoint = guard.weights(path)
+    _state(checkpoint)
+    directory = path.parent if path.is_file() else path
+    options: dict[str, Any] = {"model": str(directory.absolute()), "init_param": str(checkpoint.absolute())}
+    options |= {"device": device, "disable_update": True, "disable_pbar": True, "trust_remote_code": False}
+    options["output_dir"] = None  # a trainer's config.yaml names one; FunASR would write its results there
+    with contextlib.redirect_stdout(sys.stderr):
+        auto = funasr.AutoModel(**options, log_level="ERROR", frontend_conf={"dither": 0.0}, ncpu=_threads())
+    prove(auto.model, str(auto.kwargs["init_param"]))
+    auto.model.eval().to(getattr(torch, dtype))
+    return auto
+
+
+def _downloaded(name: str) -> str:
+    """Return the directory of a hub id or a short name, fetched as FunASR fetches it."""
+    from funasr.download import download_model_from_hub as hub
+
+    name, _, revision = name.partition("@")
+    with contextlib.redirect_stdout(sys.stderr):
+        if name.startswith("hf:"):
+            from huggingface_hub import snapshot_download
+
+            known = hub.name_maps_hf.get(name[3:], name[3:])
+            return snapshot_download(known, revision=revision or None)
+        name = name.removeprefix("ms:")
+        return hub.get_or_download_model_dir(hub.name_maps_ms.get(name, name), revision or "master")
+
+
+def _threads() -> int:
+    """Return how many threads torch is to use: FunASR sets them itself, whatever the environment says."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def prove(model: Any, checkpoint: str) -> None:
+    """Raise CheckpointError unless every tensor of the model equals the checkpoint's, bit for bit.
+
+    FunASR's loader keeps random weights for missing keys and wrong shapes, with a line in the log.
+    Mirrors the unwrapping in funasr/train_utils/load_pretrained_model.py.
+    """
+    import torch
+
+    state = _state(Path(checkpoint))
+    for wrapper in ("state_dict", "model_state_dict", "model"):
+        state = state.get(wrapper, state)
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    for name, tensor in model.state_dict().items():
+        if name not in state:
+            raise CheckpointError(f"{checkpoint}: {name} is missing; FunASR would run with random weights there")
+        if not torch.equal(tensor.cpu(), state[name].to(tensor.dtype)):
+            raise CheckpointError(
+                f"{checkpoint}: {name} {tuple(state[name].shape)} was not loaded into the model's {tuple(tensor.shape)}"
+            )
+
+
+def _state(checkpoint: Path) -> Any:
+    """Return what a checkpoint holds, nothing in it executed.
+
+    FunASR's own torch.load does the same from here on: the switch that would make it run code is taken away, and the
+    numpy numbers of a trainer's state are allowed.
+
+    Raises:
+        CheckpointError: it cannot be read so.
+    """
+    import numpy as np
+    import torch
+
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    scalar = np.float64(0).__reduce__()[0]
+    safe: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    safe += [np.dtype, *(type(np.dtype(code)) for code in ("f8", "f4", "i8", "i4", "?"))]
+    torch.serialization.add_safe_globals(safe)
+    with checkpoint.open("rb") as stream:
+        mapped = stream.read(4) == b"PK\x03\x04"
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        wanted = re.search(r"GLOBAL (\S+)", reason)
+        if wanted:
+            reason = f"its pickle asks for {wanted[1]}, which could run code"
+        raise CheckpointError(f"{checkpoint} was not given to FunASR: {reason[:200]}") from error
+
+
+def _record(request: dict[str, Any]) -> None:
+    from reports.environment import describe, file_sha256
+
+    trace = Trace.create(Path(request["out"]))
+    single = load(request["src"])
+    family = families.by_class(type(single.model).__name__)
+    recorder = family.piece("recorder")(
+        single, load(request["src"], "float64"), load_tapset(family.name), request["taps"], request["steps"]
+    )
+    for utt_id, path in request["audio"]:
+        row, arrays = recorder.utterance(path)
+        trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
+        _answer(1.0)
+    trace.finish(
+        {
+            "source": request["named"],
+            "family": family.name,
+            "checkpoint_sha256": file_sha256(Path(single.kwargs["init_param"])),
+            "taps": request["taps"],
+            "steps": request["steps"],
+            "structure": recorder.structure(),
+            "environment": describe(),
+            **recorder.facts([path for _, path in request["audio"]]),
+        }
+    )
+
+
+def _transcribe(request: dict[str, Any]) -> None:
+    auto = load(request["src"])
+    for line in sys.stdin:
+        _answer(_transcript(auto, json.loads(line)))
+
+
+def _transcript(auto: Any, path: str) -> dict[str, Any]:
+    import soundfile
+
+    row: dict[str, Any] = {"path": path, "text": "", "duration_s": 0.0, "error": None}
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            results = auto.generate(input=path)
+        row["text"] = results[0].get("text", "") if results else ""
+        with contextlib.suppress(soundfile.LibsndfileError):
+            row["duration_s"] = soundfile.info(path).duration
+    except Exception as error:
+        row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return row
+
+
+def _answer(value: Any) -> None:
+    print(f"{MARK}{json.dumps(value)}", flush=True)
+
+
+def main(request_path: str) -> int:
+    """Carry out one request; a foreseen error is written where the caller looks for it."""
+    request = json.loads(Path(request_path).read_text("utf-8"))
+    try:
+        {"record": _record, "transcribe": _transcribe}[request["task"]](request)
+    except MlxFunasrError as error:
+        report = {"kind": type(error).__name__, "message": str(error)}
+        Path(request["failure"]).write_text(json.dumps(report, ensure_ascii=False), "utf-8")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Measuring: taps, tap sets, traces, distances, verdicts. NumPy only, neither torch nor MLX."""

@@ -1,0 +1,230 @@
+"""Tap sets: which modules are compared, under which names, and how far apart they may be (tapsets/*.toml)."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlx_model.errors import UsageError
+from parity.taps.tap import ARGS, INPUT, Activations, matches
+
+FOLDER = Path(__file__).parent / "tapsets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One place inside an isolated module: an inner module's output, its input, or what a function it calls returns."""
+
+    name: str
+    at: str = ""
+    call: str = ""
+    label: str | None = None
+    split: tuple[str, ...] = ()
+    channels_first: bool = False
+
+    def probe(self, module: str) -> str:
+        """Return the probe of this step inside a module (see tap.py)."""
+        what = self.call or self.at
+        return f"{module}.{self.name}" + (f"@{what}" if what else "")
+
+    def arrays(self, module: str, values: Sequence[np.ndarray], *, reference: bool) -> dict[str, np.ndarray]:
+        """Return {tap name: array} of what the probe recorded."""
+        value = values[0].swapaxes(1, 2) if self.channels_first and reference else values[0]
+        if self.split:
+            parts = np.split(value, len(self.split), axis=-1)
+            return {f"{module}.{label}": part for label, part in zip(self.split, parts, strict=True)}
+        return {f"{module}.{self.label or self.name}": value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapSpec:
+    """One row of a tap set; the TOML file says what each field means."""
+
+    name: tuple[str, ...]
+    reason: str
+    kind: str = "module"
+    at: str = ""
+    label: str | None = None
+    outputs: tuple[str, ...] = ("",)
+    order: tuple[str, ...] = ()
+    ratio: float | None = None
+    max_abs: float | None = None
+    isolate: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    def fits(self, module: str) -> bool:
+        """Return whether a module's name fits one of the patterns."""
+        return any(matches(module, pattern) for pattern in self.name)
+
+    def arrays(self, module: str, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return {tap name: array} of the parts of a module's output that are kept."""
+        if self.label is not None:
+            return {self.label: values[0]}
+        named = dict(zip(self.outputs, values, strict=False))
+        kept = self.order or [output for output in named if output != "-"]
+        return {f"{module}.{output}" if output else module: named[output] for output in kept}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """How far a candidate of a precision may stray: `multiple` of the float32 ratio; one frame `frames` times that."""
+
+    multiple: float
+    frames: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapSet:
+    """All taps of one architecture, in network order. `floor_rel_l2`: no tap's floor is taken as smaller than this.
+
+    `drift`: how many times a tap's ratio errors may grow to that a module did not introduce itself. `always`: modules
+    that are judged in every run. `discrete`: names of taps that are compared entry by entry, never by distance.
+    """
+
+    family: str
+    floor_rel_l2: float
+    drift: float
+    taps: tuple[TapSpec, ...]
+    always: tuple[str, ...] = ()
+    discrete: tuple[str, ...] = ()
+    precisions: dict[str, Precision] = field(default_factory=dict)
+
+    def is_discrete(self, tap_name: str) -> bool:
+        """Return whether a tap is compared entry by entry: its last word says so."""
+        return tap_name.rsplit(".", 1)[-1] in self.discrete
+
+    def modules(self, names: Iterable[str]) -> list[tuple[str, TapSpec]]:
+        """Return (module, row) of every tapped module of a model, in network order."""
+        known = sorted(names, key=_natural)
+        return [
+            (name, tap)
+            for tap in self.taps
+            if tap.kind == "module"
+            for pattern in tap.name
+            for name in known
+            if matches(name, pattern)
+        ]
+
+    def probes(self, names: Iterable[str], *, args: bool = False) -> list[str]:
+        """Return what to record in a run on a model's own inputs; with `args`, also what isolated modules are given."""
+        wanted = []
+        for module, tap in self.modules(names):
+            wanted.append(f"{module}@{tap.at}" if tap.at else module)
+            if args and tap.isolate:
+                wanted.append(f"{module}@{ARGS}")
+        return wanted
+
+    def isolated(self, names: Iterable[str], inputs: Container[str]) -> list[tuple[str, TapSpec]]:
+        """Return (module, row) of every module to be run alone that there are inputs for, in network order."""
+        return [(module, tap) for module, tap in self.modules(names) if tap.isolate and module in inputs]
+
+    def inner_probes(
+        self, names: Container[str], isolated: Iterable[tuple[str, TapSpec]], *, steps: bool = True
+    ) -> list[str]:
+        """Return what to record when isolated modules are run alone; steps of modules a layer lacks are left out."""
+        wanted = []
+        for module, tap in isolated:
+            inner = [step.probe(module) for step in tap.steps if f"{module}.{step.name}" in names] if steps else []
+            wanted += [*inner, module]
+        return wanted
+
+    def collect(self, seen: Activations) -> dict[str, np.ndarray]:
+        """Return {tap name: array} of a run on the model's own inputs, in network order."""
+        keys = [key.partition("@") for key in seen]
+        recorded = {wanted: [module for module, _, what in keys if what == wanted] for wanted in ("", INPUT)}
+        arrays: dict[str, np.ndarray] = {}
+        for tap in self.taps:
+            fitting = [module for module in recorded[tap.at] if tap.fits(module)]
+            for module in sorted(fitting, key=lambda module: _order(tap, module)):
+                arrays |= tap.arrays(module, seen[f"{module}@{tap.at}" if tap.at else module])
+        return arrays
+
+    def collect_inner(self, module: str, tap: TapSpec, seen: Activations, *, reference: bool) -> dict[str, np.ndarray]:
+        """Return {tap name: array} of one module run alone: its steps in order, then what it returned."""
+        arrays: dict[str, np.ndarray] = {}
+        for step in tap.steps:
+            if step.probe(module) in seen:
+                arrays |= step.arrays(module, seen[step.probe(module)], reference=reference)
+        return {**arrays, **tap.arrays(module, seen[module])}
+
+    def restricted(self, patterns: Sequence[str], names: Iterable[str]) -> TapSet:
+        """Return the tap set with only the modules of a model that fit one of the patterns (the front end stays).
+
+        Raises:
+            UsageError: a pattern fits no tapped module.
+        """
+        modules = list(dict.fromkeys(module for module, _ in self.modules(names)))
+        for pattern in patterns:
+            if not any(matches(module, pattern) for module in modules):
+                raise UsageError(
+                    f"no tap fits {pattern!r}; there are {', '.join(modules[:4])}, ... ('*' stands for one segment)"
+                )
+        kept = tuple(module for module in modules if any(matches(module, pattern) for pattern in patterns))
+        taps = [
+            dataclasses.replace(tap, name=tuple(module for module in kept if tap.fits(module)))
+            for tap in self.taps
+            if tap.kind == "module"
+        ]
+        frontend = [tap for tap in self.taps if tap.kind != "module"]
+        return dataclasses.replace(self, taps=(*frontend, *(tap for tap in taps if tap.name)))
+
+    def spec(self, tap_name: str) -> TapSpec:
+        """Return the row a tap's name belongs to, a step's being its module's (KeyError where there is none)."""
+        for prefix in _prefixes(tap_name):
+            for tap in self.taps:
+                if tap.label == tap_name or (tap.label is None and tap.fits(prefix)):
+                    return tap
+        raise KeyError(tap_name)
+
+
+def load_tapset(family: str) -> TapSet:
+    """Return the tap set of a family.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = FOLDER / f"{family}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(item.stem for item in FOLDER.glob("*.toml")))
+        raise UsageError(f"no tap set for family {family!r} (there are: {known})")
+    document = tomllib.loads(path.read_text("utf-8"))
+    steps = {name: tuple(_step(row) for row in rows) for name, rows in document["steps"].items()}
+    return TapSet(
+        family=document["family"],
+        floor_rel_l2=document["floor"]["rel_l2"],
+        drift=document["floor"]["drift"],
+        taps=tuple(_spec(row, steps) for row in document["tap"]),
+        always=tuple(document["always"]),
+        discrete=tuple(document["discrete"]),
+        precisions={name: Precision(**row) for name, row in document["precision"].items()},
+    )
+
+
+def _step(row: dict[str, Any]) -> Step:
+    return Step(**{**row, "split": tuple(row.get("split", ()))})
+
+
+def _spec(row: dict[str, Any], steps: dict[str, tuple[Step, ...]]) -> TapSpec:
+    lists = {key: tuple(row[key]) for key in ("name", "outputs", "order", "isolate") if key in row}
+    return TapSpec(**{**row, **lists, "steps": steps[row["steps"]] if "steps" in row else ()})
+
+
+def _prefixes(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:size]) for size in range(len(parts), 0, -1)]
+
+
+def _order(tap: TapSpec, module: str) -> tuple[int, list[tuple[int, str]]]:
+    return next(i for i, pattern in enumerate(tap.name) if matches(module, pattern)), _natural(module)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts encoders.10 after encoders.9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]

@@ -1,0 +1,248 @@
+"""Traces: what the reference computed, on disk, to be checked on machines that have only MLX.
+
+`trace.json` says what and where from, with a sha256 of every file and of itself; one safetensors file per utterance.
+Arrays of an utterance, by group:
+
+    plain/<name>        waveform, fbank, feats, and discrete outcomes of the float32 reference (firings, counts, ids)
+    own/<tap>           what each tapped module returned on its model's own inputs: float64 truth and float32 reference
+    alone/<tap>         the same where both were given the same inputs, the truth's in float32 (steps included)
+    input/<module>/<n>  those inputs
+
+own and alone are packed (packing.py). Writing utterance by utterance keeps memory flat at full size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from mlx_model.errors import OutputError
+from parity.taps.packing import Pair, pack
+from reports.checking import read_json
+from reports.environment import file_sha256
+
+SCHEMA = "trace/3"
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
+META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedUtterance:
+    """One utterance: its audio, what the float32 reference made of it, its file, and the order of its taps.
+
+    `inputs` gives, per isolated module, the input arrays by argument number; equal ones are stored once. `cif_paths` is
+    FunASR's own code paths on this utterance (see reference_checks.py); `more` is what another family decides.
+    """
+
+    utt_id: str
+    path: str
+    duration_s: float
+    text: str
+    token_ids: list[int]
+    file: str
+    sha256: str
+    own: list[str]
+    alone: list[str]
+    inputs: dict[str, dict[str, str]]
+    cif_paths: list[dict[str, Any]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorded:
+    """The arrays of one utterance. own, alone: {tap: (truth, reference)}; inputs: {module: {argument: array}}."""
+
+    plain: dict[str, np.ndarray]
+    own: dict[str, Pair]
+    alone: dict[str, Pair] = field(default_factory=dict)
+    inputs: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+class Trace:
+    """A trace directory, read or being written.
+
+    `meta` holds the reference's description: source, sha256 of its files, family, environment, what was recorded.
+    """
+
+    def __init__(self, directory: Path, meta: dict[str, Any], utterances: list[TracedUtterance]):
+        self.directory, self.meta, self.utterances = directory, meta, utterances
+
+    @classmethod
+    def create(cls, directory: Path) -> Trace:
+        """Return an empty trace to be filled; the directory is made."""
+        directory.mkdir(parents=True, exist_ok=True)
+        return cls(directory, {}, [])
+
+    @classmethod
+    def open(cls, directory: Path) -> Trace:
+        """Return the trace in a directory.
+
+        Raises:
+            OutputError: there is none, it is of another version, was changed since, or is empty.
+        """
+        path = directory / "trace.json"
+        if not path.is_file():
+            raise OutputError(f"{directory}: no trace.json; record one with `mlx-funasr parity record SRC {directory}`")
+        try:
+            document = read_json(path)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{error}; record the trace again") from error
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            found = document.get("schema") if isinstance(document, dict) else None
+            raise OutputError(f"{path}: schema {found!r}, expected {SCHEMA!r}; record it again with this version")
+        if document.pop("sha256", None) != _digest(document):
+            raise OutputError(f"{path}: its sha256 does not match; it was changed after recording, record it again")
+        try:
+            utterances = [TracedUtterance(**row) for row in document["utterances"]]
+            missing = META - document["meta"].keys()
+            outside = any(Path(row.file).name != row.file for row in utterances)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise OutputError(f"{path}: not a trace of this version ({error}); record it again") from error
+        if missing:
+            raise OutputError(f"{path}: does not say its {', '.join(sorted(missing))}; record it again")
+        if outside:
+            raise OutputError(f"{path}: names a file outside its folder; that is not a trace of ours")
+        if not utterances:
+            raise OutputError(f"{path}: the trace holds no utterances")
+        return cls(directory, document["meta"], utterances)
+
+    def add(self, row: dict[str, Any], recorded: Recorded) -> None:
+        """Write one utterance: `row` holds utt_id, path, duration_s, text, token_ids, and cif_paths or more."""
+        file = f"{len(self.utterances):05d}.safetensors"
+        flat = {f"plain/{name}": value for name, value in recorded.plain.items()}
+        for group, pairs in (("own", recorded.own), ("alone", recorded.alone)):
+            for tap, pair in pairs.items():
+                flat |= {f"{group}/{tap}/{part}": value for part, value in pack(*pair).items()}
+        inputs = _share(recorded.inputs, flat)
+        (self.directory / file).write_bytes(save({key: np.ascontiguousarray(value) for key, value in flat.items()}))
+        self.utterances.append(
+            TracedUtterance(
+                **row,
+                file=file,
+                sha256=file_sha256(self.directory / file),
+                own=list(recorded.own),
+                alone=list(recorded.alone),
+                inputs=inputs,
+            )
+        )
+
+    def finish(self, meta: dict[str, Any]) -> None:
+        """Write trace.json, last: a trace without it does not open."""
+        self.meta = meta
+        document = {"schema": SCHEMA, "meta": meta, "utterances": [dataclasses.asdict(row) for row in self.utterances]}
+        text = json.dumps({**document, "sha256": _digest(document)}, ensure_ascii=False, indent=1)
+        (self.directory / "trace.json").write_text(text + "\n", "utf-8")
+
+    def read(self) -> Reading:
+        """Return an iterator over all utterances with their arrays."""
+        return Reading(self)
+
+    def size_mb(self) -> float:
+        """Return how much its arrays take on disk."""
+        return sum((self.directory / row.file).stat().st_size for row in self.utterances) / 1e6
+
+    def waveform(self, utterance: TracedUtterance) -> np.ndarray:
+        """Return the audio of one utterance, (S,) float32; its file is taken to have been checked by `arrays`."""
+        with safe_open(str(self.directory / utterance.file), framework="numpy") as file:
+            return file.get_tensor("plain/waveform")
+
+    def arrays(self, utterance: TracedUtterance) -> Recorded:
+        """Return the arrays of one utterance.
+
+        Raises:
+            OutputError: its file is missing, damaged or not the one that was recorded.
+        """
+        path = self.directory / utterance.file
+        try:
+            whole = np.empty(path.stat().st_size, dtype=np.uint8)
+            with path.open("rb") as stream:  # once: what is hashed is what is compared, and nothing is copied
+                stream.readinto(whole.data)
+            if hashlib.sha256(whole.data).hexdigest() != utterance.sha256:
+                raise OutputError(f"{path}: its sha256 is not the recorded one (damaged or exchanged); record it again")
+            return _recorded(utterance, _views(whole))
+        except (OSError, KeyError) as error:
+            raise OutputError(f"{path}: cannot be read ({error}); record the trace again") from error
+
+
+class Reading(Iterator[tuple[TracedUtterance, Recorded]]):
+    """Every utterance of a trace with its arrays; `ahead` reads the next one's on a thread of its own.
+
+    Reading at full size keeps a core busy for as long as a third of the network's run, and a product on all cores waits
+    for its slowest thread: so it is the caller who says when a core is to spare.
+    """
+
+    def __init__(self, trace: Trace):
+        self._trace, self._left = trace, iter(trace.utterances)
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._coming: tuple[TracedUtterance, Future[Recorded]] | None = None
+
+    def ahead(self) -> None:
+        """Begin to read the next utterance, if there is one and it is not being read already."""
+        if self._coming is None and (utterance := next(self._left, None)) is not None:
+            self._coming = (utterance, self._pool.submit(self._trace.arrays, utterance))
+
+    def __next__(self) -> tuple[TracedUtterance, Recorded]:
+        self.ahead()
+        if self._coming is None:
+            self._pool.shutdown()
+            raise StopIteration
+        (utterance, arrays), self._coming = self._coming, None
+        return utterance, arrays.result()
+
+
+def _share(inputs: Mapping[str, Mapping[str, np.ndarray]], flat: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
+    """Put input arrays into `flat`, equal ones once (every decoder layer is given encoder_out); return their keys."""
+    stored: dict[bytes, str] = {}
+    names: dict[str, dict[str, str]] = {}
+    for module, arguments in inputs.items():
+        for number, value in arguments.items():
+            key = stored.setdefault(hashlib.sha256(value.tobytes()).digest(), f"input/{module}/{number}")
+            flat[key] = value
+            names.setdefault(module, {})[number] = key
+    return names
+
+
+def _views(whole: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every array of a safetensors file's bytes as a view; the library's reader copies each.
+
+    The bytes are those that were written: their sha256 has been checked.
+    """
+    start = 8 + int.from_bytes(whole[:8].tobytes(), "little")
+    header = json.loads(whole[8:start].tobytes())
+    views = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        views[name] = whole[start + begin : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return views
+
+
+def _recorded(utterance: TracedUtterance, flat: Mapping[str, np.ndarray]) -> Recorded:
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for key, value in flat.items():
+        if key.startswith(("own/", "alone/")):
+            tap, _, part = key.rpartition("/")
+            parts.setdefault(tap, {})[part] = value
+    return Recorded(
+        plain={key.removeprefix("plain/"): value for key, value in flat.items() if key.startswith("plain/")},
+        own={tap: Pair(parts[f"own/{tap}"]) for tap in utterance.own},
+        alone={tap: Pair(parts[f"alone/{tap}"]) for tap in utterance.alone},
+        inputs={
+            module: {number: flat[key] for number, key in arguments.items()}
+            for module, arguments in utterance.inputs.items()
+        },
+    )
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

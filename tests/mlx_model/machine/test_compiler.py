@@ -1,0 +1,64 @@
+"""C files are compiled once, kept where only their user can write, and never half-written."""
+
+import ctypes
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlx_model.engines import cpu_engine
+from mlx_model.machine import openblas
+from mlx_model.machine.compiler import COMPILERS, compiled
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="used on Linux only")
+needs_compiler = pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C compiler here")
+MODULE = Path(openblas.__file__)
+OPENBLAS, ENGINE = MODULE.with_name("openblas.c"), Path(cpu_engine.__file__).with_name("cpu_engine.c")
+NAME = (OPENBLAS, "-O1")
+
+
+def test_without_a_compiler_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="needs a C compiler once"):
+        compiled(*NAME)
+
+
+@needs_compiler
+def test_what_was_compiled_is_kept_and_used_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    built = compiled(*NAME)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no compiler any more
+    assert compiled(*NAME) == built
+    assert [item.name for item in built.parent.iterdir()] == [built.name]
+
+
+@needs_compiler
+def test_other_options_are_another_library(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compiled(OPENBLAS, "-O1") != compiled(OPENBLAS, "-O2")
+
+
+@needs_compiler
+def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(OSError, match="failed"):
+        compiled(OPENBLAS, "-no-such-option")
+    assert list((tmp_path / "mlx-funasr").iterdir()) == []
+
+
+def test_a_cache_that_others_can_write_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "mlx-funasr").mkdir()
+    (tmp_path / "mlx-funasr").chmod(0o777)
+    with pytest.raises(OSError, match="written by others"):
+        compiled(*NAME)
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the engine is written for x86-64")
+def test_the_library_can_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert ctypes.CDLL(str(compiled(ENGINE, "-O1", "-mavx2", "-mfma", "-pthread"))).engine_width() > 0

@@ -1,0 +1,70 @@
+"""The harness on itself: every seeded fault is caught at the right address. Oracle: where each was put."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity.demo import MODEL, SPEECH
+from parity.families.paraformer.faults import FAULTS
+from parity.faults import Fault
+from parity.layers.selftest import judge
+from parity.taps.trace import Trace
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.reference, pytest.mark.slow]
+
+
+def selftest_command(source: Path, audio: Path, out: Path) -> dict[str, Any]:
+    """Return what `parity selftest --json` says: as a user runs it, without this process's checks of every shape."""
+    words = ["parity", "selftest", str(source), "--audio", str(audio), "--out", str(out), "--json"]
+    done = subprocess.run([sys.executable, str(ROOT / "mlx_funasr.py"), *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (out / "selftest.html").is_file()
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(900)
+def test_every_fault_on_the_demo(tmp_path: Path):
+    report = selftest_command(MODEL, SPEECH / "wav/test/D0001", tmp_path)
+    missed = [row["name"] for row in report["faults"] if not row["caught"]]
+    astray = [(row["name"], row["module"], row["address"]) for row in report["faults"] if not row["right_address"]]
+    assert (missed, astray, report["false_alarms"]) == ([], [], 0)
+    assert report["total"] == report["caught"] == report["right_address"] == len(FAULTS) >= 60
+    assert report["verdict"] == "pass"
+
+
+@pytest.mark.shared
+@pytest.mark.timeout(900)
+def test_every_fault_on_a_trained_checkpoint(shared: Path, tmp_path: Path):
+    """Real human speech, three utterances."""
+    report = selftest_command(shared / "checkpoints/paraformer_real_small", shared / "data/aishell_s0150/wav", tmp_path)
+    assert (report["verdict"], report["false_alarms"]) == ("pass", 0)
+    assert report["caught"] == report["total"] >= 60
+    assert report["right_address"] >= 0.95 * report["total"]
+
+
+def test_a_fault_that_is_not_one_is_not_caught(converted: Path, trace: Trace):
+    """The self-test can fail: a seed that changes nothing is reported as missed, and not visible on this audio."""
+    nothing = Fault(name="nothing", module="encoder", description="", seed=lambda candidate, stack: None, needs="luck")
+    report = judge(trace, converted, faults=[nothing])
+    assert (report.verdict, report.caught) == ("fail", 0)
+    assert (report.faults[0].visible, report.faults[0].needs) == (False, "luck")
+
+
+def test_a_wrong_address_counts_as_wrong(converted: Path, trace: Trace):
+    healthy = next(fault for fault in FAULTS if fault.name == "output_bias_lost")
+    moved = Fault(name="moved", module="encoder", description="", seed=healthy.seed)
+    report = judge(trace, converted, faults=[moved])
+    assert (report.caught, report.right_address, report.verdict) == (1, 0, "fail")
+    assert report.faults[0].address == "decoder.output_layer"
+
+
+def test_names_are_unique_and_described():
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+    assert all(fault.description and fault.module for fault in FAULTS)
