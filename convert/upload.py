@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from convert import hub, markup, output
-from convert.architectures import FAMILIES
+from convert.architectures import TABLES
 from convert.card import precision_of, suggested_repository
 from convert.proof import Proof, attached, proof_files, read_proof
 from convert.verify_conversion import read_conversion, wrong_files
@@ -142,7 +142,7 @@ def pack(model: Path, report: ConversionReport, proof: Proof) -> dict[str, Path 
         raise UsageError(f"{model} is not as it was written ({wrong[0]}); convert again, or see `mlx-funasr verify`")
     files: dict[str, Path | bytes] = {name: model / name for name in report.output_sha256}
     files |= {name: model / name for name in (output.MARKER, *OPTIONAL) if (model / name).is_file()}
-    family = next(item for item in FAMILIES if item.name == report.family)
+    family = next(item for item in TABLES if item.name == report.family)
     try:
         card = (model / "README.md").read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

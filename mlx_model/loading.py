@@ -5,7 +5,6 @@ Not called load.py: a submodule of that name would take the place of the functio
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -15,22 +14,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
-from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.config import config_class
 from mlx_model.config.sections import ModelConfig
 from mlx_model.engines import cpu_engine
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
+from mlx_model.families import FAMILIES, module_of
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.machine.safetensors import map_tensors
 from mlx_model.models import fsmn_vad_streaming, paraformer
 
-# model_type -> the configuration it is read with; the model class is `Model` in the module of the same name. One that
-# writes text has `set_tokens`.
 M = TypeVar("M")
-FAMILIES: dict[str, type[ModelConfig]] = {
-    "paraformer": ParaformerConfig,
-    "fsmn_vad_streaming": FsmnVADStreamingConfig,
-}
 
 
 def load(path: str | Path) -> Any:
@@ -49,7 +42,7 @@ def load(path: str | Path) -> Any:
     family = settings.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    model = unfilled(FAMILIES[family].from_dict(settings, f"{directory}/config.json"))
+    model = unfilled(config_class(family).from_dict(settings, f"{directory}/config.json"))
     _fill(model, read_weights(directory), directory)
     model.eval()
     if hasattr(model, "set_tokens"):
@@ -59,7 +52,7 @@ def load(path: str | Path) -> Any:
 
 def unfilled(config: ModelConfig) -> Any:
     """Return a `Model` of this configuration, the layers it names quantised, for weights to be put in."""
-    model = importlib.import_module(f"mlx_model.models.{config.model_type}").Model(config)
+    model = module_of("mlx_model.models", config.model_type).Model(config)
     if config.quantization is not None:
         _quantize(model, config.quantization)
     return model
