@@ -14,13 +14,15 @@ from convert.architectures import TABLES, UNSUPPORTED, _table
 from mlx_model import families
 from mlx_model.config import config_class
 from mlx_model.families import FAMILIES, module_of
-from parity.decisions.outcomes import Outcomes
-from parity.families import FAMILIES as PARITY
+from parity import facts
+from parity.decisions.base import Decisions
 from parity.families import by_name
+from parity.families.family import Family
 from parity.faults import Fault
-from parity.sides.recording import Recorder
-from parity.sides.runner import Runner
-from parity.taps.tapset import FOLDER, load_tapset
+from parity.layers.invariance import ROWS
+from parity.sides.candidate import Candidate
+from parity.sides.reference import Reference
+from parity.taps.tapset import load_tapset
 from tests.conftest import ROOT
 
 NAMES = sorted(FAMILIES)
@@ -48,11 +50,11 @@ def test_model_configuration_and_table(name: str):
     (table,) = [row for row in TABLES if row.name == name]
     assert (table.config, table.funasr_class) == (config, FAMILIES[name])
     assert FAMILIES[name] not in UNSUPPORTED
-    assert by_name(name).funasr_class == FAMILIES[name]
+    assert by_name(name).name == name
 
 
 def test_the_list_gives_no_class_to_two_families():
-    assert len(set(FAMILIES.values())) == len(FAMILIES) == len(TABLES) == len(PARITY)
+    assert len(set(FAMILIES.values())) == len(FAMILIES) == len(TABLES)
 
 
 def test_a_missing_piece_is_named_as_such():
@@ -84,13 +86,16 @@ def test_a_hollow_piece_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", NAMES)
 def test_pieces_of_a_comparison(name: str):
     family = by_name(name)
-    for what, base in (("runner", Runner), ("outcomes", Outcomes), ("recorder", Recorder)):
+    assert isinstance(family, Family)
+    for what, base in (("candidate", Candidate), ("decisions", Decisions), ("reference", Reference)):
         piece = family.piece(what)
         assert issubclass(piece, base), what
         assert not inspect.isabstract(piece), what
-    faults = family.piece("faults")
-    assert len(faults) >= 12
+    faults = family.seeded()
+    assert len({fault.name for fault in faults}) == len(faults) >= 12
     assert all(isinstance(fault, Fault) for fault in faults)
+    assert {*family.facts} <= {*facts.FACTS}
+    assert {*family.invariance} <= {*ROWS}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,9 +103,8 @@ def test_tap_set(name: str):
     tapset = load_tapset(name)
     assert tapset.family == name
     assert {"fbank", "feats"} <= {label for tap in tapset.taps if tap.kind == "frontend" for label in tap.name}
-    assert any(tap.isolate for tap in tapset.taps)
+    assert any(tap.introduced for tap in tapset.taps)
     assert all(tap.reason for tap in tapset.taps)
-    assert {path.stem for path in FOLDER.glob("*.toml")} == {*NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,6 @@
 """Frames made up to stand where recordings seldom do: on the edge of a threshold, at the longest segment, at the end.
 
-Both sides decide on the same: FunASR's functions in recorder.py, ours in outcomes.py. Pure numpy.
+Both sides decide on the same: FunASR's functions in reference.py, ours in candidate.py. Pure numpy.
 """
 
 from __future__ import annotations

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parity import families
 from parity.demo import TRACE
-from parity.families.paraformer.runner import Beside
+from parity.sides.batches import Beside
 from parity.sides.candidate import Candidate
-from parity.taps.tapset import load_tapset
 from parity.taps.trace import Recorded, Trace
 
 
 @pytest.fixture(scope="module")
 def candidate(converted: Path) -> Candidate:
-    return Candidate(converted, load_tapset("paraformer"))
+    return families.candidate(converted)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def recorded() -> Recorded:
 
 
 def separately(candidate: Candidate, feats: np.ndarray, own: np.ndarray, inputs):
-    return candidate.network(feats), candidate.network(own)["token_ids"], candidate.alone(inputs, steps=True)
+    return candidate.network(feats), candidate.network(own)["token_ids"], candidate.introduced(inputs, steps=True)
 
 
 @pytest.mark.parametrize("frames", [0, 1], ids=["same length", "one frame more"])
@@ -37,10 +37,10 @@ def test_one_run_gives_what_three_give(
     """Only the order of summation differs, with the number of rows; where lengths differ, nothing is padded."""
     feats = recorded.plain["feats"]
     separate: list[str] = []
-    run = candidate.alone
-    monkeypatch.setattr(candidate, "alone", lambda inputs, **how: (separate.extend(inputs), run(inputs, **how))[1])
+    run = candidate.introduced
+    monkeypatch.setattr(candidate, "introduced", lambda inputs, **how: (separate.extend(inputs), run(inputs, **how))[1])
     own = np.concatenate([feats[:, :frames], feats], axis=1) + np.float32(1e-4)
-    taps, heard, alone = candidate.at_once({"feats": feats}, {"feats": own}, recorded.inputs, steps=True)
+    taps, heard, alone = candidate.run({"feats": feats}, {"feats": own}, recorded.inputs, steps=True)
     assert separate == (list(recorded.inputs) if frames else ["predictor"])
     wanted, ids, isolated = separately(candidate, feats, own, recorded.inputs)
     assert heard == ids.tolist()
@@ -58,8 +58,8 @@ def test_a_truth_with_another_number_of_tokens_is_run_alone(candidate: Candidate
         module: {number: value[:, 1:] if module.startswith("decoder.") else value for number, value in given.items()}
         for module, given in recorded.inputs.items()
     }
-    _, _, alone = candidate.at_once({"feats": feats}, {"feats": feats}, cut, steps=False)
-    expected = candidate.alone(cut, steps=False)
+    _, _, alone = candidate.run({"feats": feats}, {"feats": feats}, cut, steps=False)
+    expected = candidate.introduced(cut, steps=False)
     assert alone.keys() == expected.keys()
     tokens = recorded.plain["predictor.token_num"].max()
     assert alone["decoder.output_layer"].shape[1] == tokens - 1

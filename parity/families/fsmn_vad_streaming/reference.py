@@ -1,25 +1,28 @@
 """FunASR's FSMN-VAD, recorded: network, frames, transitions, segments; whole and in chunks. Beside torch, without MLX.
 
 Its code stays as it is: for the time of a recording the model's class is a subclass that writes down what the methods
-it overrides were given and what they changed (as tap.py does with modules). Dynamic silence is off, so that the model's
+it overrides were given and what they changed (swap.py). Dynamic silence is off, so that the model's
 own thresholds decide. The network is tapped in pieces of PIECE frames on one cache; the float64 model is the truth.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlx_model.errors import UsageError
-from parity.families.fsmn_vad_streaming import made_up
-from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, columns, even, joined, pieces, table, words
-from parity.sides.recording import Recorder, fbank_tap
+from parity.families.fsmn_vad_streaming import cases
+from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, columns, merged, table, words
+from parity.sides import reference
+from parity.sides.pieces import in_pieces, introduced
+from parity.sides.reference import fbank_tap
 from parity.taps.packing import Pair
+from parity.taps.swap import swap, swapped
 from parity.taps.tap import ARGS
-from parity.taps.tap import record as tapped
 from parity.taps.trace import Recorded
 
 OPTIONS = {"dynamic_silence": False}
@@ -41,7 +44,7 @@ class Watched:
         return [piece.shape[1] for piece in self.feats]
 
 
-class VadRecorder(Recorder):
+class Reference(reference.Reference):
     """Both precisions of one FunASR FSMN-VAD. One thread: a chunk's products are over before a second one has woken."""
 
     def __init__(self, *args: Any):
@@ -49,6 +52,7 @@ class VadRecorder(Recorder):
 
         super().__init__(*args)
         torch.set_num_threads(1)
+        self.segments: dict[str, dict[str, Any]] = {}  # of every file so far: whole, and in chunks by their length
 
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
         """Return (duration, segments whole and in chunks) and the arrays of one file.
@@ -71,19 +75,20 @@ class VadRecorder(Recorder):
             streams = {ms: self._infer(waveform, ms) for ms in CHUNKS_MS}
             plain = {"waveform": waveform, "fbank": np.concatenate(mel)[None]}
             plain |= self._plain(whole) | {f"stream.{ms}ms.counts": _ints(seen.counts) for ms, seen in streams.items()}
-            own, inputs = self._own(torch.cat(whole.feats, dim=1))
-            own["silence"] = self._silence(whole)
-            own |= {f"stream.{ms}ms.silence": self._silence(seen) for ms, seen in streams.items()}
+            propagated, inputs = self._propagated(torch.cat(whole.feats, dim=1))
+            propagated["silence"] = self._silence(whole)
+            propagated |= {f"stream.{ms}ms.silence": self._silence(seen) for ms, seen in streams.items()}
             for ms, seen in streams.items():
                 plain[f"stream.{ms}ms.frames"] = table(seen.rows)
                 feats = torch.cat(seen.feats, dim=1).numpy()
                 if not np.array_equal(feats, plain["feats"]):
                     plain[f"stream.{ms}ms.feats"] = feats
-            alone = self._pieces_alone(inputs)
+            modules = self._introduced(inputs)
         (segments,) = whole.calls
         more = {"segments": segments, "streams": {str(ms): seen.calls for ms, seen in streams.items()}}
+        self.segments[path] = more
         row = {"duration_s": len(waveform) / rate, "text": words(segments), "token_ids": [], "more": more}
-        return row, Recorded(plain=plain, own=own, alone=alone, inputs=inputs)
+        return row, Recorded(plain=plain, propagated=propagated, introduced=modules, inputs=inputs)
 
     def _plain(self, whole: Watched) -> dict[str, np.ndarray]:
         import torch
@@ -107,42 +112,30 @@ class VadRecorder(Recorder):
                 seen.calls.append(_value(self.single.model.inference([piece], key=["utt"], **given, **last)))
         return seen
 
-    def _own(self, feats: Any) -> tuple[dict[str, Pair], dict[str, dict[str, np.ndarray]]]:
+    def _propagated(self, feats: Any) -> tuple[dict[str, Pair], dict[str, dict[str, np.ndarray]]]:
         """Return ({tap: (float64, float32)}, inputs of isolated modules) of the network, in pieces on one cache."""
         runs = []
         for auto, given in ((self.double, feats.double()), (self.single, feats)):
-            calls, cache = [], {}
-            for first, stop in pieces(even(feats.shape[1])):
-                with tapped(auto.model, self.probes) as seen:
-                    auto.model.encoder(given[:, first:stop], cache=cache)
-                calls.append(seen)
-            runs.append(calls)
-        truth, single = (self.collecting.collect(joined([_outputs(call) for call in calls])) for calls in runs)
-        own = {name: Pair.of(value, single[name]) for name, value in truth.items()}
-        inputs = {}
-        for module, _ in self.isolated:
-            given = [call[f"{module}@{ARGS}"][0][0] for call in runs[0]]
-            inputs[module] = {"0": np.concatenate(given, axis=1).astype(np.float32)}
-        return own, inputs
+            call = functools.partial(auto.model.encoder, cache={})
+            runs.append(in_pieces(auto.model, self.probes, call, given))
+        inputs = {module: {"0": runs[0].pop(f"{module}@{ARGS}")[0].astype(np.float32)} for module, _ in self.isolated}
+        truth, single = map(self.collecting.collect, runs)
+        return {name: Pair.of(value, single[name]) for name, value in truth.items()}, inputs
 
-    def _pieces_alone(self, inputs: dict[str, dict[str, np.ndarray]]) -> dict[str, Pair]:
+    def _introduced(self, inputs: dict[str, dict[str, np.ndarray]]) -> dict[str, Pair]:
         """Return {tap: (float64, float32)} of every isolated module on the truth's inputs, in pieces on one cache."""
         import torch
 
-        alone: dict[str, Pair] = {}
+        pairs: dict[str, Pair] = {}
         for module, tap in self.isolated:
-            inside = self.inside(module)
             sides = []
             for auto in (self.double, self.single):
                 given = torch.from_numpy(inputs[module]["0"]).to(next(auto.model.parameters()).dtype)
-                calls, cache = [], ([{}] if "cache" in tap.isolate else [])
-                for first, stop in pieces(even(given.shape[1])):
-                    with tapped(auto.model, inside) as seen:
-                        auto.model.get_submodule(module)(given[:, first:stop], *cache)
-                    calls.append(seen)
-                sides.append(self.tapset.collect_inner(module, tap, joined(calls), reference=True))
-            alone |= {name: Pair.of(value, sides[1][name]) for name, value in sides[0].items()}
-        return alone
+                call = auto.model.get_submodule(module)
+                seen = introduced(auto.model, tap, self.inside(module), call, given)
+                sides.append(self.tapset.collect_introduced(module, tap, seen, reference=True))
+            pairs |= {name: Pair.of(value, sides[1][name]) for name, value in sides[0].items()}
+        return pairs
 
     def _silence(self, seen: Watched) -> Pair:
         """Return (1, T) of the truth, in the pieces that FunASR made, and of FunASR as it decided."""
@@ -152,38 +145,32 @@ class VadRecorder(Recorder):
         truth = np.concatenate([piece[:, pdfs].sum(dim=1).numpy() for piece in scores])
         return Pair.of(truth[None], np.array(seen.silence, dtype=np.float32)[None])
 
-    def structure(self) -> dict[str, dict[str, Any]]:
-        """Return the machine's sizes, and what FunASR decides on the frames of made_up.py."""
-        model, opts = self.single.model, self.single.model.vad_opts
-        cache = model.init_cache({})
-        window = cache["windows_detector"]
-        sizes = {
-            "window": window.win_size_frame,
-            "to_speech": window.sil_to_speech_frmcnt_thres,
-            "to_silence": window.speech_to_sil_frmcnt_thres,
-            "latency": model.LatencyFrmNumAtStartPoint(cache=cache),
-            "lookahead": int(opts.lookahead_time_end_point / opts.frame_in_ms),
-            "longest": opts.max_single_segment_time / opts.frame_in_ms,
-            "end_silence_ms": cache["stats"].max_end_sil_frame_cnt_thresh,
-            "threshold": cache["stats"].speech_noise_thres,
-        }
-        strides = {
-            name: [module.lorder, module.lstride, module.rorder, module.rstride if module.rorder else 0]
-            for name, module in model.named_modules()
-            if hasattr(module, "conv_left")
-        }
+    def more_facts(self) -> dict[str, dict[str, Any]]:
+        """Return what FunASR decides on the frames of cases.py."""
         return {
-            "FSMN orders": strides,
-            "decision": sizes,
-            "made-up scores": {f"decision.speech.{case.name}": self._frame(case) for case in made_up.frame_cases()},
-            "made-up frames": {f"decision.state.{case.name}": self._machine(case) for case in made_up.machine_cases()},
+            "made-up scores": {f"decision.speech.{case.name}": self._frame(case) for case in cases.frame_cases()},
+            "made-up frames": {f"decision.state.{case.name}": self._machine(case) for case in cases.machine_cases()},
         }
 
-    def facts(self, paths: Sequence[str]) -> dict[str, Any]:
-        """Return nothing more: what FunASR's own ways differ in stands with each utterance."""
-        return {}
+    def against_itself(self, audio: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Return how FunASR's own segments in chunks differ from its own of whole recordings."""
+        return [self._chunks(ms, audio) for ms in CHUNKS_MS]
 
-    def _frame(self, case: made_up.FrameCase) -> str:
+    def _chunks(self, chunk_ms: int, audio: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        total, differ, shown = 0, 0, ""
+        for utt_id, path in audio:
+            whole = [tuple(part) for part in self.segments[path]["segments"]]
+            chunks = merged(self.segments[path]["streams"][str(chunk_ms)])
+            total, moved = total + len(whole), set(whole) ^ set(chunks)
+            differ += len(set(whole) - set(chunks)) or len(set(chunks) - set(whole))
+            shown = shown or (f"{utt_id}: {words(sorted(moved)[:2])}" if moved else "")
+        detail = f"FunASR against its own segments of the whole; {shown or 'all the same'}"
+        return {
+            "name": f"chunks of {chunk_ms} ms", "tokens": total, "tokens_differ": differ, "max_abs": None,
+            "detail": detail,
+        }  # fmt: skip
+
+    def _frame(self, case: cases.FrameCase) -> str:
         """Return what FunASR's frame decision makes of a case."""
         import torch
 
@@ -193,9 +180,9 @@ class VadRecorder(Recorder):
             cache["stats"].scores = torch.from_numpy(case.silence)[None, :, None]
             cache["stats"].decibel = case.levels.tolist()
             states = [model.GetFrameState(t, cache=cache) for t in range(len(case.silence))]
-        return made_up.marked([state.value == 1 for state in states])
+        return cases.marked([state.value == 1 for state in states])
 
-    def _machine(self, case: made_up.MachineCase) -> str:
+    def _machine(self, case: cases.MachineCase) -> str:
         """Return what FunASR's machine makes of a case."""
         from funasr.models.fsmn_vad_streaming.model import FrameState
 
@@ -204,14 +191,14 @@ class VadRecorder(Recorder):
             cache = model.init_cache({})
             _fill(cache["stats"], len(case.speech))
             for index, speech in enumerate(case.speech):
-                if cache["stats"].vad_state_machine.value == made_up.ENDED:
+                if cache["stats"].vad_state_machine.value == cases.ENDED:
                     break  # as DetectCommonFrames
                 last = index == len(case.speech) - 1
                 state = FrameState.kFrameStateSpeech if speech else FrameState.kFrameStateSil
                 model.DetectOneFrame(state, index, last, cache=cache)
         shift = model.vad_opts.frame_in_ms
         found = [[part.start_ms // shift, part.end_ms // shift] for part in cache["stats"].output_data_buf]
-        return made_up.described(table(seen.rows), found)
+        return cases.described(table(seen.rows), found)
 
 
 def _fill(stats: Any, frames: int) -> None:
@@ -239,37 +226,41 @@ def _options(model: Any, changes: dict[str, Any]) -> Iterator[None]:
 @contextlib.contextmanager
 def watching(model: Any, seen: Watched) -> Iterator[None]:
     """Write down what FunASR's methods are given and change, as long as the block lasts."""
-    cls = type(model)
+    cls: Any = type(model)
 
-    class Watching(cls):
-        def init_cache(self, cache: Any = None, **kwargs: Any) -> Any:
-            made = super().init_cache(cache, **kwargs)
-            made["windows_detector"].__class__ = _window(type(made["windows_detector"]))
-            return made
+    def init_cache(self: Any, cache: Any = None, **kwargs: Any) -> Any:
+        made = cls.init_cache(self, cache, **kwargs)
+        detect = type(made["windows_detector"]).DetectOneFrame
 
-        def forward(self, feats: Any, *args: Any, **kwargs: Any) -> Any:
-            if feats.numel():
-                seen.feats.append(feats.clone())
-            return super().forward(feats, *args, **kwargs)
+        def answering(window: Any, *args: Any, **kwargs: Any) -> Any:
+            answer = detect(window, *args, **kwargs)
+            window.change = answer.value
+            return answer
 
-        def ComputeDecibel(self, cache: Any = None, frame_count: int | None = None) -> None:  # noqa: N802
-            super().ComputeDecibel(cache=cache, frame_count=frame_count)
-            seen.levels.extend(cache["stats"].decibel[-frame_count:] if frame_count else [])
+        swap(made["windows_detector"], DetectOneFrame=answering)
+        return made
 
-        def ComputeScores(self, feats: Any, cache: Any = None) -> None:  # noqa: N802
-            super().ComputeScores(feats, cache=cache)
-            fresh = cache["stats"].scores[0, -feats.shape[1] :]
-            seen.silence.extend(sum(frame[pdf].item() for pdf in cache["stats"].sil_pdf_ids) for frame in fresh)
+    def forward(self: Any, feats: Any, *args: Any, **kwargs: Any) -> Any:
+        if feats.numel():
+            seen.feats.append(feats.clone())
+        return cls.forward(self, feats, *args, **kwargs)
 
-        def DetectOneFrame(self, state: Any, index: int, is_last: bool, cache: Any = None) -> None:  # noqa: N802
-            super().DetectOneFrame(state, index, is_last, cache=cache)
-            seen.rows.append(_row(int(state.value == 1), cache))
+    def decibel(self: Any, cache: Any = None, frame_count: int | None = None) -> None:
+        cls.ComputeDecibel(self, cache=cache, frame_count=frame_count)
+        seen.levels.extend(cache["stats"].decibel[-frame_count:] if frame_count else [])
 
-    model.__class__ = Watching
-    try:
+    def scores(self: Any, feats: Any, cache: Any = None) -> None:
+        cls.ComputeScores(self, feats, cache=cache)
+        fresh = cache["stats"].scores[0, -feats.shape[1] :]
+        seen.silence.extend(sum(frame[pdf].item() for pdf in cache["stats"].sil_pdf_ids) for frame in fresh)
+
+    def frame(self: Any, state: Any, index: int, is_last: bool, cache: Any = None) -> None:
+        cls.DetectOneFrame(self, state, index, is_last, cache=cache)
+        seen.rows.append(_row(int(state.value == 1), cache))
+
+    watched = {"init_cache": init_cache, "forward": forward, "ComputeDecibel": decibel, "ComputeScores": scores}
+    with swapped(model, **watched, DetectOneFrame=frame):
         yield
-    finally:
-        model.__class__ = cls
 
 
 def _row(speech: int, cache: Any) -> list[int]:
@@ -283,21 +274,6 @@ def _row(speech: int, cache: Any) -> list[int]:
         stats.latest_confirmed_speech_frame,
         stats.number_end_time_detected,
     ]
-
-
-def _window(cls: type) -> type:
-    """Return a window detector's class that keeps what it last answered."""
-
-    def detect(self: Any, *args: Any, **kwargs: Any) -> Any:
-        answer = cls.DetectOneFrame(self, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
-        self.change = answer.value
-        return answer
-
-    return type(cls.__name__, (cls,), {"DetectOneFrame": detect})
-
-
-def _outputs(seen: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in seen.items() if not name.endswith(f"@{ARGS}")}
 
 
 def _value(answer: Any) -> list[list[int]]:

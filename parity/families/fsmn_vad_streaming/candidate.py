@@ -1,11 +1,13 @@
 """A converted FSMN-VAD under test: its features, its network in pieces, its streams. Imports no torch.
 
 A stream is the model's own (`model.stream`); for the time of a run its decision's class is a subclass that writes down
-every frame, and the functions that its file calls are watched, as tap.py does with modules.
+every frame (swap.py), and the functions that its file calls are watched.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,14 +16,18 @@ from unittest import mock
 
 import numpy as np
 
+from mlx_model.decoding import vad_decision
 from mlx_model.decoding.vad_decision import NoiseFloor
 from mlx_model.engines import lanes
 from mlx_model.machine.blas import mx, nn
 from mlx_model.models import fsmn_vad_streaming
 from mlx_model.models.fsmn_vad_streaming import RECORDING_CHUNK_MS, Stream
-from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, Frames, columns, edges, even, joined, pieces, table
-from parity.sides.runner import Arrays, Heard, Inputs, Runner
-from parity.taps.tap import record
+from parity.families.fsmn_vad_streaming import cases
+from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, Frames, columns, edges, flat, table
+from parity.sides import candidate
+from parity.sides.candidate import Arrays, CandidateRun, Facts, Inputs
+from parity.sides.pieces import in_pieces, introduced, pieces
+from parity.taps.swap import swapped
 
 FILE = "mlx_model.models.fsmn_vad_streaming"
 
@@ -54,47 +60,40 @@ class Outcome:
     streams: dict[int, Watched]
 
 
-class VadRunner(Runner):
+class Candidate(candidate.Candidate):
     """Taps, frames, transitions and segments of an FSMN-VAD. The CPU's lanes are off while modules are watched."""
 
     def frontend(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Return fbank (1, F, M), feats (1, T, m*M), levels (1, T), and feats once more for every length of chunk."""
-        self.heard = Outcome(whole=self.whole(waveform), streams={ms: self.chunks(waveform, ms) for ms in CHUNKS_MS})
+        self.outcome = Outcome(whole=self.whole(waveform), streams={ms: self.chunks(waveform, ms) for ms in CHUNKS_MS})
         arrays = {"fbank": np.array(self.model.frontend.fbank(mx.array(waveform)[None]))}
-        arrays |= {"feats": _along_time(self.heard.whole.feats), "levels": self.heard.whole.all("levels")[None]}
-        return arrays | {f"stream.{ms}ms.feats": _along_time(seen.feats) for ms, seen in self.heard.streams.items()}
+        arrays |= {"feats": _along_time(self.outcome.whole.feats), "levels": self.outcome.whole.all("levels")[None]}
+        return arrays | {f"stream.{ms}ms.feats": _along_time(seen.feats) for ms, seen in self.outcome.streams.items()}
 
     def network(self, feats: np.ndarray) -> dict[str, np.ndarray]:
         """Return {tap: array} of one utterance's features, run in pieces on one cache."""
-        calls, cache = [], {}
+        given, cache = mx.array(feats).astype(self.model.dtype), {}
         with lanes.exactly(1):
-            for first, stop in pieces(even(feats.shape[1])):
-                with record(self.model, self.candidate.probes) as seen:
-                    mx.eval(self.model.encoder(mx.array(feats[:, first:stop]).astype(self.model.dtype), cache))
-                calls.append(seen)
-        return self.candidate.full_tapset.collect(joined(calls))
+            seen = in_pieces(self.model, self.probes, lambda piece: mx.eval(self.model.encoder(piece, cache)), given)
+        return self.full_tapset.collect(seen)
 
-    def at_once(self, plain: Arrays, front: Arrays, inputs: Inputs, *, steps: bool) -> Heard:
+    def run(self, plain: Arrays, front: Arrays, inputs: Inputs, *, steps: bool) -> CandidateRun:
         """Return the network and every decision on what the reference gave to each, and `frontend`'s outcome."""
         taps = self.network(plain["feats"])
         taps["silence"] = self.silence(plain["feats"], plain["counts"])
         taps |= columns(self.decided(plain["silence_as_decided"], plain["levels"][0]), "decision")
         for ms in CHUNKS_MS:
             taps[f"stream.{ms}ms.silence"] = self.silence(plain["feats"], plain[f"stream.{ms}ms.counts"])
-        return Heard(taps, self.heard, self.candidate.alone(inputs, steps=steps))
+        return CandidateRun(taps, self.outcome, self.introduced(inputs, steps=steps))
 
-    def alone(self, inputs: Inputs, *, steps: bool) -> dict[str, np.ndarray]:
+    def introduced(self, inputs: Inputs, *, steps: bool) -> dict[str, np.ndarray]:
         """Return {tap: array} of isolated modules, each run on given inputs, in pieces, a cache being new."""
-        tapset, arrays = self.candidate.tapset, {}
-        for name, tap in tapset.isolated(self.candidate.modules, inputs):
-            probes = tapset.inner_probes(self.candidate.modules, [(name, tap)], steps=steps)
+        arrays: dict[str, np.ndarray] = {}
+        for name, tap in self.tapset.isolated(self.modules, inputs):
             given = mx.array(inputs[name]["0"]).astype(self.model.dtype)
-            calls, cache = [], ([{}] if "cache" in tap.isolate else [])
-            for first, stop in pieces(even(given.shape[1])):
-                with record(self.model, probes) as seen:
-                    mx.eval(self.candidate.modules[name](given[:, first:stop], *cache))
-                calls.append(seen)
-            arrays |= tapset.collect_inner(name, tap, joined(calls), reference=False)
+            probes = self.tapset.introduced_probes(self.modules, [(name, tap)], steps=steps)
+            seen = introduced(self.model, tap, probes, functools.partial(_evaluated, self.modules[name]), given)
+            arrays |= self.tapset.collect_introduced(name, tap, seen, reference=False)
         return arrays
 
     def silence(self, feats: np.ndarray, counts: Iterable[int]) -> np.ndarray:
@@ -142,6 +141,11 @@ class VadRunner(Runner):
             stack.enter_context(mock.patch.object(type(self.model.frontend), "__call__", _features(self.model, seen)))
             yield
 
+    def streamed(self, waveform: np.ndarray, chunk_ms: int, feed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return (segments (N, 3), silence scores (T,)) of a stream given `feed` samples at a time; see `chunks`."""
+        seen = self.chunks(waveform, chunk_ms, feed)
+        return flat([[part for call in seen.calls for part in call]]), seen.all("silence")
+
     def results(self, waveforms: Sequence[np.ndarray], *, lanes: int = 1, padding: int = 0) -> list[np.ndarray]:
         """Return each waveform's (T, 2): how far each frame is beyond the edge of being speech, and 0."""
         opts, found = self.model.config.vad_opts, []
@@ -152,12 +156,41 @@ class VadRunner(Runner):
         return found
 
     def parts(self) -> list[nn.Module]:
-        """Return the network: the front end stays float32."""
+        """Return the network: the front end stays float32. Its blocks change their caches, so none is compiled."""
         return [self.model.encoder]
 
-    def blocks(self) -> list[nn.Module]:
-        """Return none: a block changes its cache in place, which mx.compile does not allow."""
-        return []
+    def more_facts(self) -> Facts:
+        """Return what is decided on the frames of cases.py."""
+        opts = self.model.config.vad_opts
+        return {
+            "made-up scores": {f"decision.speech.{case.name}": speech(case, opts) for case in cases.frame_cases()},
+            "made-up frames": {f"decision.state.{case.name}": states(case, opts) for case in cases.machine_cases()},
+        }
+
+
+def _evaluated(module: Any, *given: Any) -> None:
+    mx.eval(module(*given))
+
+
+def speech(case: cases.FrameCase, opts: Any) -> str:
+    """Return what the candidate's frame decision makes of a case."""
+    opts = dataclasses.replace(opts, **case.options)
+    noise = NoiseFloor(opts.noise_frame_num_used_for_snr)
+    silence = np.asarray(case.silence, dtype=np.float64)
+    return cases.marked(vad_decision.speech_frames(silence, case.levels, noise, opts, opts.speech_noise_thres))
+
+
+def states(case: cases.MachineCase, opts: Any) -> str:
+    """Return what the candidate's machine makes of a case."""
+    opts = dataclasses.replace(opts, **case.options)
+    machine = vad_decision.Decision(opts, opts.max_end_silence_time - opts.speech_to_sil_time_thres)
+    seen = Watched()
+    with watching(machine, seen):
+        for index, is_speech in enumerate(case.speech.tolist()):
+            if machine.state is vad_decision.State.ENDED:
+                break
+            machine.frame(index, is_speech, index == len(case.speech) - 1)
+    return cases.described(seen.frames, [[part.start, part.end] for part in machine.segments])
 
 
 @contextmanager
@@ -176,12 +209,8 @@ def watching(decision: Any, seen: Watched) -> Iterator[None]:
         after = [self.state.value, self.silence, self.start, self.latest, self.ended]
         seen.rows.append([int(is_speech), changes[-1], *after])
 
-    decision.__class__ = type(cls.__name__, (cls,), {"frame": frame})
-    decision.window.__class__ = type(window.__name__, (window,), {"add": add})
-    try:
+    with swapped(decision, frame=frame), swapped(decision.window, add=add):
         yield
-    finally:
-        decision.__class__, decision.window.__class__ = cls, window
 
 
 def _noting(function: Any, seen: Watched, levels: list[np.ndarray] | None) -> Any:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parity.decisions.argmax import argmax_differences
+from parity.decisions.cif import firing_differences, integrate, token_count_difference
 from parity.decisions.decision import line
-from parity.families.paraformer.cif import count_difference, firing_differences, integrate, token_differences
 
 FLOAT32 = 5.0  # the reference's error once, the candidate's at four times it
 
@@ -56,21 +57,21 @@ def test_wrong_alphas_do_not_excuse_their_firings():
 
 def test_token_counts_by_margin():
     truth = np.array([0.5, 0.5 - 1e-8])
-    assert explained(count_difference("utt", truth, truth.astype(np.float32), (1, 0), FLOAT32)) == (1, 1)
+    assert explained(token_count_difference("utt", truth, truth.astype(np.float32), (1, 0), FLOAT32)) == (1, 1)
     far = np.array([0.5, 0.3])
-    assert explained(count_difference("utt", far, far.astype(np.float32), (0, 1), FLOAT32)) == (1, 0)
-    assert explained(count_difference("utt", truth, truth.astype(np.float32), (1, 3), FLOAT32)) == (1, 0)
-    assert count_difference("utt", truth, truth.astype(np.float32), (1, 1), FLOAT32) == []
+    assert explained(token_count_difference("utt", far, far.astype(np.float32), (0, 1), FLOAT32)) == (1, 0)
+    assert explained(token_count_difference("utt", truth, truth.astype(np.float32), (1, 3), FLOAT32)) == (1, 0)
+    assert token_count_difference("utt", truth, truth.astype(np.float32), (1, 1), FLOAT32) == []
 
 
 def test_token_flips_by_margin():
     truth = np.array([[1.0, 1.0 + 1e-7, 0.0], [3.0, 1.0, 0.0]])
     reference = truth + np.array([[1e-7, -1e-7, 0.0], [1e-7, 0.0, 0.0]])
-    rows = token_differences("utt", truth, reference, truth, FLOAT32, lambda token: "甲乙丙"[token])
+    rows = argmax_differences("utt", truth, reference, truth, FLOAT32, lambda token: "甲乙丙"[token])
     assert explained(rows) == (1, 1)
     assert (rows[0].position, rows[0].reference, rows[0].candidate) == (0, "甲", "乙")
     wrong = truth + np.array([[0.0, 0.0, 0.0], [-3.0, 0.0, 0.0]])
-    assert explained(token_differences("utt", truth, truth + 1e-7, wrong, FLOAT32)) == (1, 0)
+    assert explained(argmax_differences("utt", truth, truth + 1e-7, wrong, FLOAT32)) == (1, 0)
 
 
 def test_more_allowance_explains_more():
@@ -78,8 +79,8 @@ def test_more_allowance_explains_more():
     truth = np.array([[1.0, 1.001, 0.0]])
     reference = truth + np.array([[1e-7, 0.0, 0.0]])
     other = np.array([[1.002, 1.001, 0.0]])
-    assert explained(token_differences("utt", truth, reference, other, FLOAT32)) == (1, 0)
-    assert explained(token_differences("utt", truth, reference, other, 1.0 + 4.0 * 8192.0)) == (1, 1)
+    assert explained(argmax_differences("utt", truth, reference, other, FLOAT32)) == (1, 0)
+    assert explained(argmax_differences("utt", truth, reference, other, 1.0 + 4.0 * 8192.0)) == (1, 1)
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=60))
