@@ -90,9 +90,6 @@ EXCEPTIONS: dict[str, set[str]] = {
     },
     "mlx_model.text.formats": {"mlx_model.pipelines.transcribe"},
     "mlx_model.text.subtitles": {"mlx_model.pipelines.transcribe"},
-    # faults of a part that lies in a family's model
-    "parity.faults.frontend_online": {"mlx_model.models.fsmn_vad_streaming"},
-    "parity.faults.vad_decision": {"mlx_model.models.fsmn_vad_streaming"},
     # reports' face
     "convert.markup": {"reports.formatting"},
     "convert.proof": {"reports.render", "reports.views"},
