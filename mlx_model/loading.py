@@ -6,7 +6,6 @@ Not called load.py: a submodule of that name would take the place of the functio
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -16,24 +15,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
-from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.config import config_class
 from mlx_model.config.sections import ModelConfig
 from mlx_model.engines import cpu_engine
 from mlx_model.errors import CheckpointError, ConfigError
+from mlx_model.families import FAMILIES, module_of
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.machine.safetensors import map_tensors
 from mlx_model.models import paraformer
 from mlx_model.pipelines.methods import with_methods
 from mlx_model.roles import check_role
 
-# model_type -> the configuration it is read with; the model class is `Model` in the module of the same name. One that
-# writes text has `set_tokens`.
 R = TypeVar("R")
-FAMILIES: dict[str, type[ModelConfig]] = {
-    "paraformer": ParaformerConfig,
-    "fsmn_vad_streaming": FsmnVADStreamingConfig,
-}
 
 
 def load(path: str | Path) -> Any:
@@ -66,13 +59,13 @@ def config_of(directory: Path) -> ModelConfig:
     family = settings.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    return FAMILIES[family].from_dict(settings, f"{directory}/config.json")
+    return config_class(family).from_dict(settings, f"{directory}/config.json")
 
 
 @functools.cache
 def model_class(family: str) -> type[Any]:
     """Return the `Model` of a family, with the methods of the roles that it fulfils (pipelines/methods.py)."""
-    return with_methods(importlib.import_module(f"mlx_model.models.{family}").Model)
+    return with_methods(module_of("mlx_model.models", family).Model)
 
 
 def unfilled(config: ModelConfig) -> Any:

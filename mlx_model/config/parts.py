@@ -36,9 +36,19 @@ class WavFrontendConfig(Section):
         """Width of one low-frame-rate feature vector: n_mels * lfr_m."""
         return self.n_mels * self.lfr_m
 
+    @property
+    def frame_samples(self) -> int:
+        """Samples of one frame; 25 ms at 16 kHz are 400."""
+        return round(self.fs * self.frame_length / 1000)
+
+    @property
+    def shift_samples(self) -> int:
+        """Samples from one frame's first to the next one's; 10 ms at 16 kHz are 160."""
+        return round(self.fs * self.frame_shift / 1000)
+
     def check(self) -> None:
         """Raise ConfigError for frames and filters that no Fourier transform of a usual size can have."""
-        size, shift = round(self.fs * self.frame_length / 1000), round(self.fs * self.frame_shift / 1000)
+        size, shift = self.frame_samples, self.shift_samples
         if not 2 <= size <= MAX_FFT:
             raise ConfigError(
                 f"frontend_conf: frame_length = {self.frame_length:g} ms at fs = {self.fs} is {size} samples; expected "

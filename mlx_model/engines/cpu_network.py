@@ -14,7 +14,18 @@ import numpy as np
 from jaxtyping import Float
 
 from mlx_model.engines import lanes
-from mlx_model.engines.cpu_engine import KEPT, Rows, Starts, attend, kernels, operation, padded, rows_of, starts_of
+from mlx_model.engines.cpu_engine import (
+    KEPT,
+    KINDS,
+    Rows,
+    Starts,
+    attend,
+    kernels,
+    operation,
+    padded,
+    rows_of,
+    starts_of,
+)
 from mlx_model.machine.blas import mx
 from mlx_model.machine.kept import kind_of
 from mlx_model.parts.attention import Mask, TokenMask
@@ -28,7 +39,7 @@ class Encoder:
 
     def takes(self, encoder: SANMEncoder, x: mx.array | None = None) -> bool:
         """Whether this is to compute x (None: features as they usually are)."""
-        return not lanes.forced() and _float32(x) and encoder_fits(encoder, x)
+        return not lanes.forced() and _known(x) and encoder_fits(encoder, x)
 
     def __call__(self, encoder: SANMEncoder, x: Float[mx.array, "B T Din"], mask: Mask) -> Float[mx.array, "B T D"]:
         """Return the encoder's output, zero in the padding."""
@@ -36,7 +47,7 @@ class Encoder:
         rows = rows_of(x, starts)
         for layer in encoder.layers:
             rows = encoder_layer(layer, rows, starts)
-        return padded(norm(encoder.after_norm, rows), starts, x.shape[1])
+        return padded(norm(encoder.after_norm, rows), starts, x.shape[1], x.dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
         return self
@@ -47,7 +58,7 @@ class Decoder:
 
     def takes(self, decoder: ParaformerSANMDecoder, *inputs: mx.array) -> bool:
         """Whether this is to compute embeddings and encoder_out (left out: as they usually are)."""
-        return not lanes.forced() and all(map(_float32, inputs)) and decoder_fits(decoder, *inputs)
+        return not lanes.forced() and all(map(_known, inputs)) and decoder_fits(decoder, *inputs)
 
     def __call__(
         self,
@@ -64,14 +75,14 @@ class Decoder:
             x = decoder_layer(layer, x, encoder_out, tokens, frames)
         output = _made(decoder.output_layer)
         logits = output(norm(decoder.after_norm, x))[:, : output.outputs]
-        return padded(logits, tokens, embeds.shape[1])
+        return padded(logits, tokens, embeds.shape[1], embeds.dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Decoder:
         return self
 
 
-def _float32(x: mx.array | None) -> bool:
-    return x is None or (x.dtype == mx.float32 and x.ndim == 3)
+def _known(x: mx.array | None) -> bool:
+    return x is None or (x.dtype in KINDS and x.ndim == 3)
 
 
 def _made(module: Any) -> Any:

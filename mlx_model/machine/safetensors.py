@@ -16,11 +16,12 @@ import numpy as np
 
 from mlx_model.errors import CheckpointError
 
-DTYPES = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4")}  # what the CPU engine reads
+# What the CPU engine reads. NumPy has no bfloat16: its bits.
+DTYPES = {"F32": np.dtype("<f4"), "U32": np.dtype("<u4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 
 
 def map_tensors(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
-    """Return those of the named tensors that the file holds in float32 or uint32, each a read-only view of the file.
+    """Return those of the named tensors that the file holds in one of `DTYPES`, each a read-only view of the file.
 
     None where the file system cannot map files.
 

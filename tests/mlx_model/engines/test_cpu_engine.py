@@ -5,6 +5,7 @@ Quantised weights: MLX's own restoration of them, then NumPy in float64.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -12,8 +13,10 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ from hypothesis import strategies as st
 from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.engines import cpu_engine, cpu_network, lanes
 from mlx_model.machine.blas import mx, nn, tree_flatten
+from mlx_model.machine.safetensors import map_tensors
 from mlx_model.models.paraformer import Model, ParaformerOutput
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear, restore_weight
 from tests.mlx_model.asr_models import CONFIG
@@ -39,6 +43,7 @@ WIDE = dataclasses.replace(
 EXTRA = dataclasses.replace(WIDE, decoder=dataclasses.replace(WIDE.decoder, num_blocks=3, sanm_shfit=7))
 SIZES = st.integers(1, 300)
 INPUTS = st.integers(1, 88).map(lambda vectors: 8 * vectors)
+HALVES = [mx.float16, mx.bfloat16]
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -51,6 +56,11 @@ def linear(weight: np.ndarray, bias: np.ndarray | None) -> Linear:
     if bias is not None:
         made.bias = mx.array(bias)
     return made
+
+
+def exactly(array: mx.array) -> np.ndarray:
+    """Return what 16 bits hold, by MLX's exact cast, in float64."""
+    return np.array(array.astype(mx.float32), np.float64)
 
 
 def starts(*lengths: int) -> np.ndarray:
@@ -76,16 +86,54 @@ def test_product(rows: int, inputs: int, outputs: int, biased: bool, relu: bool)
 @settings(deadline=None)
 @given(
     rows=SIZES, inputs=INPUTS, outputs=st.integers(1, 200), biased=st.booleans(), relu=st.booleans(),
+    dtype=st.sampled_from(HALVES), is_mapped=st.booleans(),
+)  # fmt: skip
+def test_product_with_weights_of_16_bits(
+    rows: int, inputs: int, outputs: int, biased: bool, relu: bool, dtype: mx.Dtype, is_mapped: bool
+):
+    """In float32's rounding of what the weights say, far below their own; from MLX's memory and from a file."""
+    x, module = normal(0, rows, inputs), linear(normal(1, outputs, inputs), normal(2, outputs) if biased else None)
+    module.set_dtype(dtype)
+    exact = x.astype(np.float64) @ exactly(module.weight).T + (exactly(module.bias) if biased else 0)
+    exact = np.maximum(exact, 0) if relu else exact
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        mx.save_safetensors(str(path), {"weight": module.weight})
+        found = map_tensors(path, {"weight"})["weight"]
+        product = cpu_engine.Product(module, (lambda *_: found) if is_mapped else cpu_engine.in_memory)
+        got = product(x, relu=relu)
+    np.testing.assert_allclose(got[:, :outputs], exact, atol=1e-6 * inputs)
+    np.testing.assert_array_equal(product(x[-1:], relu=relu), got[-1:])  # whatever it is batched with
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_number_of_16_bits_is_what_it_is(dtype: mx.Dtype):
+    """All 65,536, by an input that takes one weight each: what is not finite is left out, as 0 times it is NaN."""
+    codes = mx.array(np.arange(1 << 16, dtype=np.uint16)).view(dtype)
+    exact = np.array(codes.astype(mx.float32))
+    finite = np.where(np.isfinite(exact), exact, 0).reshape(-1, 8)
+    module = Linear(8, len(finite), bias=False)
+    module.weight = mx.where(mx.array(np.isfinite(exact)), codes, 0).astype(dtype).reshape(-1, 8)
+    got = cpu_engine.Product(module)(np.eye(8, dtype=np.float32))[:, : len(finite)]
+    np.testing.assert_array_equal(got.T, finite)
+
+
+@settings(deadline=None)
+@given(
+    rows=SIZES, inputs=INPUTS, outputs=st.integers(1, 200), biased=st.booleans(), relu=st.booleans(),
     bits=st.sampled_from([8, 6, 4]), group_size=st.sampled_from([32, 64, 128]),
+    dtype=st.sampled_from([mx.float32, *HALVES]),
 )  # fmt: skip
 def test_product_with_quantised_weights(
-    rows: int, inputs: int, outputs: int, biased: bool, relu: bool, bits: int, group_size: int
+    rows: int, inputs: int, outputs: int, biased: bool, relu: bool, bits: int, group_size: int, dtype: mx.Dtype
 ):
-    x, weight, bias = normal(0, rows, inputs), normal(1, outputs, inputs), normal(2, outputs) if biased else None
-    packed = linear(weight, bias).to_quantized(group_size, bits)
+    """Quantised from each precision; the bias is of that precision, and scales are of 16 bits in all."""
+    x, full = normal(0, rows, inputs), linear(normal(1, outputs, inputs), normal(2, outputs) if biased else None)
+    full.set_dtype(dtype)
+    packed = full.to_quantized(group_size, bits)
     parts = packed.weight, packed.scales, packed.biases
     restored = np.array(restore_weight(*parts, group_size=group_size, bits=bits), np.float64)[:, :inputs]
-    exact = x.astype(np.float64) @ restored.T + (0 if bias is None else bias)
+    exact = x.astype(np.float64) @ restored.T + (exactly(full.bias) if biased else 0)
     exact = np.maximum(exact, 0) if relu else exact
     product = cpu_engine.Product(packed)
     got = product(x, relu=relu)
@@ -99,24 +147,29 @@ def test_product_with_quantised_weights(
 
 
 @settings(deadline=None)
-@given(rows=SIZES, vectors=st.integers(1, 130))
-def test_norm(rows: int, vectors: int):
+@given(rows=SIZES, vectors=st.integers(1, 130), dtype=st.sampled_from([mx.float32, *HALVES]))
+def test_norm(rows: int, vectors: int, dtype: mx.Dtype):
     size = vectors * cpu_engine.kernels().engine_width()
     norm = LayerNorm(size)
-    norm.weight, norm.bias = mx.array(normal(1, size)), mx.array(normal(2, size))
+    norm.weight, norm.bias = mx.array(normal(1, size)).astype(dtype), mx.array(normal(2, size)).astype(dtype)
     x = normal(0, rows, size) * 3 + 5
     centred = x.astype(np.float64) - x.astype(np.float64).mean(axis=1, keepdims=True)
     scale = np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-12)
-    exact = centred / scale * np.array(norm.weight, np.float64) + np.array(norm.bias, np.float64)
+    exact = centred / scale * exactly(norm.weight) + exactly(norm.bias)
     np.testing.assert_allclose(cpu_engine.Norm(norm)(x, norm.eps), exact, atol=5e-6)
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 11), st.integers(0, 9))
-def test_memory_stays_within_its_utterance(lengths: list[int], taps: int, shift: int):
-    """Oracle: the module, one utterance after the other; windows in the past, in the future and cropped."""
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 11), st.integers(0, 9),
+    st.sampled_from([mx.float32, *HALVES]),
+)  # fmt: skip
+def test_memory_stays_within_its_utterance(lengths: list[int], taps: int, shift: int, dtype: mx.Dtype):
+    """Oracle: the module in float32, one utterance after the other; windows in the past, in the future and cropped."""
     block = DepthwiseConv1d(32, taps, shift)
-    block.weight = mx.array(normal(1, 32, taps, 1))
+    half = copy.deepcopy(block)
+    half.weight = mx.array(normal(1, 32, taps, 1)).astype(dtype)
+    block.weight = half.weight.astype(mx.float32)
     wide = normal(0, sum(lengths), 96)
     v, y, at = wide[:, 32:64], normal(2, sum(lengths), 32), starts(*lengths)
     expected = y.copy()
@@ -124,7 +177,7 @@ def test_memory_stays_within_its_utterance(lengths: list[int], taps: int, shift:
         if stop > start:
             part = mx.array(v[start:stop])[None]
             expected[start:stop] += np.array(block(part) + part)[0]
-    cpu_engine.Memory(block).add(v, at, y, block.left)
+    cpu_engine.Memory(half).add(v, at, y, half.left)
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
@@ -297,16 +350,39 @@ def test_widths_that_are_no_whole_vectors_are_left_to_mlx(config: ParaformerConf
     assert model.encoder._engine is None
 
 
-def test_half_precision_is_left_to_mlx_and_so_are_weights_quantised_from_it():
-    half, packed = random_model(WIDE), packed_model(WIDE, 8)
-    for model in (half, packed):
-        model.set_dtype(mx.float16)
-        model.prepare()
-        assert model.encoder._engine is None
+@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_model_of_16_bits_computes_in_float32(dtype: mx.Dtype, bits: int | None):
+    """Oracle: the plain modules in float32, with the same weights. What enters and leaves is rounded to 16 bits.
+
+    Half precision of the plain modules, which round everything, is farther from it.
+    """
+    model = random_model(EXTRA)
+    model.set_dtype(dtype)
+    if bits is not None:
+        for part in (model.encoder, model.decoder):
+            nn.quantize(part, group_size=32, bits=bits, class_predicate=lambda _, module: isinstance(module, Linear))
+    model.prepare()
+    exact = copy.deepcopy(model)
+    exact.set_dtype(mx.float32)
+    shapes = (2, 40, 560), (2, 9, 64), (2, 40, 64)
+    given = [mx.random.normal(shape, key=mx.random.key(i)).astype(dtype) for i, shape in enumerate(shapes)]
+    ways: dict[str, list[np.ndarray]] = {}
+    for name, side, forced in (("engine", model, False), ("plain", model, True), ("exact", exact, True)):
+        feats, embeds, memory = (x.astype(side.dtype) for x in given)
+        with lanes.exactly(1) if forced else contextlib.nullcontext():
+            hidden, logits = side.encoder(feats, None), side.decoder(embeds, None, memory, None)
+        assert hidden.dtype == logits.dtype == side.dtype
+        ways[name] = [exactly(hidden), exactly(logits)]
+    rounding = 2.0**-8 if dtype == mx.bfloat16 else 2.0**-11
+    for engine, plain, truth in zip(*ways.values(), strict=True):
+        error, before = (np.linalg.norm(side - truth) / np.linalg.norm(truth) for side in (engine, plain))
+        assert error < before
+        assert error < 4 * rounding
 
 
 def test_other_machines_are_left_to_mlx(monkeypatch: pytest.MonkeyPatch):
-    for change in ({"machine": lambda: "aarch64"}, {"flags": set}):
+    for change in ({"machine": lambda: "aarch64"}, {"flags": set}, {"flags": lambda: {"avx2", "fma"}}):
         cpu_engine.kernels.cache_clear()
         cpu_engine.available.cache_clear()
         with monkeypatch.context() as patch:

@@ -207,7 +207,8 @@ def test_what_it_does_not_know_it_leaves_to_the_modules():
     layer.__class__ = EncoderLayerSANM
     layer.norm1.eps = 3.0
     assert engine.takes(model.encoder)
-    assert not engine.takes(model.encoder, mx.zeros((1, 40, 560), mx.float16))
+    assert engine.takes(model.encoder, mx.zeros((1, 40, 560), mx.float16))
+    assert not engine.takes(model.encoder, mx.zeros((1, 40, 560), mx.int32))
     with lanes.exactly(1):
         assert not engine.takes(model.encoder)
     assert cpu_network.decoder_fits(model.decoder)

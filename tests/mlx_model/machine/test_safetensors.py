@@ -47,17 +47,24 @@ def quantised(bits: int) -> tuple[Model, ParaformerConfig]:
 
 
 @engine_only
-@pytest.mark.parametrize("bits", [None, 8, 6, 4])
+@pytest.mark.parametrize(
+    ("bits", "dtype"),
+    [(None, mx.float32), (8, mx.float32), (6, mx.float32), (4, mx.float32), (None, mx.float16), (None, mx.bfloat16),
+     (8, mx.float16), (4, mx.bfloat16)],
+)  # fmt: skip
 @pytest.mark.parametrize("shards", [1, 3])
-def test_a_loaded_model_computes_from_its_files(tmp_path: Path, bits: int | None, shards: int):
+def test_a_loaded_model_computes_from_its_files(tmp_path: Path, bits: int | None, dtype: mx.Dtype, shards: int):
     made, config = (random_model(WIDE), WIDE) if bits is None else quantised(bits)
+    made.set_dtype(dtype)
     directory = saved(tmp_path / "model", made, config, shards)
     model, feats, sizes = mlx_model.load(directory), mx.random.normal((2, 60, 560)), mx.array([60, 23])
     made.prepare()
-    np.testing.assert_array_equal(np.array(model(feats, sizes).logits), np.array(made(feats, sizes).logits))
+    got, expected = (np.array(side(feats, sizes).logits.astype(mx.float32)) for side in (model, made))
+    np.testing.assert_array_equal(got, expected)
+    assert model.encoder._engine is not None
     for name in sorted(cpu_engine.weights_of(model)):
         weight = dict(tree_flatten(made.parameters()))[name]
-        np.testing.assert_array_equal(np.array(dict(tree_flatten(model.parameters()))[name]), np.array(weight))
+        assert mx.array_equal(dict(tree_flatten(model.parameters()))[name], weight)
 
 
 @engine_only
@@ -120,13 +127,16 @@ def test_views_of_what_can_be_computed_with(tmp_path: Path):
     arrays = {
         "a": mx.arange(12, dtype=mx.float32).reshape(3, 4),
         "b": mx.arange(5, dtype=mx.uint32),
-        "half": mx.zeros((3,), mx.float16),
+        "half": mx.array([1.5, -2.0, 6e-8], mx.float16),
+        "brain": mx.array([1.5, -2.0, 1e38], mx.bfloat16),
+        "signed": mx.arange(3, dtype=mx.int32),
         "other": mx.zeros((3,)),
     }
     path = tmp_path / "t.safetensors"
     mx.save_safetensors(str(path), arrays)
-    found = map_tensors(path, {"a", "b", "half", "absent"})
-    assert found.keys() == {"a", "b"}
+    found = map_tensors(path, {"a", "b", "half", "brain", "signed", "absent"})
+    assert found.keys() == {"a", "b", "half", "brain"}
+    arrays["brain"] = arrays["brain"].view(mx.uint16)  # NumPy has none
     for name, array in found.items():
         np.testing.assert_array_equal(array, np.array(arrays[name]))
         assert array.dtype == np.array(arrays[name]).dtype
