@@ -1,19 +1,23 @@
-"""The text of all 500 AISHELL utterances of each trained checkpoint: MLX against FunASR. Bar: identical, every one.
+"""The text of all 500 AISHELL utterances of each trained checkpoint: MLX against FunASR. Bar: identical, or explained.
 
     python benchmarks/text_identity.py [--source DIR ...] [--model DIR ...] [--limit N]
 
 FunASR: AutoModel.generate on each file, in a process of its own. MLX: `transcribe` on the same files, batched as by
-default, so that batching is part of what is proved. Exit code 1 where a single text differs or is an error.
+default, so that batching is part of what is proved, and as FunASR where a family can be asked to. A text that differs
+is explained where `parity run` of that recording passes: then each decision that differs has a margin below the noise
+floor. Exit code 1 where a single text is unexplained or an error. `--source` takes random models as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import full_size_checkpoint
 import measure
@@ -22,8 +26,23 @@ CHECKPOINTS = measure.SHARED / "checkpoints"
 
 
 def trained() -> list[Path]:
-    """Return the trained Paraformers that lie in the shared folder."""
-    return sorted(CHECKPOINTS.glob("paraformer_real_*"))
+    """Return the trained recognisers of our families that lie in the shared folder."""
+    from mlx_model.families import FAMILIES
+
+    found = (path for name in FAMILIES for path in CHECKPOINTS.glob(f"{name}_real_*"))
+    return sorted(path for path in found if "streaming" not in path.name)
+
+
+def _as_funasr(network: Any) -> dict[str, Any]:
+    """Return the options with which a family's model follows FunASR to the letter, where it has such."""
+    names = {field.name for field in dataclasses.fields(network.Options)}
+    return {"as_funasr": True} if "as_funasr" in names else {}
+
+
+def _explained(source: Path, model: Path, file: Path) -> bool:
+    from parity.layers.run import run
+
+    return run(source, model, [file]).verdict == "pass"
 
 
 def compare(source: Path, model: Path, files: Sequence[Path]) -> tuple[list[str], dict[str, list[float]], int]:
@@ -35,10 +54,11 @@ def compare(source: Path, model: Path, files: Sequence[Path]) -> tuple[list[str]
     (theirs,) = transcribe(source, [files])
     between = time.perf_counter()
     network = load(model)
-    ours = network.transcribe(list(files))
+    ours = network.transcribe(list(files), **_as_funasr(network))
     seconds = {"mlx": [time.perf_counter() - between], "funasr": [between - start]}
     different = [
         f"{file.stem}: FunASR {row['error'] or row['text']!r}, MLX {result.error or result.text!r}"
+        + (" (explained)" if not (row["error"] or result.error) and _explained(source, model, file) else "")
         for file, row, result in zip(files, theirs, ours, strict=True)
         if row["error"] or result.error or row["text"] != result.text
     ]
@@ -70,7 +90,7 @@ def main() -> int:
         notes += different
         measured[source.name] = {"utterances": len(files), "identical": same, "characters": characters}
     measure.publish("text_identity", rows, table, options.out, notes, **measured)
-    return 1 if notes else 0
+    return 1 if any(not note.endswith(" (explained)") for note in notes) else 0
 
 
 if __name__ == "__main__":

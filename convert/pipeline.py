@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -143,6 +144,8 @@ def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, known: Ma
     """Write everything beside the weights and return the report with its files' sha256, some of which are `known`."""
     if plan.tokens is not None:
         write_json(stage / "tokens.json", plan.tokens)
+    if plan.source.bpe_model is not None and plan.config.tokenizer.kind == "SentencepiecesTokenizer":
+        shutil.copyfile(plan.source.bpe_model, stage / "bpe.model")  # to cut a text into pieces again
     _write_index(stage)
     copied = copy_attribution(plan.source, stage)
     card = model_card(

@@ -14,6 +14,7 @@ from types import ModuleType
 FAMILIES: dict[str, str] = {
     "paraformer": "Paraformer",
     "fsmn_vad_streaming": "FsmnVADStreaming",
+    "sense_voice": "SenseVoiceSmall",
 }
 
 

@@ -127,6 +127,22 @@ class SANMEncoderConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SenseVoiceEncoderSmallConfig(SANMEncoderConfig):
+    """`encoder_conf` of SenseVoiceEncoderSmall, defaults as in funasr/models/sense_voice/model.py."""
+
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        **SANMEncoderConfig.TRAINING_ONLY,
+        **dict.fromkeys(
+            ("input_layer", "normalize_before", "concat_after", "positionwise_layer_type", "selfattention_layer_type"),
+            "FunASR takes it and builds the same encoder whatever it says",
+        ),
+        "stochastic_depth_rate": DROPOUT,
+    }
+    tp_blocks: int = number(0, MAX_BLOCKS, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParaformerSANMDecoderConfig(Section):
     """`decoder_conf` of ParaformerSANMDecoder, defaults as in funasr/models/paraformer/decoder.py."""
 

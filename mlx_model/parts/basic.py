@@ -23,8 +23,8 @@ LAYER_NORM_EPS = 1e-12  # FunASR overrides torch's 1e-5 for the whole SANM / Par
 class LayerNorm(nn.LayerNorm):
     """LayerNorm with FunASR's eps. Mirrors funasr/models/transformer/layer_norm.py::LayerNorm."""
 
-    def __init__(self, dims: int):
-        super().__init__(dims, eps=LAYER_NORM_EPS)
+    def __init__(self, dims: int, eps: float = LAYER_NORM_EPS):
+        super().__init__(dims, eps=eps)
 
     def __call__(self, x: Float[mx.array, "*batch D"]) -> Float[mx.array, "*batch D"]:
         kernel = mx.fast.layer_norm if on_gpu() else layer_norm

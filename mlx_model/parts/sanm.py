@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 
-from mlx_model.config.parts import ParaformerSANMDecoderConfig, SANMEncoderConfig
+from mlx_model.config.parts import ParaformerSANMDecoderConfig, SANMEncoderConfig, SenseVoiceEncoderSmallConfig
 from mlx_model.engines import lanes
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
@@ -92,7 +92,7 @@ class EncoderLayerSANM(nn.Module):
     Mirrors funasr/models/sanm/encoder.py::EncoderLayerSANM.
     """
 
-    def __init__(self, in_size: int, config: SANMEncoderConfig):
+    def __init__(self, in_size: int, config: SANMEncoderConfig, eps: float = 1e-12):
         super().__init__()
         size = config.output_size
         self.residual = in_size == size
@@ -100,8 +100,8 @@ class EncoderLayerSANM(nn.Module):
             config.attention_heads, in_size, size, config.kernel_size, config.sanm_shfit
         )
         self.feed_forward = PositionwiseFeedForward(size, config.linear_units)
-        self.norm1 = LayerNorm(in_size)
-        self.norm2 = LayerNorm(size)
+        self.norm1 = LayerNorm(in_size, eps)
+        self.norm2 = LayerNorm(size, eps)
 
     def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
         attended = self.self_attn(self.norm1(x), mask)
@@ -116,13 +116,13 @@ class SANMEncoder(nn.Module):
     The scale is sqrt(output_size), applied before the positions are added, although the width is still the input's.
     """
 
-    def __init__(self, input_size: int, config: SANMEncoderConfig):
+    def __init__(self, input_size: int, config: SANMEncoderConfig, eps: float = 1e-12):
         super().__init__()
         size = config.output_size
         self.scale = size**0.5
-        self.encoders0 = [EncoderLayerSANM(input_size, config)]
-        self.encoders = [EncoderLayerSANM(size, config) for _ in range(config.num_blocks - 1)]
-        self.after_norm = LayerNorm(size)
+        self.encoders0 = [EncoderLayerSANM(input_size, config, eps)]
+        self.encoders = [EncoderLayerSANM(size, config, eps) for _ in range(config.num_blocks - 1)]
+        self.after_norm = LayerNorm(size, eps)
         self._engine: cpu_network.Encoder | None = None  # set by Model.prepare
 
     @property
@@ -140,6 +140,29 @@ class SANMEncoder(nn.Module):
             x = layer(x, mask)
             lanes.start(x)
         return self.after_norm(x)
+
+
+@as_written
+class SenseVoiceEncoderSmall(SANMEncoder):
+    """The same with a second stack of layers behind the norm, and a norm of its own: `tp_encoders`, `tp_norm`.
+
+    Both norms are there without such layers, too. Mirrors funasr/models/sense_voice/model.py::SenseVoiceEncoderSmall.
+    """
+
+    def __init__(self, input_size: int, config: SenseVoiceEncoderSmallConfig, eps: float):
+        super().__init__(input_size, config, eps)
+        size = config.output_size
+        self.tp_encoders = [EncoderLayerSANM(size, config, eps) for _ in range(config.tp_blocks)]
+        self.tp_norm = LayerNorm(size, eps)
+
+    def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
+        x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
+        for layer in self.layers:
+            x = layer(x, mask)
+        x = self.after_norm(x)
+        for layer in self.tp_encoders:
+            x = layer(x, mask)
+        return self.tp_norm(x)
 
 
 @as_written

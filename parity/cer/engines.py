@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import AudioError, ConfigError, UsageError
+from mlx_model.text.rich import plain_text
 from parity.cer.datasets import Utterance
 from parity.cer.parts import source_name
 from parity.cer.recordings import Recordings
@@ -80,13 +81,17 @@ def open_recognizer(engine: str, model: str) -> Recognizer:
 def _open_mlx(model: str) -> Recognizer:
     from mlx_model.loading import load_as
     from mlx_model.machine.numerics import numerics
+    from mlx_model.pipelines.options import option_kinds
     from mlx_model.pipelines.transcribe import in_batches
     from mlx_model.roles import Recognizer as Role
 
     loaded = load_as(model, Role)
 
+    # Both engines give what FunASR gives: one that shows emotions as emojis would be charged with them.
+    options = loaded.Options(as_funasr=True) if "as_funasr" in option_kinds(loaded) else loaded.Options()
+
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
-        for transcripts in in_batches(loaded, batches):
+        for transcripts in in_batches(loaded, batches, options=options):
             yield [
                 {"path": item.path, "text": item.text, "duration_s": item.duration_s, "error": item.error}
                 for item in transcripts
@@ -170,12 +175,15 @@ def _matched(
 
 
 def _answer(found: Mapping[str, Any], file: str, name: str) -> dict[str, Any]:
-    """Return what is kept of a result; what a failed recording may have left as text (often "") is no hypothesis.
+    """Return what is kept of a result: its words, without the tags (`<|zh|>`) that some models write among them.
+
+    What a failed recording may have left as text (often "") is no hypothesis.
 
     In an error the name of a temporary file, which differs from run to run, becomes that of its source.
     """
     error = found.get("error")
-    text = None if error else found.get("text")
+    text = found.get("text")
+    text = None if error else plain_text(text) if isinstance(text, str) and "<|" in text else text
     answer = {"text": text, "duration_s": found.get("duration_s"), "error": error and error.replace(file, name)}
     return answer | ({"numerics": found["numerics"]} if "numerics" in found else {})
 

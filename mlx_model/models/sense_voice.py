@@ -1,0 +1,261 @@
+"""SenseVoiceSmall: front end, four queries, SAN-M encoder, CTC read out greedily. One file per model family.
+
+What the encoder makes of the queries (parts/queries.py) is read out like any frame, as tags in front of the text.
+Mirrors funasr/models/sense_voice/model.py::SenseVoiceSmall.inference.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped, UInt
+
+from mlx_model.audio.batching import side_by_side
+from mlx_model.audio.plain_wave import FULL_SCALE
+from mlx_model.config.sense_voice import SenseVoiceConfig
+from mlx_model.engines import lanes
+from mlx_model.decoding import greedy, timestamps
+from mlx_model.decoding.greedy import Run
+from mlx_model.errors import UsageError
+from mlx_model.machine.blas import mx, nn
+from mlx_model.parts.basic import length_mask
+from mlx_model.parts.ctc import CTC, log_softmax
+from mlx_model.parts.frontend import WavFrontend
+from mlx_model.parts.queries import LANGUAGE_ROWS, QUERIES, QueryTable
+from mlx_model.parts.sanm import SenseVoiceEncoderSmall
+from mlx_model.text.pieces import FILE, SentencePieces
+from mlx_model.text.results import Hypothesis, Word
+from mlx_model.text.rich import UNKNOWN_EMOTION, is_tag, plain_text, rich_text, tags_of
+from mlx_model.text.tokenizer import Tokenizer
+
+LAYER_NORM_EPS = 1e-5  # torch's own: this line has it where the Paraformer line's copy of the same layers has 1e-12
+FUNASR_UNKNOWN_EMOTION = 25009  # the id that FunASR bans whatever the vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenseVoiceOptions:
+    """What can be asked of a SenseVoice, by FunASR's names.
+
+    Raises:
+        UsageError: a language that the model has no query for.
+    """
+
+    language: str = field(default="auto", metadata={"help": f"Of the speech: {', '.join(LANGUAGE_ROWS)}."})
+    use_itn: bool = field(default=False, metadata={"help": "Write punctuation, and numbers in digits."})
+    ban_emo_unk: bool = field(default=False, metadata={"help": "Always name an emotion."})
+    output_timestamp: bool = field(default=False, metadata={"help": "Give the words their times."})
+    rich_text: bool = field(default=True, metadata={"help": "Show emotion and events in the text, as emojis."})
+    as_funasr: bool = field(default=False, metadata={"help": "As FunASR 1.4.16, also where it is wrong."})
+
+    def __post_init__(self) -> None:
+        if self.language not in LANGUAGE_ROWS:
+            raise UsageError(f"no language is called {self.language!r}; this model has {', '.join(LANGUAGE_ROWS)}")
+
+
+class SenseVoiceOutput(NamedTuple):
+    """One forward pass; all of it with the four frames of the queries in front."""
+
+    logits: Float[mx.array, "B T V"]
+    encoder_out: Float[mx.array, "B T D"]
+    lengths: list[int]
+    options: SenseVoiceOptions
+
+
+class Best(NamedTuple):
+    """The best token of every frame, padding included, the frames of each, and logits where they are aligned."""
+
+    tokens: UInt[mx.array, "B T"]
+    lengths: list[int]
+    logits: Float[mx.array, "B T V"] | None
+
+
+class Model(nn.Module):
+    """A SenseVoiceSmall. Attributes with parameters carry FunASR's names: frontend, embed, encoder, ctc.
+
+    `tokenizer` and `pieces` are set by `mlx_model.load`.
+    """
+
+    Options: ClassVar[type[SenseVoiceOptions]] = SenseVoiceOptions
+    tokenizer: Tokenizer
+    pieces: SentencePieces
+
+    def __init__(self, config: SenseVoiceConfig):
+        super().__init__()
+        self.config = config
+        width = config.frontend.output_size
+        self.frontend = WavFrontend(config.frontend)
+        self.embed = QueryTable(width)
+        self.encoder = SenseVoiceEncoderSmall(width, config.encoder, LAYER_NORM_EPS)
+        self.ctc = CTC(config.vocab_size, config.encoder.output_size)
+
+    def set_tokens(self, tokens: list[str] | Path) -> None:
+        """Set the tokenizer from the vocabulary, or from the tokens.json that holds it.
+
+        Raises:
+            AssetError: not a vocabulary that fits this model.
+        """
+        special = dict.fromkeys(("blank_id", "sos", "eos"), self.config.blank_id)
+        if isinstance(tokens, Path):
+            self.tokenizer = Tokenizer.from_file(tokens, self.config.tokenizer, **special)
+            self.pieces = SentencePieces(tokens.with_name(FILE))
+        else:
+            self.tokenizer = Tokenizer(tokens, self.config.tokenizer, **special)
+
+    @property
+    def dtype(self) -> mx.Dtype:
+        """The network's precision; features stay float32 until they enter the encoder."""
+        return self.encoder.after_norm.weight.dtype
+
+    @property
+    def engine(self) -> str:
+        """What computes the network here and now, in words; see `numerics.py`."""
+        return lanes.in_words(self.encoder)
+
+    def features_of(
+        self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0
+    ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
+        """Return features and lengths of padded waveforms, float32 or int16; `samples` are their own lengths."""
+        if waveforms.dtype == mx.int16:
+            waveforms = waveforms.astype(mx.float32) / FULL_SCALE
+        feats, _ = self.frontend(waveforms, mx.array(samples), dither=dither, seed=seed)
+        return feats, mx.array([self.frontend.steps(count) for count in samples])
+
+    def features(
+        self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0
+    ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
+        """Return features and lengths of a batch of waveforms, to be called with; see `WavFrontend`."""
+        rows, samples = side_by_side(waveforms)
+        return self.features_of(mx.array(rows), samples, dither=dither, seed=seed)
+
+    def __call__(
+        self,
+        feats: Float[mx.array, "B T Din"],
+        lengths: Int[mx.array, " B"],
+        options: SenseVoiceOptions | None = None,
+    ) -> SenseVoiceOutput:
+        """Return logits and what led to them. An utterance's result does not depend on what it is batched with.
+
+        Args:
+            feats: features after LFR and CMVN, (B, T, m*M).
+            lengths: valid frames of each, (B,).
+            options: None: the defaults.
+        """
+        return self.begin(feats, lengths, options)()
+
+    def begin(
+        self,
+        feats: Float[mx.array, "B T Din"],
+        lengths: Int[mx.array, " B"],
+        options: SenseVoiceOptions | None = None,
+    ) -> Callable[[], SenseVoiceOutput]:
+        """Return the function that computes a batch; a GPU is given all of it at once, a CPU when it is called."""
+        options = options or SenseVoiceOptions()
+        sizes: list[int] = (lengths + QUERIES).tolist()  # pyright: ignore[reportAssignmentType]
+        compute = functools.partial(self._compute, feats, sizes, options)
+        return compute
+
+    def _compute(
+        self, feats: Float[mx.array, "B T Din"], lengths: list[int], options: SenseVoiceOptions
+    ) -> SenseVoiceOutput:
+        x = mx.concatenate([self.queries(options, feats.shape[0]), feats.astype(self.dtype)], axis=1)
+        mask = None if min(lengths) == x.shape[1] else length_mask(mx.array(lengths), x.shape[1])
+        encoder_out = self.encoder(x, mask)
+        return SenseVoiceOutput(self.ctc(encoder_out, mask), encoder_out, lengths, options)
+
+    def queries(self, options: SenseVoiceOptions, batch: int) -> Float[mx.array, "B 4 Din"]:
+        """Return the rows that stand before the features of every recording of a batch."""
+        rows = self.embed(options.language, options.use_itn).astype(self.dtype)
+        return mx.broadcast_to(rows, (batch, *rows.shape))
+
+    def logits_of(self, output: SenseVoiceOutput) -> list[Float[np.ndarray, "T V"]]:
+        """Return what each recording's frames are read by, padding left out, float32."""
+        logits = np.array(output.logits.astype(mx.float32))
+        return [row[:length] for row, length in zip(logits, output.lengths, strict=True)]
+
+    def token_ids(self, output: SenseVoiceOutput) -> list[list[int]]:
+        """Return what is read out of each recording, tags among it."""
+        return [[run.token_id for run in read] for read in self._read(self.best(output))]
+
+    def best(self, output: SenseVoiceOutput) -> Best:
+        """Return the best token of every frame, being computed."""
+        options, logits = output.options, output.logits
+        aligned = logits if options.as_funasr and options.output_timestamp else None
+        banned = self._banned(options)
+        if banned is not None:
+            logits = mx.where(mx.arange(logits.shape[-1]) == banned, mx.array(-mx.inf, logits.dtype), logits)
+        tokens = logits.argmax(axis=-1)
+        mx.async_eval(tokens)
+        return Best(tokens, output.lengths, aligned)
+
+    def _banned(self, options: SenseVoiceOptions) -> int | None:
+        """The token that may not be read out. FunASR's is always the released vocabulary's, or an IndexError."""
+        if not options.ban_emo_unk:
+            return None
+        if options.as_funasr:
+            if self.config.vocab_size <= FUNASR_UNKNOWN_EMOTION:
+                raise UsageError(
+                    f"ban_emo_unk: FunASR bans id {FUNASR_UNKNOWN_EMOTION}, which a vocabulary of "
+                    f"{self.config.vocab_size} has not; without as_funasr the tag is looked up"
+                )
+            return FUNASR_UNKNOWN_EMOTION
+        tag = f"<|{UNKNOWN_EMOTION}|>"
+        return self.tokenizer.tokens.index(tag) if tag in self.tokenizer.tokens else None
+
+    def hypotheses(
+        self, best: Best, options: SenseVoiceOptions | None = None, *, times: bool = False
+    ) -> list[Hypothesis]:
+        """Return one Hypothesis per recording; `times`: with `words`, as with `output_timestamp`."""
+        options, found = options or SenseVoiceOptions(), []
+        for row, (read, length) in enumerate(zip(self._read(best), best.lengths, strict=True)):
+            raw = self.tokenizer.decode([run.token_id for run in read])
+            words = None
+            if best.logits is not None:
+                words = self._funasr_words(raw, best.logits[row, QUERIES:length])
+            elif options.output_timestamp or times:
+                words = self._words(read, length)
+            found.append(self._hypothesis(raw, read, words, options))
+        return found
+
+    def _read(self, best: Best) -> list[list[Run]]:
+        tokens = np.array(best.tokens)
+        rows = zip(tokens, best.lengths, strict=True)
+        return [greedy.runs(row[:length], self.config.blank_id) for row, length in rows]
+
+    def _hypothesis(
+        self, raw: str, read: list[Run], words: list[Word] | None, options: SenseVoiceOptions
+    ) -> Hypothesis:
+        tags = tags_of(self.tokenizer.tokens[run.token_id] for run in read)
+        text = raw if options.as_funasr else rich_text(raw) if options.rich_text else plain_text(raw)
+        return Hypothesis(
+            token_ids=[run.token_id for run in read],
+            text=text,
+            words=words,
+            language=tags.language,
+            emotion=tags.emotion,
+            events=tags.events,
+        )
+
+    def _words(self, read: list[Run], length: int) -> list[Word]:
+        frontend = self.config.frontend
+        spoken = [
+            (self.tokenizer.tokens[token], Run(token, max(start - QUERIES, 0), end - QUERIES))
+            for token, start, end in read
+            if not is_tag(self.tokenizer.tokens[token])
+        ]
+        frame_ms = frontend.lfr_n * frontend.frame_shift
+        return [_word(timed) for timed in timestamps.words_of(spoken, length - QUERIES, frame_ms)]
+
+    def _funasr_words(self, raw: str, logits: Float[mx.array, "T V"]) -> list[Word] | None:
+        pieces = self.pieces.cut(raw)
+        scores, ids = np.array(log_softmax(logits)), self.pieces.ids(pieces)
+        found = timestamps.funasr_words(scores, pieces, ids, self.config.blank_id)
+        return None if found is None else [_word(timed) for timed in found]
+
+
+def _word(timed: timestamps.Timed) -> Word:
+    return Word(text=timed.text, start_ms=timed.start_ms, end_ms=timed.end_ms, spaced=timed.spaced)
