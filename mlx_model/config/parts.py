@@ -1,6 +1,6 @@
 """The sections of parts that families share: one frozen dataclass each, keys spelt as FunASR spells them.
 
-sections.py says how keys are honoured or refused. Stdlib only: `inspect` reads it without a device.
+sections.py says how keys are honoured or refused. Stdlib only.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A key is honoured (a field), accepted and dropped with a reason (TRAINING_ONLY), accepted only with the one value that
 means "off" (FIXED), or refused with the nearest known name. Every number has a range, declared beside its field
-(`number`). Must not import mlx: `inspect` reads it without a device.
+(`number`). Stdlib only: a configuration is read, and refused, before MLX is loaded.
 """
 
 from __future__ import annotations
