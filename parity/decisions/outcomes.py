@@ -5,17 +5,19 @@ explains it. comparing.py holds what is the same for all; each family's own stan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from parity.decisions.decision import outcome
 from parity.sides.candidate import Candidate
 from parity.sides.runner import Heard
 from parity.taps.distances import Comparison
 from parity.taps.tapset import Precision
 from parity.taps.trace import Recorded, Trace, TracedUtterance
-from reports.schema import DecisionRow, InvarianceRow, UtteranceRow
+from reports.schema import DecisionRow, InvarianceRow, Outcome, UtteranceRow
 
 Facts = dict[str, dict[str, Any]]
 
@@ -28,6 +30,7 @@ class Outcomes(ABC):
     def __init__(self, trace: Trace, candidate: Candidate, precision: Precision):
         self.trace, self.candidate, self.precision = trace, candidate, precision
         self.decisions: list[DecisionRow] = []
+        self.compared: Counter[str] = Counter()  # by kind of decision
 
     @property
     def allowance(self) -> float:
@@ -76,9 +79,18 @@ class Outcomes(ABC):
     def notes(self) -> list[str]:
         """Return what a reader must know to read this family's numbers."""
 
-    @abstractmethod
-    def fields(self, utterances: int) -> dict[str, Any]:
-        """Return the report's fields that this family fills: its counters, its pictures."""
+    def counted(self, decided: Sequence[DecisionRow], compared: Mapping[str, int]) -> dict[str, Outcome]:
+        """Return an utterance's outcomes, of so many decisions compared by kind, and keep that for the whole."""
+        self.compared.update(compared)
+        return {kind: outcome(decided, kind, compared[kind]) for kind in self.DECIDED}
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Return the outcomes over all utterances, by kind of decision."""
+        return {kind: outcome(self.decisions, kind, self.compared[kind]) for kind in self.DECIDED}
+
+    def fields(self) -> dict[str, Any]:
+        """Return what else of the report this family fills: its pictures, the reference's own code paths."""
+        return {}
 
     @staticmethod
     @abstractmethod

@@ -22,6 +22,8 @@ class Family:
         outcomes: "module:Class" of parity.decisions.outcomes.Outcomes: what it decides, and why two sides may differ.
         recorder: "module:Class" of parity.sides.recording.Recorder: what FunASR does. Imports torch, no MLX.
         faults: "module:NAME" of a tuple of parity.faults.Fault.
+        words: {kind of decision: its plural}, and under "text" what the texts of a report's utterances are.
+        scored: the kind that the arg-max of its scores decides.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Family:
     outcomes: str
     recorder: str
     faults: str
+    words: dict[str, str]
+    scored: str
 
     def piece(self, what: str) -> Any:
         """Return one of the pieces, imported now: `piece("runner")`."""

@@ -99,7 +99,7 @@ class Comparing:
         utt_id = (worst.worst or {})["utt_id"]
         utterance = next(row for row in self.trace.utterances if row.utt_id == utt_id)
         recorded = self.trace.arrays(utterance)
-        if worst.scope == "inner":
+        if worst.scope == "introduced":
             inputs = {module: given for module, given in recorded.inputs.items() if worst.name.startswith(module)}
             return heat_map(
                 worst.name, utt_id, recorded.alone[worst.name], self.candidate.alone(inputs, steps=True)[worst.name]
@@ -135,7 +135,9 @@ class Comparing:
             decisions=outcomes.decisions,
             invariance=checks,
             heatmap=self.heat(taps) if self.pictures_wanted else None,
-            **outcomes.fields(len(self.rows)),
+            outcomes=outcomes.outcomes(),
+            words=self.candidate.family.words,
+            **outcomes.fields(),
         )
 
 

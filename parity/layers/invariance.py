@@ -77,8 +77,9 @@ def row(name: str, candidate: Candidate, alone: Logits, other: Logits, detail: s
         name=name,
         side="candidate",
         status="fail" if failed else "pass",
-        tokens=sum(map(len, alone)),
-        tokens_differ=changed,
+        kind=candidate.family.scored,
+        compared=sum(map(len, alone)),
+        differ=changed,
         max_abs=largest,
         limit=limit,
         detail=detail,
@@ -172,7 +173,7 @@ def device(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits)
         skipped = row(
             "device", candidate, alone, alone, "only the CPU is here; run `parity check` on the other machine"
         )
-        return dataclasses.replace(skipped, status="skipped", tokens=0, max_abs=None)
+        return dataclasses.replace(skipped, status="skipped", compared=0, max_abs=None)
     mx.set_default_device(mx.cpu)
     try:
         other = [candidate.runner.results([waveform])[0] for waveform in waveforms]

@@ -182,7 +182,7 @@ class TapTotals:
             status=FAIL if reasons else PASS,
             reason="; ".join(reasons[:3]) or (spec.reason if spec is not None else ""),
             worst=shown.worst,
-            scope="propagated" if self.own is not None else "inner",
+            scope="propagated" if self.own is not None else "introduced",
             worst_frame=shown.worst_frame() if shown.frames else None,
             introduced=self._introduced(alone) if self.own is not None else None,
         )

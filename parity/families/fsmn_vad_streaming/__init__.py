@@ -9,4 +9,6 @@ TABLE = Family(
     outcomes="parity.families.fsmn_vad_streaming.outcomes:VadOutcomes",
     recorder="parity.families.fsmn_vad_streaming.recorder:VadRecorder",
     faults="parity.families.fsmn_vad_streaming.faults:FAULTS",
+    words={"frame": "frames", "transition": "transitions", "segment": "segments", "text": "segments"},
+    scored="frame",
 )

@@ -8,6 +8,7 @@ the edge of a threshold; a transition or a segment only where such frames, all o
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from mlx_model.decoding import vad_decision
 from mlx_model.decoding.vad_decision import NoiseFloor
-from parity.decisions.decision import counted, decision, line
+from parity.decisions.decision import decision, line
 from parity.decisions.outcomes import Facts, Outcomes
 from parity.families.fsmn_vad_streaming import made_up
 from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, COLUMNS, SPEECH, Frames, edges, transitions, words
@@ -24,17 +25,10 @@ from parity.layers import invariance
 from parity.sides.candidate import Candidate
 from parity.sides.runner import Heard
 from parity.taps.distances import Comparison
-from parity.taps.tapset import Precision
 from parity.taps.trace import Recorded, Trace, TracedUtterance
 from reports.schema import DecisionRow, InvarianceRow, UtteranceRow
 
 WHOLE = "end_to_end"
-WORDS = {
-    "texts": "segments",
-    "tokens": "segments",
-    "firing mismatches": "transitions that differ",
-    "flipped tokens": "frames that differ",
-}
 
 
 class VadOutcomes(Outcomes):
@@ -43,10 +37,6 @@ class VadOutcomes(Outcomes):
     DECIDED: ClassVar = {
         "frame": f"{WHOLE}.speech", "transition": f"{WHOLE}.transitions", "segment": f"{WHOLE}.segments",
     }  # fmt: skip
-
-    def __init__(self, trace: Trace, candidate: Candidate, precision: Precision):
-        super().__init__(trace, candidate, precision)
-        self.compared = {"frames": 0, "transitions": 0, "segments": 0}
 
     def decide(self, utt_id: str, recorded: Recorded, heard: Heard) -> list[DecisionRow]:
         """Return every frame that differs end to end, then the first transition and segment that do, way by way."""
@@ -107,7 +97,7 @@ class VadOutcomes(Outcomes):
         decided: Sequence[DecisionRow],
     ) -> UtteranceRow:
         """Compare frames, transitions and segments end to end, whole and in chunks; return the utterance's row."""
-        bugs = {(row.kind) for row in decided if not row.explained}
+        bugs, compared = {row.kind for row in decided if not row.explained}, Counter[str]()
         for way, reference, candidate in ways(utterance, recorded, heard.outcome):
             sides = (reference.frames, candidate.frames)
             pairs = {
@@ -118,23 +108,21 @@ class VadOutcomes(Outcomes):
             for name, (kind, ours, theirs) in pairs.items():
                 total = comparison.total(f"{way}.{name}")
                 total.add_discrete(utterance.utt_id, ours, theirs, explained=kind not in bugs)
-                self.compared[f"{kind}s"] += len(ours)
-        return self._row(utterance, heard.outcome, decided)
+                compared[kind] += len(ours)
+        return self._row(utterance, heard.outcome, decided, compared)
 
-    def _row(self, utterance: TracedUtterance, outcome: Outcome, decided: Sequence[DecisionRow]) -> UtteranceRow:
-        segments = utterance.more["segments"]
+    def _row(
+        self, utterance: TracedUtterance, outcome: Outcome, decided: Sequence[DecisionRow], compared: Counter[str]
+    ) -> UtteranceRow:
         (found,) = outcome.whole.calls
-        kinds = [row.kind for row in decided]
         return UtteranceRow(
             utt_id=utterance.utt_id,
             path=utterance.path,
             duration_s=utterance.duration_s,
             reference_text=utterance.text,
             candidate_text=words(found),
-            reference_token_num=len(segments),
-            candidate_token_num=len(found),
-            firing_mismatches=kinds.count("transition"),
-            flipped_tokens=kinds.count("frame"),
+            found={"segment": [len(utterance.more["segments"]), len(found)]},
+            outcomes=self.counted(decided, compared),
             explanation="; ".join(map(line, decided[:8])),
         )
 
@@ -181,15 +169,6 @@ class VadOutcomes(Outcomes):
             "end_to_end and stream rows: from the waveform on, whole and in chunks of so many milliseconds.",
             "The network runs in pieces of 2 s on one cache, and so does every module alone.",
         ]
-
-    def fields(self, utterances: int) -> dict[str, Any]:
-        """Return how many frames, transitions and segments were compared, all ways together, and how many differ."""
-        kinds = {"frames": "frame", "transitions": "transition", "segments": "segment"}
-        counts = {
-            name: {"compared": self.compared[name], **counted(self.decisions, kind, "differ")}
-            for name, kind in kinds.items()
-        }
-        return {"cif": {}, "tokens": {}, "outcomes": counts, "words": WORDS}
 
     @staticmethod
     def nothing_heard(trace: Trace) -> str | None:
@@ -287,8 +266,8 @@ def arrival(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Invariance
     limit = invariance.LOGITS_LIMIT.get(candidate.precision)
     failed = changed > 0 or (limit is not None and not largest <= limit)
     return InvarianceRow(
-        name="arrival of samples", side="candidate", status="fail" if failed else "pass", tokens=total,
-        tokens_differ=changed, max_abs=largest, limit=limit,
+        name="arrival of samples", side="candidate", status="fail" if failed else "pass", kind="segment",
+        compared=total, differ=changed, max_abs=largest, limit=limit,
         detail=f"chunks of {chunk} ms, given {feed} samples at a time",
     )  # fmt: skip
 
@@ -303,8 +282,9 @@ def own_streams(trace: Trace, chunk_ms: int) -> InvarianceRow:
         differ += len(set(whole) - set(chunks)) or len(set(chunks) - set(whole))
         shown = shown or (f"{utterance.utt_id}: {words(sorted(moved)[:2])}" if moved else "")
     return InvarianceRow(
-        name=f"chunks of {chunk_ms} ms", side="reference", status="note", tokens=total, tokens_differ=differ,
-        max_abs=None, limit=None, detail=f"FunASR against its own segments of the whole; {shown or 'all the same'}",
+        name=f"chunks of {chunk_ms} ms", side="reference", status="note", kind="segment", compared=total,
+        differ=differ, max_abs=None, limit=None,
+        detail=f"FunASR against its own segments of the whole; {shown or 'all the same'}",
     )  # fmt: skip
 
 

@@ -9,4 +9,6 @@ TABLE = Family(
     outcomes="parity.families.paraformer.outcomes:ParaformerOutcomes",
     recorder="parity.families.paraformer.recorder:ParaformerRecorder",
     faults="parity.families.paraformer.faults:FAULTS",
+    words={"firing": "firings", "count": "token counts", "token": "tokens", "text": "texts"},
+    scored="token",
 )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from parity.decisions.decision import counted, line, rounding
+from parity.decisions.decision import line, rounding
 from parity.decisions.outcomes import Facts, Outcomes
 from parity.families.paraformer.cif import (
     count_difference,
@@ -23,7 +23,7 @@ from parity.sides.runner import Heard
 from parity.taps.distances import Comparison
 from parity.taps.tapset import Precision
 from parity.taps.trace import Recorded, Trace, TracedUtterance
-from reports.schema import CifPathRow, CifPicture, DecisionRow, InvarianceRow, UtteranceRow
+from reports.schema import DecisionRow, FiringPicture, InvarianceRow, PathRow, Pictures, UtteranceRow
 
 LOGITS = "decoder.output_layer"
 PER_TOKEN = ("decoder.", "predictor.acoustic_embeds")  # taps with a row per token
@@ -37,9 +37,8 @@ class ParaformerOutcomes(Outcomes):
 
     def __init__(self, trace: Trace, candidate: Candidate, precision: Precision):
         super().__init__(trace, candidate, precision)
-        self.pictures: list[CifPicture] = []
-        self.paths: list[CifPathRow] = []
-        self.compared = 0
+        self.pictures: list[FiringPicture] = []
+        self.paths: list[PathRow] = []
 
     def decide(self, utt_id: str, recorded: Recorded, heard: Heard) -> list[DecisionRow]:
         """Return every firing, every count and every arg-max on which the sides differ."""
@@ -89,20 +88,16 @@ class ParaformerOutcomes(Outcomes):
         """Compare CIF with a loop, token ids and text from the waveform on; return the utterance's row."""
         add_cif(comparison, utterance.utt_id, heard.taps)
         text = self._end_to_end(comparison, utterance, heard.outcome, excused=rounding(decided, *KINDS))
-        self.compared += len(utterance.token_ids)
-        self.paths += [CifPathRow(utt_id=utterance.utt_id, **row) for row in utterance.cif_paths]
-        kinds = [row.kind for row in decided]
-        reference, candidate = _counts(recorded, heard)
+        self.paths += [_path(utterance.utt_id, **row) for row in utterance.cif_paths]
+        compared = {"firing": recorded.plain["predictor.fires"].size, "count": 1, "token": len(utterance.token_ids)}
         return UtteranceRow(
             utt_id=utterance.utt_id,
             path=utterance.path,
             duration_s=utterance.duration_s,
             reference_text=utterance.text,
             candidate_text=text,
-            reference_token_num=reference,
-            candidate_token_num=candidate,
-            firing_mismatches=kinds.count("firing"),
-            flipped_tokens=kinds.count("token"),
+            found={"token": list(_counts(recorded, heard))},
+            outcomes=self.counted(decided, compared),
             explanation="; ".join(map(line, decided)),
         )
 
@@ -153,14 +148,9 @@ class ParaformerOutcomes(Outcomes):
             "so the truth uses FunASR's own frame-by-frame loop in float64."
         ]
 
-    def fields(self, utterances: int) -> dict[str, Any]:
-        """Return the counters of the contract, FunASR's CIF paths and the pictures."""
-        return {
-            "cif": {"utterances": utterances, **counted(self.decisions, "firing", "firing_mismatches")},
-            "tokens": {"compared": self.compared, **counted(self.decisions, "token", "flipped")},
-            "cif_paths": self.paths,
-            "pictures": self.pictures,
-        }
+    def fields(self) -> dict[str, Any]:
+        """Return FunASR's CIF paths and the pictures."""
+        return {"paths": self.paths, "pictures": Pictures(firing=self.pictures)}
 
     @staticmethod
     def nothing_heard(trace: Trace) -> str | None:
@@ -169,6 +159,15 @@ class ParaformerOutcomes(Outcomes):
             return None
         heard = f"{len(trace.utterances)} heard"
         return f"no recording yields a token in FunASR ({heard}): nothing to compare, give speech"
+
+
+def _path(
+    utt_id: str, path: str, tokens: int | None, firings_differ: int, max_abs: float | None, note: str = ""
+) -> PathRow:
+    return PathRow(
+        computation="CIF", utt_id=utt_id, path=path, kind="firing", found=tokens, differ=firings_differ,
+        max_abs=max_abs, note=note,
+    )  # fmt: skip
 
 
 def _counts(recorded: Recorded, heard: Heard) -> tuple[int, int]:
@@ -196,8 +195,9 @@ def reference_rows(trace: Trace) -> list[InvarianceRow]:
                 name="batch composition",
                 side="reference",
                 status="note",
-                tokens=found["tokens"],
-                tokens_differ=found["tokens_differ"],
+                kind="token",
+                compared=found["tokens"],
+                differ=found["tokens_differ"],
                 max_abs=found["max_abs"],
                 limit=None,
                 detail=f"FunASR, {names[found['path']]} beside a longer one: alphas move by "

@@ -31,9 +31,9 @@ def test_the_healthy_conversion_passes(converted: Path, trace: Trace, tmp_path: 
     report = check(converted, trace.directory, out=tmp_path)
     assert report.model_sha256 == directory_sha256(converted)
     assert (report.verdict, report.first_failure, report.address) == ("pass", None, None)
-    assert report.cif == {"utterances": 7, "firing_mismatches": 0, "explained": 0}
-    assert report.tokens["compared"] > 15
-    assert report.tokens["flipped"] == 0
+    assert report.derived()["cif"] == {"utterances": 7, "firing_mismatches": 0, "explained": 0}
+    assert report.outcomes["token"].compared > 15
+    assert report.outcomes["token"].differ == 0
     assert all(row.ratio is None or row.ratio < 4 for row in report.taps)
     assert all(row["status"] == "pass" for row in report.structure)
     assert json.loads((tmp_path / "parity.json").read_text("utf-8"))["verdict"] == "pass"
@@ -86,8 +86,8 @@ def test_the_reference_is_shown_with_its_own_defects(converted: Path, trace: Tra
     ours = {row.name: row for row in report.invariance if row.side == "candidate"}
     assert ours["batch composition"].status == ours["padding length"].status == ours["file order"].status == "pass"
     assert ours["batch composition"].max_abs < 1e-4
-    assert {row.path for row in report.cif_paths} == {"vectorised", "loop", "export", "export loop"}
-    assert all(row.max_abs is not None and row.max_abs < 1e-3 for row in report.cif_paths)
+    assert {row.path for row in report.paths} == {"vectorised", "loop", "export", "export loop"}
+    assert all(row.max_abs is not None and row.max_abs < 1e-3 for row in report.paths)
 
 
 @pytest.mark.skipif(not cpu_engine.available(), reason="the CPU engine needs x86-64 with AVX2, and a C compiler")
@@ -133,7 +133,7 @@ def test_the_engine_is_held_against_a_quantised_model_too(trace: Trace, tmp_path
     waveforms = [trace.waveform(row) for row in trace.utterances[:2]]
     alone = [candidate.runner.results([waveform])[0] for waveform in waveforms]
     [row] = as_users_run_it(candidate, waveforms, alone)
-    assert (row.name, row.status, row.tokens_differ) == ("CPU engine", "pass", 0)
+    assert (row.name, row.status, row.differ) == ("CPU engine", "pass", 0)
     assert row.max_abs is not None
     assert 0 < row.max_abs < 1e-3  # two orders of summation, logits of about 10
 
@@ -149,7 +149,7 @@ def test_only_files_that_hold_the_samples_are_compared():
 
 def test_pictures_hold_what_is_drawn(converted: Path, trace: Trace):
     report = check(converted, trace.directory, invariants=False)
-    picture = report.pictures[0]
+    picture = report.pictures.firing[0]
     frames = len(picture.fbank[0])
     assert len(picture.reference_alphas) == frames + 1  # the tail frame
     assert picture.reference_fires == picture.candidate_fires
@@ -163,7 +163,7 @@ def test_taps_can_be_chosen_and_a_wrong_pattern_is_refused(converted: Path, trac
     report = check(converted, trace.directory, taps=["encoder.encoders.1"], invariants=False)
     assert report.verdict == "pass", report.sentence
     assert next(row.ratio for row in report.taps if row.name == "decoder.output_layer") < 3  # judged all the same
-    measured = {row.name.rsplit(".", 1)[0] for row in report.taps if row.scope == "inner"}
+    measured = {row.name.rsplit(".", 1)[0] for row in report.taps if row.scope == "introduced"}
     assert all(name.startswith("encoder.encoders.1") for name in measured)
     with pytest.raises(UsageError, match=r"no tap fits 'encoder\.blocks"):
         check(converted, trace.directory, taps=["encoder.blocks.*"])
