@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import mlx_model
 from mlx_model import ops_cpu as cpu_kernels
 from mlx_model.audio.batching import batches
+from mlx_model.engines import lanes
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.machine import device as machine
 from mlx_model.machine.blas import mx
