@@ -5,10 +5,10 @@
    begins. Every row of a result is computed in the same order whatever it is batched with, so that its bits do not
    depend on that. Matrices are float32, row after row.
 
-   Weights are read as they lie in their file, row after row, float32 or quantised: the file is mapped, and nothing else is
-   held. A thread turns a panel of them into the order in which the innermost loop reads it, in its first-level cache,
-   and multiplies up to BLOCK rows with it while the next panel is fetched from memory. Written for AVX2 and FMA, in the
-   vector types of GCC and Clang. */
+   Weights are read as they lie in their file, row after row, float32, of 16 bits or quantised: the file is mapped, and
+   nothing else is held. A thread turns a panel of them into float32 in the order in which the innermost loop reads it,
+   in its first-level cache, and multiplies up to BLOCK rows with it while the next panel is fetched from memory. So
+   arithmetic is float32's whatever weights are. Written for AVX2, FMA and F16C, in the vector types of GCC and Clang. */
 
 #include <immintrin.h>
 #include <math.h>
@@ -112,23 +112,32 @@ static float* scratch_of(size_t size) {
     return scratch;
 }
 
+/* What a weight is: a code of so many bits (4, 6, 8), or one of these. */
+enum { PANELS = 0, FLOAT16 = 16, BFLOAT16 = 17, FLOAT32 = 32 };
+
 typedef struct {
-    const char* weights; /* size 0: panels, float32; else rows of k numbers, float32 or codes of `size` bits */
+    const char* weights; /* rows of k numbers; of kind PANELS: panels, float32 */
     const float* bias;   /* (n,), room for whole panels; NULL: none */
     int n, k, relu;      /* outputs, inputs */
-    int size, group, groups;      /* 32: float32; 4, 6, 8: codes, `group` of which share scale and bias */
+    int kind, group, groups;      /* below; of codes: how many share scale and bias, and such groups in a row */
     const float *scales, *biases; /* of codes: (n, groups) */
 } linear;
 
-INLINE long row_bytes(const linear* w, int inputs) { return (long)inputs * w->size / 8; }
-static long stride_of(const linear* w) { return row_bytes(w, w->size == 32 ? w->k : w->groups * w->group); }
+INLINE int is_code(int kind) { return kind < FLOAT16; }
+INLINE int bits_of(int kind) { return kind == BFLOAT16 ? 16 : kind; }
+INLINE long row_bytes(const linear* w, int inputs) { return (long)inputs * bits_of(w->kind) / 8; }
+static long stride_of(const linear* w) { return row_bytes(w, is_code(w->kind) ? w->groups * w->group : w->k); }
 
 /* Eight numbers of a row from the `at`th, a multiple of 8; codes lie lowest bits first. */
-INLINE vec eight(int size, const char* row, int at) {
+INLINE vec eight(int kind, const char* row, int at) {
     typedef unsigned char octet __attribute__((vector_size(8), aligned(1)));
+    typedef unsigned short words16 __attribute__((vector_size(16), aligned(1)));
+    const int size = bits_of(kind);
     const char* from = row + (long)at * size / 8;
     unsigned low, high;
-    if (size == 32) return *(const vec*)from;
+    if (kind == FLOAT32) return *(const vec*)from;
+    if (kind == FLOAT16) return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
+    if (kind == BFLOAT16) return (vec)(__builtin_convertvector(*(const words16*)from, bits) << 16); /* its upper half */
     if (size == 8) return __builtin_convertvector(__builtin_convertvector(*(const octet*)from, bits), vec);
     memcpy(&low, from, 4), memcpy(&high, from + (size == 6 ? 2 : 0), 4);
     if (size == 6) high >>= 8; /* four codes each */
@@ -158,28 +167,29 @@ INLINE void turn(const vec rows[LANES], const vec* scale, const vec* bias, float
 }
 
 /* Inputs [deep, deep + depth) of eight outputs from `column`; behind the last one it is repeated. depth: eights. */
-INLINE void turn_rows(int size, const linear* w, long stride, int column, int deep, int depth, float* out) {
+INLINE void turn_rows(int kind, const linear* w, long stride, int column, int deep, int depth, float* out) {
     const char* rows[LANES];
     vec scale = all(1.0f), bias = all(0.0f), numbers[LANES];
     for (int j = 0; j < LANES; j++) rows[j] = w->weights + least(column + j, w->n - 1) * stride;
     for (int i = 0; i < depth; i += LANES) {
-        if (size < 32 && i % w->group == 0)
+        if (is_code(kind) && i % w->group == 0)
             for (int j = 0; j < LANES; j++) {
                 const size_t at = (size_t)least(column + j, w->n - 1) * w->groups + (deep + i) / w->group;
                 scale[j] = w->scales[at], bias[j] = w->biases[at];
             }
-        for (int j = 0; j < LANES; j++) numbers[j] = eight(size, rows[j], deep + i);
-        turn(numbers, size < 32 ? &scale : NULL, &bias, out + i * WIDTH);
+        for (int j = 0; j < LANES; j++) numbers[j] = eight(kind, rows[j], deep + i);
+        turn(numbers, is_code(kind) ? &scale : NULL, &bias, out + i * WIDTH);
     }
 }
 
 /* The same of WIDTH outputs: a panel. */
+#define KIND_IS(kind) case kind: turn_rows(kind, w, stride, column + half, deep, depth, out); break;
 static void make_panel(const linear* w, long stride, int column, int deep, int depth, float* panel) {
     for (int half = 0; half < WIDTH; half += LANES) {
-        if (w->size == 32) turn_rows(32, w, stride, column + half, deep, depth, panel + half);
-        if (w->size == 8) turn_rows(8, w, stride, column + half, deep, depth, panel + half);
-        if (w->size == 6) turn_rows(6, w, stride, column + half, deep, depth, panel + half);
-        if (w->size == 4) turn_rows(4, w, stride, column + half, deep, depth, panel + half);
+        float* out = panel + half;
+        switch (w->kind) { /* each compiled by itself */
+            KIND_IS(FLOAT32) KIND_IS(FLOAT16) KIND_IS(BFLOAT16) KIND_IS(8) KIND_IS(6) KIND_IS(4)
+        }
     }
 }
 
@@ -193,7 +203,7 @@ static void pack_columns(int n, int k, const float* w, long stride, float* packe
 
 /* The same panels of a matrix that stands the other way, n rows of k numbers. */
 static void pack_rows(int n, int k, const float* w, long stride, float* packed) {
-    const linear rows = {.weights = (const char*)w, .n = n, .k = k, .size = 32};
+    const linear rows = {.weights = (const char*)w, .n = n, .k = k, .kind = FLOAT32};
     for (int deep = 0; deep < k; deep += DEPTH)
         for (int column = 0; column < n; column += WIDTH, packed += WIDTH * least(DEPTH, k - deep))
             make_panel(&rows, stride * (long)sizeof(float), column, deep, least(DEPTH, k - deep), packed);
@@ -256,7 +266,7 @@ static void multiply(const linear* w, int first, int end, int m, const float* a,
             const int more = column + WIDTH < end, row = more ? column + WIDTH : first;
             region next = {w->weights + row * stride + row_bytes(w, more ? deep : deep + depth), stride, WIDTH,
                            parts(row_bytes(w, depth), 64)};
-            if (w->size) {
+            if (w->kind != PANELS) {
                 make_panel(w, stride, column, deep, depth, made);
             } else {
                 panel = (const float*)w->weights + (size_t)deep * w->n + (size_t)column * depth;

@@ -1,10 +1,14 @@
 """What layers are made of on a CPU, on kernels of our own (`cpu_engine.c`); `cpu_rows.py` makes rows of it.
 
-MLX computes everything but matrix products on one thread of a CPU, and scalar where weights are quantised. Here
-products, attention, FSMN memory and LayerNorm run on all threads; padding is not computed, and no row's bits depend on
-what it is batched with; results are those of the modules in float32. The weights of linear layers are read where they
-lie, row after row: in a mapped file (`mapped_file.py`), or in MLX's memory. What they are turned or restored to never
-leaves a core's cache.
+MLX computes everything but matrix products on one thread of a CPU, and scalar where weights are quantised or have 16
+bits. Here products, attention, FSMN memory and LayerNorm run on all threads; padding is not computed, and no row's bits
+depend on what it is batched with; results are those of the modules in float32. The weights of linear layers are read
+where they lie, row after row: in a mapped file (`machine/safetensors.py`), or in MLX's memory. What they are turned or
+restored to never leaves a core's cache.
+
+So with weights of 16 bits (float16, bfloat16, or quantised from such) arithmetic is float32's, too: only weights, and
+what enters and leaves a stack of layers, are rounded to 16 bits. That is nearer to what the weights say than MLX's own
+half precision, which rounds after every operation.
 
 Nothing goes stale: an operation knows the parameters that it was made of (`kept.py`) and is made anew for others
 (`operation`); all else that a module holds (eps, heads, padding) is handed over at every call.
@@ -18,7 +22,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +40,8 @@ from mlx_model.parts.quantized import QuantizedLinear, padded_width
 Rows = Float[np.ndarray, "M _"]
 Starts = Int[np.ndarray, " B1"]
 Source = Callable[[nn.Module, str], np.ndarray]  # where a module's parameter lies in memory
-FLOAT32, CODES = 32, (4, 6, 8)  # bits of a weight
+CODES = (4, 6, 8)  # bits of a quantised weight
+KINDS = {mx.float32: 32, mx.float16: 16, mx.bfloat16: 17}  # of weights that are not; as cpu_engine.c names them
 
 
 class _Linear(ctypes.Structure):
@@ -48,7 +53,7 @@ class _Linear(ctypes.Structure):
         ("n", ctypes.c_int),
         ("k", ctypes.c_int),
         ("relu", ctypes.c_int),
-        ("size", ctypes.c_int),
+        ("kind", ctypes.c_int),
         ("group", ctypes.c_int),
         ("groups", ctypes.c_int),
         ("scales", ctypes.c_void_p),
@@ -69,15 +74,15 @@ _SIGNATURES = {
 
 @functools.cache
 def kernels() -> ctypes.CDLL:
-    """Return cpu_engine.c, compiled once and with its threads. Written for AVX2 and FMA, and measured with them.
+    """Return cpu_engine.c, compiled once and with its threads. Written for AVX2, FMA and F16C, and measured with them.
 
     Raises:
         OSError: the processor is another, or there is no compiler.
     """
-    if platform.machine() != "x86_64" or not {"avx2", "fma"} <= _processor_flags():
-        raise OSError("the engine is written for x86-64 with AVX2 and FMA")
+    if platform.machine() != "x86_64" or not {"avx2", "fma", "f16c"} <= _processor_flags():
+        raise OSError("the engine is written for x86-64 with AVX2, FMA and F16C")
     source = Path(__file__).with_name("cpu_engine.c")
-    found = ctypes.CDLL(str(compiled(source, "-O3", "-mavx2", "-mfma", "-fno-math-errno", "-pthread")))
+    found = ctypes.CDLL(str(compiled(source, "-O3", "-mavx2", "-mfma", "-mf16c", "-fno-math-errno", "-pthread")))
     for name, arguments in _SIGNATURES.items():
         getattr(found, name).argtypes = arguments
     found.engine_threads(cores())
@@ -103,8 +108,14 @@ def _processor_flags() -> set[str]:
 
 
 def in_memory(module: nn.Module, key: str) -> np.ndarray:
-    """Return a module's parameter as MLX holds it, copied only where its rows lie apart."""
-    return np.ascontiguousarray(np.asarray(module[key]))
+    """Return a module's parameter as MLX holds it, copied only where its rows lie apart; bfloat16 as uint16."""
+    array = module[key]
+    return np.ascontiguousarray(np.asarray(array.view(mx.uint16) if array.dtype == mx.bfloat16 else array))
+
+
+def in_float32(array: mx.array) -> np.ndarray:
+    """Return what a parameter holds in float32: a copy where it is of 16 bits."""
+    return np.ascontiguousarray(np.asarray(array.astype(mx.float32)))
 
 
 def mapped(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> Source:
@@ -151,12 +162,12 @@ class Product(_Operation):
         self.outputs = len(self._weight)
         padding = -self.outputs % kernels().engine_width()
         self._width = self.outputs + padding
-        self._bias = in_memory(linear, "bias") if "bias" in linear else None
+        self._bias = in_float32(linear.bias) if "bias" in linear else None
         if self._bias is not None and padding:
             self._bias = np.pad(self._bias, (0, padding))
         self._settings = _settings(linear)
         given = {"weights": _address(self._weight), "bias": _address(self._bias), "n": self.outputs}
-        given |= {"k": self._weight.shape[1], "size": FLOAT32} | self._codes(linear)
+        given |= self._codes(linear) or {"k": self._weight.shape[1], "kind": KINDS[linear.weight.dtype]}
         self.inputs = given["k"]
         self._structs = [_Linear(relu=relu, **given) for relu in (0, 1)]
 
@@ -164,20 +175,21 @@ class Product(_Operation):
         """Return what the kernel must know of quantised weights."""
         if not isinstance(linear, QuantizedLinear):
             return {}
-        self._factors = [np.array(linear[name].astype(mx.float32)) for name in ("scales", "biases")]
+        self._factors = [in_float32(linear[name]) for name in ("scales", "biases")]
         scales, biases = map(_address, self._factors)
-        shape = {"k": linear.input_dims, "size": linear.bits, "group": linear.group_size}
+        shape = {"k": linear.input_dims, "kind": linear.bits, "group": linear.group_size}
         return {**shape, "groups": linear.scales.shape[1], "scales": scales, "biases": biases}
 
     @staticmethod
     def can(linear: Any) -> bool:
         """Whether the kernels know this layer's weights, and its parameters fit each other."""
-        weight = linear.get("weight")
-        bias = linear.get("bias")
-        if not _is_array(weight, 2) or not (bias is None or _is_array(bias, 1, mx.float32, len(weight))):
+        weight, bias = linear.get("weight"), linear.get("bias")
+        if not _is_array(weight, 2, dtypes=(*KINDS, mx.uint32)):
+            return False
+        if bias is not None and not _is_array(bias, 1, len(weight)):
             return False
         if "scales" not in linear:
-            return weight.dtype == mx.float32 and weight.shape[1] % kernels().engine_width() == 0
+            return weight.dtype in KINDS and weight.shape[1] % kernels().engine_width() == 0
         padded = padded_width(linear.input_dims, linear.group_size)
         factors = linear.get("scales"), linear.get("biases")
         return (
@@ -215,15 +227,15 @@ class Norm(_Operation):
 
     def __init__(self, norm: LayerNorm):
         super().__init__(norm)
-        self._gain, self._shift = (in_memory(norm, name) for name in self.names)
+        self._gain, self._shift = (in_float32(norm[name]) for name in self.names)
         self.size = len(self._gain)
 
     @staticmethod
     def can(norm: Any) -> bool:
-        """Whether gain and shift are there, in float32 and for whole vectors."""
+        """Whether gain and shift are there, and for whole vectors."""
         weight, bias = norm.get("weight"), norm.get("bias")
-        size = len(weight) if _is_array(weight, 1, mx.float32) else 1
-        return size % kernels().engine_width() == 0 and _is_array(bias, 1, mx.float32, size)
+        size = len(weight) if _is_array(weight, 1) else 1
+        return size % kernels().engine_width() == 0 and _is_array(bias, 1, size)
 
     def __call__(self, x: Rows, eps: float) -> Rows:
         """Return the normalised rows, (M, D)."""
@@ -240,14 +252,14 @@ class Memory(_Operation):
 
     def __init__(self, block: DepthwiseConv1d):
         super().__init__(block)
-        self._taps = np.ascontiguousarray(np.array(block.weight)[:, :, 0].T)  # (K, D)
+        self._taps = np.ascontiguousarray(in_float32(block.weight)[:, :, 0].T)  # (K, D)
         self.size = self._taps.shape[1]
 
     @staticmethod
     def can(block: Any) -> bool:
-        """Whether the taps are there, in float32 and for whole vectors."""
+        """Whether the taps are there, and for whole vectors."""
         weight = block.get("weight")
-        return _is_array(weight, 3, mx.float32) and weight.shape[2] == 1 and len(weight) % kernels().engine_width() == 0
+        return _is_array(weight, 3) and weight.shape[2] == 1 and len(weight) % kernels().engine_width() == 0
 
     def add(self, v: Rows, starts: Starts, y: Rows, left: int) -> None:
         """Add the result to y, (M, D); v may be some columns of something wider. `left` taps reach into the past."""
@@ -256,8 +268,8 @@ class Memory(_Operation):
         kernels().engine_memory(len(starts) - 1, starts.ctypes.data, *arguments, y.ctypes.data)
 
 
-def _is_array(value: Any, ndim: int, dtype: mx.Dtype | None = None, size: int | None = None) -> bool:
-    found = isinstance(value, mx.array) and value.ndim == ndim and (dtype is None or value.dtype == dtype)
+def _is_array(value: Any, ndim: int, size: int | None = None, *, dtypes: Collection[mx.Dtype] = tuple(KINDS)) -> bool:
+    found = isinstance(value, mx.array) and value.ndim == ndim and value.dtype in dtypes
     return found and size in (None, value.shape[0])
 
 
@@ -312,13 +324,13 @@ def starts_of(x: mx.array, mask: Mask) -> Starts:
 
 
 def rows_of(x: mx.array, starts: Starts) -> Rows:
-    """Return (B, T, D) without its padding, (M, D): a copy."""
-    return np.concatenate([part[:size] for part, size in zip(np.asarray(x), np.diff(starts), strict=True)])
+    """Return (B, T, D) without its padding, (M, D) in float32: a copy."""
+    return np.concatenate([part[:size] for part, size in zip(in_float32(x), np.diff(starts), strict=True)])
 
 
-def padded(rows: Rows, starts: Starts, size: int) -> mx.array:
-    """Return rows as (B, size, D), zero in the padding."""
+def padded(rows: Rows, starts: Starts, size: int, dtype: mx.Dtype = mx.float32) -> mx.array:
+    """Return rows as (B, size, D) in a model's precision, zero in the padding."""
     x = np.zeros((len(starts) - 1, size, rows.shape[1]), np.float32)
     for part, start, end in zip(x, starts, starts[1:], strict=False):
         part[: end - start] = rows[start:end]
-    return mx.array(x)
+    return mx.array(x).astype(dtype)

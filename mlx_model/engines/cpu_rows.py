@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from mlx_model import ops
 from mlx_model.engines import cpu_engine
-from mlx_model.engines.cpu_engine import OPERATIONS, Starts, kernels, operation, padded, rows_of, starts_of
+from mlx_model.engines.cpu_engine import KINDS, OPERATIONS, Starts, kernels, operation, padded, rows_of, starts_of
 from mlx_model.engines.stacks import below, is_leaf
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn
@@ -33,10 +33,11 @@ Operations = Mapping[int, Any]  # of a stack's leaves, by their id; made sure of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recordings:
-    """Where each recording's rows begin (B + 1,), the steps they are padded to, and the stack's operations."""
+    """Where each recording's rows begin (B + 1,), what they are as one array, and the stack's operations."""
 
     starts: Starts
     steps: int
+    dtype: mx.Dtype
     operations: Operations
 
     def operation(self, module: Any) -> Any:
@@ -172,18 +173,18 @@ class Rows(ops.Rows):
     def beside(self, x: Float[mx.array, "B T _"], mask: Mask) -> Rows:
         """Return rows of other inputs of the same stack."""
         starts = starts_of(x, mask)
-        of = Recordings(starts=starts, steps=x.shape[1], operations=self.of.operations)
-        return Rows(of, rows_of(x.astype(mx.float32), starts))
+        of = Recordings(starts=starts, steps=x.shape[1], dtype=x.dtype, operations=self.of.operations)
+        return Rows(of, rows_of(x, starts))
 
     def like(self, x: Float[mx.array, "B T _"]) -> Rows:
         """Return rows of the same recordings that hold x."""
         if x.shape[:2] != (len(self.of.starts) - 1, self.of.steps):
             raise ValueError(f"rows of {len(self.of.starts) - 1} x {self.of.steps} steps are given {x.shape}")
-        return Rows(self.of, rows_of(x.astype(mx.float32), self.of.starts))
+        return Rows(self.of, rows_of(x, self.of.starts))
 
     def leave(self) -> Float[mx.array, "B T _"]:
-        """Return (B, T, D), zero in the padding."""
-        return padded(self.array, self.of.starts, self.of.steps)
+        """Return (B, T, D) in the precision of what entered, zero in the padding."""
+        return padded(self.array, self.of.starts, self.of.steps, self.of.dtype)
 
     def _by_mlx(self, function: Callable[[mx.array], mx.array]) -> Rows:
         """Return what MLX makes of rows that need nothing of each other."""
@@ -197,11 +198,11 @@ class Kernels:
 
     def enter(self, x: Float[mx.array, "B T _"], mask: Mask, stack: nn.Module) -> Rows | None:
         """Return x as rows; None where some leaf of the stack has no operation here."""
-        operations = operations_of(stack) if x.dtype == mx.float32 and x.ndim == 3 else None
+        operations = operations_of(stack) if x.dtype in KINDS and x.ndim == 3 else None
         if operations is None:
             return None
-        starts = starts_of(x, mask)
-        return Rows(Recordings(starts=starts, steps=x.shape[1], operations=operations), rows_of(x, starts))
+        of = Recordings(starts=starts_of(x, mask), steps=x.shape[1], dtype=x.dtype, operations=operations)
+        return Rows(of, rows_of(x, of.starts))
 
     def in_words(self, stack: nn.Module) -> str:
         """Return the engine's name and what it computes with; "" where it does not take this stack."""

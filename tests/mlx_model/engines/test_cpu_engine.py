@@ -5,11 +5,14 @@ Quantised weights: MLX's own restoration of them, then NumPy in float64.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import platform
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 from mlx_model import engines
 from mlx_model.engines import cpu_engine
 from mlx_model.machine.blas import mx
+from mlx_model.machine.safetensors import map_tensors
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
 from mlx_model.parts.quantized import restore_weight
 from tests.mlx_model.engines.test_cpu_rows import WIDE
@@ -27,6 +31,7 @@ from tests.mlx_model.engines.test_lanes import random_model
 pytestmark = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
 SIZES = st.integers(1, 300)
 INPUTS = st.integers(1, 88).map(lambda vectors: 8 * vectors)
+HALVES = [mx.float16, mx.bfloat16]
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -39,6 +44,11 @@ def linear(weight: np.ndarray, bias: np.ndarray | None) -> Linear:
     if bias is not None:
         made.bias = mx.array(bias)
     return made
+
+
+def exactly(array: mx.array) -> np.ndarray:
+    """Return what 16 bits hold, by MLX's exact cast, in float64."""
+    return np.array(array.astype(mx.float32), np.float64)
 
 
 def starts(*lengths: int) -> np.ndarray:
@@ -64,16 +74,54 @@ def test_product(rows: int, inputs: int, outputs: int, biased: bool, relu: bool)
 @settings(deadline=None)
 @given(
     rows=SIZES, inputs=INPUTS, outputs=st.integers(1, 200), biased=st.booleans(), relu=st.booleans(),
+    dtype=st.sampled_from(HALVES), is_mapped=st.booleans(),
+)  # fmt: skip
+def test_product_with_weights_of_16_bits(
+    rows: int, inputs: int, outputs: int, biased: bool, relu: bool, dtype: mx.Dtype, is_mapped: bool
+):
+    """In float32's rounding of what the weights say, far below their own; from MLX's memory and from a file."""
+    x, module = normal(0, rows, inputs), linear(normal(1, outputs, inputs), normal(2, outputs) if biased else None)
+    module.set_dtype(dtype)
+    exact = x.astype(np.float64) @ exactly(module.weight).T + (exactly(module.bias) if biased else 0)
+    exact = np.maximum(exact, 0) if relu else exact
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        mx.save_safetensors(str(path), {"weight": module.weight})
+        found = map_tensors(path, {"weight"})["weight"]
+        product = cpu_engine.Product(module, (lambda *_: found) if is_mapped else cpu_engine.in_memory)
+        got = product(x, relu=relu)
+    np.testing.assert_allclose(got[:, :outputs], exact, atol=1e-6 * inputs)
+    np.testing.assert_array_equal(product(x[-1:], relu=relu), got[-1:])  # whatever it is batched with
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_number_of_16_bits_is_what_it_is(dtype: mx.Dtype):
+    """All 65,536, by an input that takes one weight each: what is not finite is left out, as 0 times it is NaN."""
+    codes = mx.array(np.arange(1 << 16, dtype=np.uint16)).view(dtype)
+    exact = np.array(codes.astype(mx.float32))
+    finite = np.where(np.isfinite(exact), exact, 0).reshape(-1, 8)
+    module = Linear(8, len(finite), bias=False)
+    module.weight = mx.where(mx.array(np.isfinite(exact)), codes, 0).astype(dtype).reshape(-1, 8)
+    got = cpu_engine.Product(module)(np.eye(8, dtype=np.float32))[:, : len(finite)]
+    np.testing.assert_array_equal(got.T, finite)
+
+
+@settings(deadline=None)
+@given(
+    rows=SIZES, inputs=INPUTS, outputs=st.integers(1, 200), biased=st.booleans(), relu=st.booleans(),
     bits=st.sampled_from([8, 6, 4]), group_size=st.sampled_from([32, 64, 128]),
+    dtype=st.sampled_from([mx.float32, *HALVES]),
 )  # fmt: skip
 def test_product_with_quantised_weights(
-    rows: int, inputs: int, outputs: int, biased: bool, relu: bool, bits: int, group_size: int
+    rows: int, inputs: int, outputs: int, biased: bool, relu: bool, bits: int, group_size: int, dtype: mx.Dtype
 ):
-    x, weight, bias = normal(0, rows, inputs), normal(1, outputs, inputs), normal(2, outputs) if biased else None
-    packed = linear(weight, bias).to_quantized(group_size, bits)
+    """Quantised from each precision; the bias is of that precision, and scales are of 16 bits in all."""
+    x, full = normal(0, rows, inputs), linear(normal(1, outputs, inputs), normal(2, outputs) if biased else None)
+    full.set_dtype(dtype)
+    packed = full.to_quantized(group_size, bits)
     parts = packed.weight, packed.scales, packed.biases
     restored = np.array(restore_weight(*parts, group_size=group_size, bits=bits), np.float64)[:, :inputs]
-    exact = x.astype(np.float64) @ restored.T + (0 if bias is None else bias)
+    exact = x.astype(np.float64) @ restored.T + (exactly(full.bias) if biased else 0)
     exact = np.maximum(exact, 0) if relu else exact
     product = cpu_engine.Product(packed)
     got = product(x, relu=relu)
@@ -87,24 +135,29 @@ def test_product_with_quantised_weights(
 
 
 @settings(deadline=None)
-@given(rows=SIZES, vectors=st.integers(1, 130))
-def test_norm(rows: int, vectors: int):
+@given(rows=SIZES, vectors=st.integers(1, 130), dtype=st.sampled_from([mx.float32, *HALVES]))
+def test_norm(rows: int, vectors: int, dtype: mx.Dtype):
     size = vectors * cpu_engine.kernels().engine_width()
     norm = LayerNorm(size, 1e-12)
-    norm.weight, norm.bias = mx.array(normal(1, size)), mx.array(normal(2, size))
+    norm.weight, norm.bias = mx.array(normal(1, size)).astype(dtype), mx.array(normal(2, size)).astype(dtype)
     x = normal(0, rows, size) * 3 + 5
     centred = x.astype(np.float64) - x.astype(np.float64).mean(axis=1, keepdims=True)
     scale = np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-12)
-    exact = centred / scale * np.array(norm.weight, np.float64) + np.array(norm.bias, np.float64)
+    exact = centred / scale * exactly(norm.weight) + exactly(norm.bias)
     np.testing.assert_allclose(cpu_engine.Norm(norm)(x, norm.eps), exact, atol=5e-6)
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 11), st.integers(0, 9))
-def test_memory_stays_within_its_utterance(lengths: list[int], taps: int, shift: int):
-    """Oracle: the module, one utterance after the other; windows in the past, in the future and cropped."""
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 11), st.integers(0, 9),
+    st.sampled_from([mx.float32, *HALVES]),
+)  # fmt: skip
+def test_memory_stays_within_its_utterance(lengths: list[int], taps: int, shift: int, dtype: mx.Dtype):
+    """Oracle: the module in float32, one utterance after the other; windows in the past, in the future and cropped."""
     block = DepthwiseConv1d(32, taps, shift)
-    block.weight = mx.array(normal(1, 32, taps, 1))
+    half = copy.deepcopy(block)
+    half.weight = mx.array(normal(1, 32, taps, 1)).astype(dtype)
+    block.weight = half.weight.astype(mx.float32)
     wide = normal(0, sum(lengths), 96)
     v, y, at = wide[:, 32:64], normal(2, sum(lengths), 32), starts(*lengths)
     expected = y.copy()
@@ -112,7 +165,7 @@ def test_memory_stays_within_its_utterance(lengths: list[int], taps: int, shift:
         if stop > start:
             part = mx.array(v[start:stop])[None]
             expected[start:stop] += np.array(block(part) + part)[0]
-    cpu_engine.Memory(block).add(v, at, y, block.left)
+    cpu_engine.Memory(half).add(v, at, y, half.left)
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
@@ -151,7 +204,7 @@ def test_what_is_not_a_number_stays_visible():
 
 
 def test_other_machines_are_left_to_mlx(monkeypatch: pytest.MonkeyPatch):
-    for change in ({"machine": lambda: "aarch64"}, {"flags": set}):
+    for change in ({"machine": lambda: "aarch64"}, {"flags": set}, {"flags": lambda: {"avx2", "fma"}}):
         cpu_engine.kernels.cache_clear()
         cpu_engine.available.cache_clear()
         with monkeypatch.context() as patch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Callable
@@ -28,7 +29,13 @@ WIDE = dataclasses.replace(
     decoder=dataclasses.replace(CONFIG.decoder, attention_heads=4, linear_units=96),
     predictor=dataclasses.replace(CONFIG.predictor, idim=64),
 )
+HALVES = [mx.float16, mx.bfloat16]
 EXTRA = dataclasses.replace(WIDE, decoder=dataclasses.replace(WIDE.decoder, num_blocks=3, sanm_shfit=7))
+
+
+def exact64(array: mx.array) -> np.ndarray:
+    """Return what 16 bits hold, by MLX's exact cast, in float64."""
+    return np.array(array.astype(mx.float32), np.float64)
 
 
 def packed_model(config: ParaformerConfig, bits: int) -> Model:
@@ -167,9 +174,32 @@ def test_widths_that_are_no_whole_vectors_are_left_to_mlx(config: ParaformerConf
     assert "CPU engine" not in engines.in_force(model)
 
 
-def test_half_precision_is_left_to_mlx_and_so_are_weights_quantised_from_it():
-    half, packed = random_model(WIDE), packed_model(WIDE, 8)
-    for model in (half, packed):
-        model.set_dtype(mx.float16)
-        engines.fit(model)
-        assert "CPU engine" not in engines.in_force(model)
+@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_model_of_16_bits_computes_in_float32(dtype: mx.Dtype, bits: int | None):
+    """Oracle: the plain modules in float32, with the same weights. What enters and leaves is rounded to 16 bits.
+
+    Half precision of the plain modules, which round everything, is farther from it.
+    """
+    model = random_model(EXTRA)
+    model.set_dtype(dtype)
+    if bits is not None:
+        for part in (model.encoder, model.decoder):
+            nn.quantize(part, group_size=32, bits=bits, class_predicate=lambda _, module: isinstance(module, Linear))
+    engines.fit(model)
+    exact = copy.deepcopy(model)
+    exact.set_dtype(mx.float32)
+    shapes = (2, 40, 560), (2, 9, 64), (2, 40, 64)
+    given = [mx.random.normal(shape, key=mx.random.key(i)).astype(dtype) for i, shape in enumerate(shapes)]
+    ways: dict[str, list[np.ndarray]] = {}
+    for name, side, forced in (("engine", model, False), ("plain", model, True), ("exact", exact, True)):
+        feats, embeds, memory = (x.astype(side.dtype) for x in given)
+        with engines.plain() if forced else contextlib.nullcontext():
+            hidden, logits = side.encoder(feats, None), side.decoder(embeds, None, memory, None)
+        assert hidden.dtype == logits.dtype == side.dtype
+        ways[name] = [exact64(hidden), exact64(logits)]
+    rounding = 2.0**-8 if dtype == mx.bfloat16 else 2.0**-11
+    for engine, plain, truth in zip(*ways.values(), strict=True):
+        error, before = (np.linalg.norm(side - truth) / np.linalg.norm(truth) for side in (engine, plain))
+        assert error < before
+        assert error < 4 * rounding

@@ -61,4 +61,4 @@ def test_a_cache_that_others_can_write_is_refused(tmp_path, monkeypatch):
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the engine is written for x86-64")
 def test_the_library_can_be_loaded(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert ctypes.CDLL(str(compiled(ENGINE, "-O1", "-mavx2", "-mfma", "-pthread"))).engine_width() > 0
+    assert ctypes.CDLL(str(compiled(ENGINE, "-O1", "-mavx2", "-mfma", "-mf16c", "-pthread"))).engine_width() > 0

@@ -106,7 +106,10 @@ def test_the_engine_named_is_the_one_in_force():
     assert numerics.numerics(model)["engine"].startswith("CPU engine (AVX2 and FMA")
     with engines.plain():
         assert numerics.numerics(model)["engine"] == "MLX, module by module"
-    model.decoder.set_dtype(mx.float16)
+    model.set_dtype(mx.float16)
+    assert numerics.numerics(model)["engine"].startswith("CPU engine (AVX2 and FMA")
+    layer = model.decoder.decoders[0]
+    layer.__class__ = type("Other", (type(layer),), {})
     named = numerics.numerics(model)["engine"]
     assert named.startswith("encoder: CPU engine")
     assert "decoder: MLX" in named
