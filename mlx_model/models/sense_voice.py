@@ -15,10 +15,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt
 
+from mlx_model import ops
 from mlx_model.audio.batching import side_by_side
 from mlx_model.audio.plain_wave import FULL_SCALE
 from mlx_model.config.sense_voice import SenseVoiceConfig
-from mlx_model.engines import lanes
 from mlx_model.decoding import greedy, timestamps
 from mlx_model.decoding.greedy import Run
 from mlx_model.errors import UsageError
@@ -114,7 +114,7 @@ class Model(nn.Module):
     @property
     def engine(self) -> str:
         """What computes the network here and now, in words; see `numerics.py`."""
-        return lanes.in_words(self.encoder)
+        return ops.in_words(self.encoder, self.ctc)
 
     def features_of(
         self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0

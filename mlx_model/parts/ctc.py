@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
-from mlx_model.machine.blas import mx, nn
+from mlx_model import ops
+from mlx_model.machine.blas import mx
 from mlx_model.machine.kept import as_written
-from mlx_model.parts.attention import Mask
+from mlx_model.ops import Mask
 from mlx_model.parts.basic import Linear
 
 
 @as_written
-class CTC(nn.Module):
+class CTC(ops.Stack):
     """encoder_out (B, T, D) -> logits (B, T, V). Greedy decoding needs no softmax: it keeps the order."""
 
     def __init__(self, vocab_size: int, size: int):
@@ -22,7 +23,8 @@ class CTC(nn.Module):
         self.ctc_lo = Linear(size, vocab_size)
 
     def __call__(self, encoder_out: Float[mx.array, "B T D"], mask: Mask = None) -> Float[mx.array, "B T V"]:
-        return self.ctc_lo(encoder_out)
+        x, _ = ops.enter(encoder_out, mask, self)
+        return ops.leave(self.ctc_lo(x))
 
 
 def log_softmax(logits: Float[mx.array, "*batch V"]) -> Float[mx.array, "*batch V"]:
