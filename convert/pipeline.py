@@ -144,7 +144,7 @@ def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, known: Ma
     """Write everything beside the weights and return the report with its files' sha256, some of which are `known`."""
     if plan.tokens is not None:
         write_json(stage / "tokens.json", plan.tokens)
-    if plan.source.bpe_model is not None and plan.config.tokenizer.kind == "SentencepiecesTokenizer":
+    if plan.tokens is not None and plan.source.bpe_model is not None:
         shutil.copyfile(plan.source.bpe_model, stage / "bpe.model")  # to cut a text into pieces again
     _write_index(stage)
     copied = copy_attribution(plan.source, stage)

@@ -70,9 +70,6 @@ EXCEPTIONS: dict[str, set[str]] = {
     "parity.bench.cases": {"mlx_model.config.paraformer"},
     "parity.bench.mlx_side": {"mlx_model.models.paraformer"},
     "parity.bench.plan": {"mlx_model.config.paraformer"},
-    # faults of a part that lies in a family's model
-    "parity.faults.frontend_online": {"mlx_model.models.fsmn_vad_streaming"},
-    "parity.faults.vad_decision": {"mlx_model.models.fsmn_vad_streaming"},
     # reports' face
     "convert.markup": {"reports.formatting"},
     "convert.proof": {"reports.render", "reports.views"},

@@ -17,12 +17,13 @@ ROWS = 16  # of the table; those that are not named here FunASR does not use eit
 QUERIES = 4
 
 
-class QueryTable(nn.Embedding):
-    """What is asked for -> four rows (4, Din)."""
+class QueryTable(nn.Module):
+    """What is asked for -> four rows (4, Din) of `weight` (16, Din)."""
 
     def __init__(self, width: int):
-        super().__init__(ROWS, width)
+        super().__init__()
+        self.weight = mx.zeros((ROWS, width))
 
     def __call__(self, language: str, use_itn: bool) -> Float[mx.array, "4 Din"]:
         style = WITH_ITN_ROW if use_itn else WITHOUT_ITN_ROW
-        return super().__call__(mx.array([LANGUAGE_ROWS[language], SECOND_ROW, THIRD_ROW, style]))
+        return self.weight[mx.array([LANGUAGE_ROWS[language], SECOND_ROW, THIRD_ROW, style])]

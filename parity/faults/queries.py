@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from mlx_model.machine.blas import mx
@@ -15,7 +15,7 @@ FILE = "mlx_model.parts.queries"
 QUERIES, EMBED = "queries", "encoder.embed"
 
 
-def _reordered(candidate: Candidate, order: Sequence[int]) -> None:
+def _reordered(candidate: Candidate, order: list[int]) -> None:
     call = type(candidate.model.embed).__call__
     behave(candidate.model.embed, lambda self, *asked: call(self, *asked)[mx.array(order)])
 
@@ -65,9 +65,9 @@ def faults(at: str) -> tuple[Fault, ...]:
     """Return the faults of the four queries; every model has them at one place."""
     return (
         fault("event_and_emotion_swapped", QUERIES, "rows 2, 1 in place of 1, 2",
-              lambda c, s: _reordered(c, (0, 2, 1, 3))),
+              lambda c, s: _reordered(c, [0, 2, 1, 3])),
         fault("style_first", QUERIES, "the itn query in front of the language's",
-              lambda c, s: _reordered(c, (3, 0, 1, 2))),
+              lambda c, s: _reordered(c, [3, 0, 1, 2])),
         fault("itn_rows_swapped", QUERIES, "rows 14 and 15 exchanged", lambda c, s: (
             exchange(s, f"{FILE}.WITH_ITN_ROW", healthy.WITHOUT_ITN_ROW),
             exchange(s, f"{FILE}.WITHOUT_ITN_ROW", healthy.WITH_ITN_ROW))[0]),
