@@ -118,7 +118,7 @@ def transcribe(
     batch_seconds: Annotated[
         float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad also srt, vtt; text.")] = None,
+    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad srt, vtt, textgrid; text.")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
     dynamic_silence: Annotated[
@@ -166,7 +166,7 @@ def transcribe(
 
         detector = load_as(vad, Detector)
         vad_options = options.options_from(detector, {"dynamic_silence": dynamic_silence is not False})
-        asked |= {"merge_s": merge_seconds, "times": format in formats.SUBTITLES}
+        asked |= {"merge_s": merge_seconds, "times": format in formats.NEED_TIMES}
         with progress_bar("transcribing", total_s(audio)) as advance:
             results = transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
     limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
