@@ -15,10 +15,9 @@ from mlx_model.audio.batching import batches, side_by_side
 from mlx_model.audio.files import Recording
 from mlx_model.audio.items import Audio, listed, path_of
 from mlx_model.audio.reading import dealt, decoders, durations_s, load
-from mlx_model.engines import gpu, lanes
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.machine.blas import mx
-from mlx_model.machine.device import on_gpu
+from mlx_model.machine.device import aside, on_gpu
 from mlx_model.pipelines.options import options_from
 from mlx_model.roles import Recognizer
 from mlx_model.text.results import Hypothesis, Transcript
@@ -111,7 +110,7 @@ def in_batches(
         options: the family's `Options`; None: as they are by default.
         dither, seed, times: as for `transcribe`.
     """
-    lag = ON_GPU if gpu.takes(model) else ON_CPU  # pyright: ignore[reportArgumentType]
+    lag = ON_GPU if on_gpu() else ON_CPU
     steps: tuple[tuple[int, Callable[[Batch], None]], ...] = (
         (lag.features, Batch.start_features), (lag.begin, Batch.begin), (lag.finish, Batch.finish),
     )  # fmt: skip
@@ -166,7 +165,7 @@ class Batch:
         if waveforms is None:
             return
         samples = [found for found in self.found if isinstance(found, int)]
-        with mx.stream(lanes.aside()):
+        with mx.stream(aside()):
             self._state = self.model.features_of(waveforms, samples, dither=self.asked.dither, seed=self.asked.seed)
         mx.async_eval(*self._state)
 
