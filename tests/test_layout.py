@@ -37,7 +37,7 @@ parity: demo, layers < doctor
 parity: bench, precision, parity, doctor < commands
 """
 # And from folder to folder. What computes knows of reports what a report is; how it looks knows only the command line.
-SCHEMA = {f"reports.{name}" for name in ("schema", "parity_schema", "cer_schema", "checking", "environment", "writing")}
+SCHEMA = {f"reports.{name}" for name in ("schema", "checking", "environment", "writing")}
 ACROSS: dict[str, set[str]] = {
     "mlx_model": set(),
     "reports": set(),
@@ -81,9 +81,6 @@ EXCEPTIONS: dict[str, set[str]] = {
     "parity.bench.cases": {"mlx_model.config.paraformer"},
     "parity.bench.mlx_side": {"mlx_model.models.paraformer"},
     "parity.bench.plan": {"mlx_model.config.paraformer"},
-    # faults of a part that lies in a family's model
-    "parity.faults.frontend_online": {"mlx_model.models.fsmn_vad_streaming"},
-    "parity.faults.vad_decision": {"mlx_model.models.fsmn_vad_streaming"},
     # reports' face
     "convert.markup": {"reports.formatting"},
     "convert.proof": {"reports.render", "reports.views"},
