@@ -242,9 +242,7 @@ def _complain(verdict: str, results: list[Any]) -> None:
 
 
 @contextmanager
-def _converted(
-    src: str, model: Path | None, checkpoint: str | None = None, base: str | None = None
-) -> Iterator[Path]:
+def _converted(src: str, model: Path | None, checkpoint: str | None = None, base: str | None = None) -> Iterator[Path]:
     """The given conversion, or one made for this run only."""
     if model is not None:
         yield model

@@ -29,11 +29,11 @@ def summary(report: Any) -> dict[str, Any]:
     taps = {tap.name: tap for tap in report.taps}
     logits, ids = taps[LOGITS], taps["end_to_end.token_ids"]
     return {
-        "utterances": report.cif["utterances"],
-        "tokens": report.tokens["compared"],
-        "flipped_tokens": report.tokens["flipped"],
+        "utterances": len(report.utterances),
+        "tokens": report.outcomes["token"].compared,
+        "flipped_tokens": report.outcomes["token"].differ,
         "end_to_end_flipped_tokens": int(ids.max_abs),
-        "firing_mismatches": report.cif["firing_mismatches"],
+        "firing_mismatches": report.outcomes["firing"].differ,
         "logits_rel_l2": logits.rel_l2,
         "logits_floor_rel_l2": logits.floor_rel_l2,
         "logits_ratio": logits.ratio,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from reports import formatting as fmt
-from reports.cer_schema import Bin, CerGroup, CompareReport, CompareSide, PairedGroup
+from reports.schema.cer import Bin, CerGroup, CompareReport, CompareSide, PairedGroup
 from reports.svg import SMALL, circle, line, rect, svg, text
 
 ROW = 22

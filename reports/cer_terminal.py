@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reports import cer_views, compare_views
 from reports import formatting as fmt
-from reports.cer_schema import CerDivision, CerReport, CerUtterance, CompareReport, DifferingUtterance
+from reports.schema.cer import CerDivision, CerReport, CerUtterance, CompareReport, DifferingUtterance
 from reports.tables import figures, table, text
 
 SHOWN = 10  # utterances, unless asked for in full

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from reports import cer_charts
 from reports import formatting as fmt
-from reports.cer_schema import CerDivision, CerGroup, CerReport, CerUtterance, Confusion
 from reports.formatting import Figure
+from reports.schema.cer import CerDivision, CerGroup, CerReport, CerUtterance, Confusion
 
 BARS = 12  # groups of a picture; the table below it has them all
 OPEN = 10  # rows of a list that stand open; the others fold

@@ -1,6 +1,6 @@
 """JSON text -> the dataclasses of a report, every value of its declared type: a report may come from anywhere.
 
-Stdlib only, and no schema of ours: schema.py says which dataclass a document is of. Every complaint is one line that
+Stdlib only, and no schema of ours: schema/ says which dataclass a document is of. Every complaint is one line that
 names the field, as `cer/1.worst[3].hits`; who reads a file puts its name before it.
 """
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from reports import aligning, cer_charts
 from reports import formatting as fmt
-from reports.cer_schema import CompareReport, CompareSide, DifferingUtterance
 from reports.cer_views import BARS, OPEN, unit_of
 from reports.formatting import Figure
+from reports.schema.cer import CompareReport, CompareSide, DifferingUtterance
 
 LABELS = ("ref", "A", "B")
 

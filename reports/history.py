@@ -13,9 +13,9 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from reports import formatting as fmt
-from reports.cer_schema import CerReport, CompareReport
 from reports.cer_views import incomplete, unit_of
-from reports.parity_schema import ParityReport, SelftestReport
+from reports.schema.cer import CerReport, CompareReport
+from reports.schema.parity import ParityReport, SelftestReport
 from reports.svg import WIDTH, circle, line, polyline, svg, text
 
 LEFT, RIGHT, TOP, HEIGHT = 72, 190, 16, 150

@@ -36,7 +36,7 @@ def _parity(report: ParityReport) -> list[str]:
         head = ["Tap", "Status", "max abs", "rel L2", "floor", "ratio", "tolerance"]
         rows = [
             [
-                tap.name,
+                parity_views.named(tap),
                 tap.status,
                 fmt.tap_difference(tap.max_abs, tap.rel_l2),
                 fmt.error(tap.rel_l2),
@@ -54,7 +54,10 @@ def _parity(report: ParityReport) -> list[str]:
 
 def _selftest(report: SelftestReport) -> list[str]:
     missed = [row for row in parity_views.faults_in_order(report) if not (row.caught and row.right_address)]
-    rows = [[row.name, row.module, row.address or fmt.ABSENT, "yes" if row.caught else "no"] for row in missed]
+    rows = [
+        [parity_views.named(row), row.module, row.address or fmt.ABSENT, "yes" if row.caught else "no"]
+        for row in missed
+    ]
     table = [_table(["Missed or misplaced", "Put into", "Found in", "Caught"], rows)] if rows else []
     return [_figures(views.counters(report)), *table]
 

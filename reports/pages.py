@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from reports import aligning, cer_views, compare_views, views
+from reports import aligning, cer_views, compare_views, parity_views, views
 from reports import formatting as fmt
 
 GENERATOR = "mlx-funasr report"  # the mark by which a page of ours is known and may be written again
@@ -82,6 +82,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["align_texts"] = _align_texts
     environment.filters["align_row"] = lambda row, unit: aligning.blocks(unit, ("ref", "hyp"), row.alignment)
     environment.filters["align_both"] = compare_views.aligned
+    environment.filters["named"] = parity_views.named
     environment.filters["utterance_cer"] = cer_views.utterance_cer
     environment.filters["because"] = cer_views.because
     return environment

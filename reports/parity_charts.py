@@ -1,4 +1,4 @@
-"""The pictures of a parity report: drift over depth, CIF over a spectrogram, the worst tap's error as a heat map.
+"""The pictures of a parity report: drift over depth, firings over a spectrogram, the worst tap's error as a heat map.
 
 Pure functions: rows of the report in, one SVG string out. Imports svg, charts, formatting and the schema only.
 """
@@ -12,7 +12,8 @@ from itertools import groupby
 
 from reports import formatting as fmt
 from reports.charts import Point, ratio_chart
-from reports.parity_schema import CifPicture, HeatMap, ParityReport, TapRow
+from reports.schema.parity import PLAIN, ParityReport, TapRow
+from reports.schema.pictures import FiringPicture, HeatMap
 from reports.svg import WIDTH, image, line, polyline, ramp, rect, svg, text
 
 INK = ramp([(255, 255, 255), (196, 208, 221), (106, 127, 150), (38, 50, 64)])  # paper to ink: the spectrogram
@@ -21,10 +22,20 @@ HEAT_DECADES = (-0.5, 2.0)  # log10 of the floor's multiple: below and above dra
 LEFT, RIGHT = 72, 14
 
 
-def introduced_chart(report: ParityReport) -> str:
-    """Return the ratio of what every module and every step inside one introduces by itself, in network order."""
+def introduced_charts(report: ParityReport) -> list[tuple[str, str]]:
+    """Return (engine, picture): what every module and every step inside one introduces by itself, in network order."""
+    charts = [(engine, _introduced([*rows])) for engine, rows in _by_engine(report.taps).items()]
+    return [(engine, chart) for engine, chart in charts if chart]
+
+
+def _by_engine(taps: Sequence[TapRow]) -> dict[str, list[TapRow]]:
+    engines = dict.fromkeys(row.engine for row in taps)
+    return {engine: [row for row in taps if row.engine == engine] for engine in engines}
+
+
+def _introduced(rows: Sequence[TapRow]) -> str:
     points = []
-    for row in report.taps:
+    for row in rows:
         if row.scope == "introduced" and row.ratio is not None:
             points.append(Point(row.name, row.ratio, row.tolerance_ratio, row.status == "pass"))
         elif row.introduced is not None:
@@ -34,11 +45,16 @@ def introduced_chart(report: ParityReport) -> str:
 
 
 def drift_chart(report: ParityReport) -> str:
-    """Return relative L2 distance from the truth over depth: candidate and floor, the guilty module marked."""
-    rows = [row for row in report.taps if row.scope == "propagated" and row.rel_l2 is not None]
-    if not rows:
+    """Return relative L2 distance from the truth over depth: candidate and floor, the guilty module marked.
+
+    One line for every engine that computed the candidate's side, over the taps of the first one.
+    """
+    everyone = [row for row in report.taps if row.scope == "propagated" and row.rel_l2 is not None]
+    if not everyone:
         return ""
-    shown = [value for row in rows for value in (row.rel_l2, row.floor_rel_l2) if value and 0 < value < math.inf]
+    engines = _by_engine(everyone)
+    rows, *others = engines.values()
+    shown = [value for row in everyone for value in (row.rel_l2, row.floor_rel_l2) if value and 0 < value < math.inf]
     low = min(max(math.floor(math.log10(min(shown, default=1e-7))), -12), 5)
     high = max(min(math.ceil(math.log10(max(shown, default=1.0)) + 1e-9), 6), low + 1)
     top, height = 18, 210
@@ -57,10 +73,18 @@ def drift_chart(report: ParityReport) -> str:
         parts += [line(LEFT, y, WIDTH - RIGHT, y, "grid"), text(LEFT - 8, y + 4, f"1e{exponent}", "tick", anchor="end")]
     parts.append(polyline([(x_of(i), y_of(row.floor_rel_l2)) for i, row in enumerate(rows)], "curve floor"))
     parts.append(polyline([(x_of(i), y_of(row.rel_l2)) for i, row in enumerate(rows)], "curve"))
-    for index, row in enumerate(rows):
-        label = f"{row.name}: {fmt.error(row.rel_l2)}, floor {fmt.error(row.floor_rel_l2)}"
+    places = {row.name: index for index, row in enumerate(rows)}
+    for number, other in enumerate(others):
+        points = [(x_of(places[row.name]), y_of(row.rel_l2)) for row in other if row.name in places]
+        parts.append(polyline(points, f"curve engine{number % 3}"))
+    for row in everyone:
+        if row.name not in places:
+            continue
+        engine = "" if row.engine == PLAIN else f" ({row.engine})"
+        label = f"{row.name}{engine}: {fmt.error(row.rel_l2)}, floor {fmt.error(row.floor_rel_l2)}"
         kind = "mark pass" if row.status == "pass" else "mark failed"
-        parts.append(_dot(x_of(index), y_of(row.rel_l2), min(max(step / 3, 1.5), 3.5), kind, label))
+        if row.status != "pass" or row.engine == rows[0].engine:
+            parts.append(_dot(x_of(places[row.name]), y_of(row.rel_l2), min(max(step / 3, 1.5), 3.5), kind, label))
     parts += _guilty(report.address, rows, x_of, top, height)
     return svg(WIDTH, top + height + 34, "Distance from the truth over the depth of the network", parts)
 
@@ -98,8 +122,8 @@ def _dot(x: float, y: float, radius: float, kind: str, title: str) -> str:
     )
 
 
-def cif_chart(picture: CifPicture) -> str:
-    """Return CIF of one utterance: spectrogram with both sides' firings and tokens, then alphas and running sum."""
+def firing_chart(picture: FiringPicture) -> str:
+    """Return one utterance: spectrogram with both sides' firings and tokens, then alphas and running sum."""
     frames = max(len(picture.fbank[0]) if picture.fbank else 0, len(picture.reference_alphas), 1)
     step = (WIDTH - LEFT - RIGHT) / frames
     top, tall, gap, panel = 44, 150, 26, 90
@@ -116,7 +140,7 @@ def cif_chart(picture: CifPicture) -> str:
     for second in range(int(frames * picture.frame_s) + 1):
         x = LEFT + second / picture.frame_s * step
         parts.append(text(x, lower + panel + 18, f"{second} s", "tick"))
-    return svg(WIDTH, lower + panel + 28, f"CIF of {picture.utt_id}", parts)
+    return svg(WIDTH, lower + panel + 28, f"Firings in {picture.utt_id}", parts)
 
 
 def _firings(
@@ -131,7 +155,7 @@ def _firings(
     return parts
 
 
-def _sums(picture: CifPicture, step: float, top: float, height: float) -> list[str]:
+def _sums(picture: FiringPicture, step: float, top: float, height: float) -> list[str]:
     """Return alphas of both sides, and the running sum's part above the last whole token (fires where it falls)."""
 
     def y_of(value: float) -> float:

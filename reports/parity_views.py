@@ -6,20 +6,20 @@ not import jinja2 or rich.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from reports import formatting as fmt
 from reports import parity_charts
 from reports.formatting import Figure
-from reports.parity_schema import FaultRow, ParityReport, SelftestReport, TapRow
-
-WORDS = ("texts", "tokens", "firing mismatches", "flipped tokens")  # of the utterances' columns, for tokens and text
+from reports.schema.parity import PLAIN, FaultRow, Outcome, ParityReport, SelftestReport, TapRow, UtteranceRow
 
 
 def parity_summary(report: ParityReport) -> str:
     """Return how many taps passed, and the first that did not."""
     passed = f"{fmt.count(taps_passed(report))} of {fmt.count(len(report.taps))} taps passed"
-    first = f"; first failure: {fmt.visible(report.first_failure)}" if report.first_failure else ""
+    engine = "" if report.engine == PLAIN else f" ({fmt.visible(report.engine)})"
+    first = f"; first failure: {fmt.visible(report.first_failure)}{engine}" if report.first_failure else ""
     return passed + first
 
 
@@ -35,51 +35,35 @@ def taps_passed(report: ParityReport) -> int:
     return sum(tap.status == "pass" for tap in report.taps)
 
 
+def named(row: TapRow | FaultRow) -> str:
+    """Return a row's name, with the engine that computed where that was not MLX itself."""
+    return row.name if row.engine == PLAIN else f"{row.name} ({row.engine})"
+
+
 def failures_first(taps: list[TapRow]) -> list[TapRow]:
     """Return the taps with those that did not pass first, network order kept within each half."""
     return sorted(taps, key=lambda tap: tap.status == "pass")
 
 
 def parity_counters(report: ParityReport) -> list[Figure]:
-    """Return the counters of the contract, or of the family's own outcomes, each with what it is out of."""
-    if report.outcomes:
-        return [_taps_figure(report), *_outcome_figures(report), _audio_figure(report)]
-    cif, tokens, because = report.cif, report.tokens, "explained by the noise floor"
-    return [
-        _taps_figure(report),
-        Figure(
-            "Firing mismatches",
-            fmt.count(cif.get("firing_mismatches")),
-            f"{fmt.count(cif.get('explained'))} {because}; {fmt.count(cif.get('utterances'))} utterances",
-        ),
-        Figure(
-            "Tokens flipped",
-            fmt.count(tokens.get("flipped")),
-            f"{fmt.count(tokens.get('explained'))} {because}; {fmt.count(tokens.get('compared'))} compared",
-        ),
-        _audio_figure(report),
-    ]
-
-
-def _taps_figure(report: ParityReport) -> Figure:
-    return Figure("Taps passed", fmt.count(taps_passed(report)), f"of {fmt.count(len(report.taps))}")
-
-
-def _audio_figure(report: ParityReport) -> Figure:
+    """Return how many taps passed and how many decisions of each kind differ, each with what it is out of."""
     audio_s = sum(row.duration_s for row in report.utterances)
-    return Figure("Utterances", fmt.count(len(report.utterances)), f"{fmt.seconds(audio_s)} of audio")
-
-
-def _outcome_figures(report: ParityReport) -> list[Figure]:
-    """Return how many of each outcome differ, with how many were compared and how many rounding explains."""
     return [
-        Figure(
-            f"{fmt.visible(name).capitalize()} that differ",
-            fmt.count(counts.get("differ")),
-            f"of {fmt.count(counts.get('compared'))}; {fmt.count(counts.get('explained'))} explained by rounding",
-        )
-        for name, counts in report.outcomes.items()
+        Figure("Taps passed", fmt.count(taps_passed(report)), f"of {fmt.count(len(report.taps))}"),
+        *(_outcome_figure(plural(report, kind), counts) for kind, counts in report.outcomes.items()),
+        Figure("Utterances", fmt.count(len(report.utterances)), f"{fmt.seconds(audio_s)} of audio"),
     ]
+
+
+def _outcome_figure(name: str, counts: Outcome) -> Figure:
+    of = "" if counts.compared is None else f"of {fmt.count(counts.compared)}; "
+    explained = f"{fmt.count(counts.explained)} explained by rounding"
+    return Figure(f"{fmt.visible(name).capitalize()} that differ", fmt.count(counts.differ), f"{of}{explained}")
+
+
+def plural(report: ParityReport, kind: str) -> str:
+    """Return what many of a kind of decision are called, in the report's own words."""
+    return report.words.get(kind, kind)
 
 
 def selftest_counters(report: SelftestReport) -> list[Figure]:
@@ -102,16 +86,31 @@ def parity_context(report: ParityReport) -> dict[str, Any]:
     return {
         "charts": {
             "drift": parity_charts.drift_chart(report),
-            "introduced": parity_charts.introduced_chart(report),
+            "introduced": parity_charts.introduced_charts(report),
             "heat": parity_charts.heat_chart(report.heatmap) if report.heatmap else "",
         },
-        "pictures": [(picture.utt_id, parity_charts.cif_chart(picture)) for picture in report.pictures],
-        "cif_paths": cif_paths(report),
+        "engines": engines(report),
+        "plain": PLAIN,
+        "firings": [(picture.utt_id, parity_charts.firing_chart(picture)) for picture in report.pictures.firing],
+        "paths": paths(report),
         "structure": columns(report.structure),
-        "words": {word: report.words.get(word, word) for word in WORDS},
+        "texts": plural(report, "text"),
+        "found": _kinds(report, lambda row: row.found),
+        "differs": _kinds(report, lambda row: row.outcomes),
         "differing": [row for row in report.utterances if row.reference_text != row.candidate_text],
         "identical": [row for row in report.utterances if row.reference_text == row.candidate_text],
     }
+
+
+def engines(report: ParityReport) -> list[str]:
+    """Return what computed the candidate's side of the taps, in the order of the rows."""
+    return list(dict.fromkeys(row.engine for row in report.taps))
+
+
+def _kinds(report: ParityReport, of: Callable[[UtteranceRow], Iterable[str]]) -> list[tuple[str, str]]:
+    """Return (kind, what many are called) of all kinds that the utterances' rows have."""
+    kinds = dict.fromkeys(kind for row in report.utterances for kind in of(row))
+    return [(kind, plural(report, kind)) for kind in kinds]
 
 
 def selftest_context(report: SelftestReport) -> dict[str, Any]:
@@ -119,15 +118,19 @@ def selftest_context(report: SelftestReport) -> dict[str, Any]:
     return {"faults": faults_in_order(report)}
 
 
-def cif_paths(report: ParityReport) -> list[tuple[str, int, int, float | None, list[str]]]:
-    """Return (path, utterances, firings that differ, largest difference, what it said) of FunASR's own CIF paths."""
-    rows = []
-    for path in dict.fromkeys(row.path for row in report.cif_paths):
-        own = [row for row in report.cif_paths if row.path == path]
+def paths(report: ParityReport) -> dict[tuple[str, str], list[tuple[str, int, int, float | None, list[str]]]]:
+    """Return the reference's own code paths, {(computation, what many of what it decides are called): rows}.
+
+    A row is (path, utterances, decisions that differ, largest difference, what it said).
+    """
+    tables: dict[tuple[str, str], list[tuple[str, int, int, float | None, list[str]]]] = {}
+    for computation, kind, path in dict.fromkeys((row.computation, row.kind, row.path) for row in report.paths):
+        own = [row for row in report.paths if (row.computation, row.kind, row.path) == (computation, kind, path)]
         largest = max((row.max_abs for row in own if row.max_abs is not None), default=None)
         notes = [f"{row.utt_id}: {row.note}" for row in own if row.note]
-        rows.append((path, len(own), sum(row.firings_differ for row in own), largest, notes))
-    return rows
+        row = (path, len(own), sum(row.differ for row in own), largest, notes)
+        tables.setdefault((computation, plural(report, kind)), []).append(row)
+    return tables
 
 
 def columns(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

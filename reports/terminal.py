@@ -54,7 +54,8 @@ def _parity(report: ParityReport, console: Console, full: bool) -> None:
             "floor": fmt.error(tap.floor_rel_l2),
             "ratio": fmt.multiple(tap.ratio),
         }
-        rows.add_row(stacked(tap.name, tap.reason), *(values[name] for name in numbers), status(tap.status))
+        name = stacked(parity_views.named(tap), tap.reason)
+        rows.add_row(name, *(values[number] for number in numbers), status(tap.status))
     console.print(rows)
     if len(listed) < len(taps):
         console.print(text(f"and {len(taps) - len(listed)} more taps that passed", "dim"))
@@ -81,7 +82,8 @@ def _selftest(report: SelftestReport, console: Console, full: bool) -> None:
     rows = table("fault", [], "put into", "found in", "caught")
     for row in parity_views.faults_in_order(report):
         found = text(row.address or fmt.ABSENT, "" if row.right_address else "bold red")
-        name = stacked(row.name, row.description, "" if row.visible else f"not visible here; needs {row.needs}")
+        unseen = "" if row.visible else f"not visible here; needs {row.needs}"
+        name = stacked(parity_views.named(row), row.description, unseen)
         rows.add_row(name, text(row.module), found, status("pass" if row.caught else "fail"))
     console.print(rows)
     figures(views.counters(report), console)

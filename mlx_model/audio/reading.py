@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from mlx_model.audio.files import Recording, duration_s, load_recording, too_long
-from mlx_model.audio.items import Audio
+from mlx_model.audio.items import Audio, checked
 from mlx_model.errors import AudioError
 from mlx_model.files.names import shown
 
@@ -76,7 +76,7 @@ def load(item: Audio, rate: int, *, least: int, longest_s: float) -> Recording |
     """
     try:
         if isinstance(item, np.ndarray):
-            recording, name = Recording(_checked(item), []), "waveform"
+            recording, name = Recording(checked(item), []), "waveform"
         else:
             recording, name = load_recording(item, rate, longest_s=longest_s), shown(item)
         samples = len(recording.samples)
@@ -87,11 +87,3 @@ def load(item: Audio, rate: int, *, least: int, longest_s: float) -> Recording |
     except AudioError as error:
         return error
     return recording
-
-
-def _checked(waveform: np.ndarray) -> np.ndarray:
-    if waveform.ndim != 1 or not np.issubdtype(waveform.dtype, np.floating):
-        raise AudioError(f"a waveform must be one-dimensional float in [-1, 1], not {waveform.dtype} {waveform.shape}")
-    if not np.isfinite(waveform).all():
-        raise AudioError("the waveform holds NaN or infinite samples")
-    return waveform.astype(np.float32)

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from mlx_model.audio.items import checked
 from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
 from mlx_model.decoding.vad_decision import Decision, NoiseFloor, Segment, State, decibels, speech_frames
 from mlx_model.engines import lanes
@@ -160,7 +161,7 @@ class Stream:
         """
         if self.is_over:
             raise UsageError("the stream has ended; begin a new one with model.stream()")
-        waveform = np.concatenate([self.rest, _checked(samples)])
+        waveform = np.concatenate([self.rest, checked(samples)])
         pieces = len(waveform) // self.chunk + is_final
         found: Times = []
         for number in range(pieces):
@@ -230,11 +231,3 @@ def _set_threads(samples: int) -> None:
     """Let the BLAS use one thread for a short piece, whose products are over before a second one has woken up."""
     if not on_gpu() and 1 < cores() <= lanes.MOST_CORES:  # as in lanes.use_lanes, which undoes it
         blas.use_threads(1 if samples < SHORT_PIECE else cores())
-
-
-def _checked(samples: np.ndarray) -> np.ndarray:
-    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-        raise AudioError(f"samples must be one-dimensional float in [-1, 1], not {samples.dtype} {samples.shape}")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"samples hold NaN or infinities, the first at {int(np.argmin(np.isfinite(samples)))}")
-    return samples.astype(np.float32, copy=False)

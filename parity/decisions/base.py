@@ -7,17 +7,18 @@ table already says (kinds, their taps, words) is read there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from parity.decisions.decision import rounding
+from parity.decisions.decision import outcome, rounding
 from parity.sides.candidate import Candidate, CandidateRun
 from parity.taps.distances import Comparison
 from parity.taps.tapset import Precision
 from parity.taps.trace import Recorded, Trace, TracedUtterance
-from reports.schema import DecisionRow, UtteranceRow
+from reports.schema import DecisionRow, Outcome, UtteranceRow
 
 
 class Decisions(ABC):
@@ -29,7 +30,7 @@ class Decisions(ABC):
     def __init__(self, trace: Trace, candidate: Candidate, precision: Precision, decided: Mapping[str, str]):
         self.trace, self.candidate, self.precision, self.decided = trace, candidate, precision, decided
         self.rows: list[DecisionRow] = []
-        self.compared = dict.fromkeys(decided, 0)
+        self.compared: Counter[str] = Counter()  # by kind
 
     @property
     def allowance(self) -> float:
@@ -38,7 +39,7 @@ class Decisions(ABC):
 
     @abstractmethod
     def decide(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
-        """Return every decision on which the sides differ, and count in `compared` how many there were of each kind."""
+        """Return every decision on which the sides differ."""
 
     @abstractmethod
     def compare(
@@ -76,17 +77,14 @@ class Decisions(ABC):
         """Return the report's fields that only this family fills, as its pictures."""
         return {}
 
-    def outcomes(self) -> dict[str, dict[str, int]]:
-        """Return {kind: {compared, differ, explained}}."""
-        rows = {kind: [row for row in self.rows if row.kind == kind] for kind in self.decided}
-        return {
-            kind: {
-                "compared": self.compared[kind],
-                "differ": len(rows[kind]),
-                "explained": sum(row.explained for row in rows[kind]),
-            }
-            for kind in self.decided
-        }
+    def counted(self, decided: Sequence[DecisionRow], compared: Mapping[str, int]) -> dict[str, Outcome]:
+        """Return an utterance's outcomes, of so many decisions compared by kind, and keep that for the whole."""
+        self.compared.update(compared)
+        return {kind: outcome(decided, kind, compared[kind]) for kind in self.decided}
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Return the outcomes over all utterances, by kind of decision."""
+        return {kind: outcome(self.rows, kind, self.compared[kind]) for kind in self.decided}
 
 
 def settled(recorded: Recorded, taps: dict[str, np.ndarray]) -> Recorded:

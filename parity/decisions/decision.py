@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reports.schema import DecisionRow
+from reports.schema import DecisionRow, Outcome
 
 
 def decision(kind: str, utt_id: str, position: int, sides: tuple[str, str], margin: float, noise: float) -> DecisionRow:
@@ -43,7 +43,7 @@ def rounding(decided: Sequence[DecisionRow], *kinds: str) -> bool:
     return bool(rows) and all(row.explained for row in rows)
 
 
-def counted(decisions: Sequence[DecisionRow], kind: str, name: str) -> dict[str, int]:
-    """Return {name: how many decisions of a kind differ, "explained": how many of them rounding explains}."""
+def outcome(decisions: Sequence[DecisionRow], kind: str, compared: int) -> Outcome:
+    """Return how many of so many decisions of a kind differ, and how many of those rounding explains."""
     rows = [row for row in decisions if row.kind == kind]
-    return {name: len(rows), "explained": sum(row.explained for row in rows)}
+    return Outcome(compared=compared, differ=len(rows), explained=sum(row.explained for row in rows))

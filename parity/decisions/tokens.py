@@ -36,9 +36,12 @@ class TokenDecisions(Decisions):
         """Return how many tokens of an utterance are shown as the reference's and the candidate's."""
         return self.decoded(recorded, run)
 
+    def made(self, utterance: TracedUtterance, recorded: Recorded) -> dict[str, int]:
+        """Return how many decisions of each kind FunASR made of an utterance."""
+        return {"token": len(utterance.token_ids)}
+
     def decide(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
         """Return every arg-max on which the sides differ; where there are not as many, that is the difference."""
-        self.compared["token"] += len(utterance.token_ids)
         if self.LOGITS not in recorded.propagated or self.LOGITS not in run.taps:
             reference, candidate = self.decoded(recorded, run)
             return [] if reference == candidate else [unexplained_count(utterance.utt_id, reference, candidate)]
@@ -57,18 +60,14 @@ class TokenDecisions(Decisions):
     ) -> UtteranceRow:
         """Compare token ids and text from the waveform on; return the utterance's row."""
         text = self._end_to_end(comparison, utterance, run.outcome, decided)
-        kinds = [row.kind for row in decided]
-        reference, candidate = self.counts(recorded, run)
         return UtteranceRow(
             utt_id=utterance.utt_id,
             path=utterance.path,
             duration_s=utterance.duration_s,
             reference_text=utterance.text,
             candidate_text=text,
-            reference_token_num=reference,
-            candidate_token_num=candidate,
-            firing_mismatches=kinds.count("firing"),
-            flipped_tokens=kinds.count("token"),
+            found={"token": [*self.counts(recorded, run)]},
+            outcomes=self.counted(decided, self.made(utterance, recorded)),
             explanation="; ".join(map(line, decided)),
         )
 

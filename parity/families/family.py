@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 # Rows of layers/invariance.py for families whose network takes a padded batch.
@@ -37,8 +37,9 @@ class Family:
         faults: the seeded faults of its parts.
         facts: names of rows of parity/facts.py.
         invariance: names of rows of parity/layers/invariance.py.
+        scored: the kind of decision that the arg-max of its scores makes.
+        words: {kind of decision: its plural}, and under "text" what the texts of a report's utterances are.
         notes: what a reader must know to read this family's numbers.
-        words: its own for the columns of the utterances (reports/parity_schema.py).
     """
 
     name: str
@@ -47,8 +48,9 @@ class Family:
     faults: tuple[Seeds, ...]
     facts: tuple[str, ...]
     invariance: tuple[str, ...]
+    scored: str
+    words: Mapping[str, str]
     notes: tuple[str, ...] = ()
-    words: Mapping[str, str] = field(default_factory=dict)
 
     def piece(self, name: str) -> Any:
         """Return the class of one of the family's files, imported now: `candidate`, `decisions` or `reference`."""

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 
 from mlx_model.machine.blas import mx
-from mlx_model.models import fsmn_vad_streaming
 from parity.faults.fault import Fault, Seed, behave, exchange, fault
 from parity.sides.candidate import Candidate
-
-STREAM = "mlx_model.models.fsmn_vad_streaming.Stream"
 
 
 def _frontend(change: Callable[..., Any]) -> Seed:
@@ -63,14 +60,15 @@ def _sample_lost(candidate: Candidate, stack: ExitStack) -> None:
 
 def _rest_lost(candidate: Candidate, stack: ExitStack) -> None:
     """Samples that do not fill a chunk are thrown away, not kept for the next call."""
-    feed = fsmn_vad_streaming.Stream.feed
+    stream = type(candidate.model.stream())
+    feed = stream.feed
 
     def losing(self: Any, samples: np.ndarray, *, is_final: bool = False) -> Any:
         found = feed(self, samples, is_final=is_final)
         self.rest = self.rest[:0]
         return found
 
-    exchange(stack, f"{STREAM}.feed", losing)
+    exchange(stack, f"{stream.__module__}.{stream.__name__}.feed", losing)
 
 
 def faults(at: str) -> tuple[Fault, ...]:

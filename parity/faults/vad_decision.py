@@ -11,12 +11,16 @@ import numpy as np
 
 from mlx_model.decoding import vad_decision
 from mlx_model.machine.blas import mx
-from mlx_model.models import fsmn_vad_streaming
 from parity.faults.fault import Fault, Seed, exchange, fault, method
 from parity.sides.candidate import Candidate
 
-STREAM, DECISION = "mlx_model.models.fsmn_vad_streaming", "mlx_model.decoding.vad_decision"
+DECISION = "mlx_model.decoding.vad_decision"
 MADE_UP = "none: frames made up for it"
+
+
+def stream_of(candidate: Candidate) -> Any:
+    """Return the class of a model's streams; its file looks up what it calls."""
+    return type(candidate.model.stream())
 
 
 def _other_pdf(candidate: Candidate, stack: ExitStack) -> None:
@@ -37,7 +41,7 @@ def _other_pdf(candidate: Candidate, stack: ExitStack) -> None:
 def _mean_level(candidate: Candidate, stack: ExitStack) -> None:
     healthy = vad_decision.decibels
     mean = lambda waveform, length, shift: healthy(waveform, length, shift) - np.float32(10 * np.log10(length))  # noqa: E731
-    exchange(stack, f"{STREAM}.decibels", mean)
+    exchange(stack, f"{stream_of(candidate).__module__}.decibels", mean)
 
 
 def _speech(change: Callable[..., Any]) -> Seed:
@@ -45,7 +49,7 @@ def _speech(change: Callable[..., Any]) -> Seed:
 
     def seed(candidate: Candidate, stack: ExitStack) -> None:
         healthy = vad_decision.speech_frames
-        for place in (STREAM, DECISION):
+        for place in (stream_of(candidate).__module__, DECISION):
             exchange(stack, f"{place}.speech_frames", lambda *given: change(healthy, *given))
 
     return seed
@@ -120,13 +124,14 @@ def _votes_kept(candidate: Candidate, stack: ExitStack) -> None:
 
 
 def _frame_longer(candidate: Candidate, stack: ExitStack) -> None:
-    healthy = fsmn_vad_streaming.Stream._times
+    stream = stream_of(candidate)
+    healthy = stream._times
 
     def times(self: Any, segment: Any) -> list[int]:
         start, end = healthy(self, segment)
         return [start, end + 10 if end >= 0 else end]
 
-    exchange(stack, f"{STREAM}.Stream._times", times)
+    exchange(stack, f"{stream.__module__}.{stream.__name__}._times", times)
 
 
 def faults(at: str) -> tuple[Fault, ...]:

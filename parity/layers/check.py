@@ -125,7 +125,7 @@ class Comparing:
         decisions, family = self.decisions, self.family
         taps = self.comparison.rows()
         facts = structure(self.trace.meta["structure"], self.candidate.structure(family.facts))
-        checks = invariance(family.invariance, self.candidate, self.trace) if invariants else []
+        checks = invariance(family.invariance, family.scored, self.candidate, self.trace) if invariants else []
         found = tapped(self.candidate, checks)
         verdict = conclude(taps, facts, decisions.rows, checks, self.candidate.precision, family.decided)
         return ParityReport(
@@ -147,22 +147,10 @@ class Comparing:
             decisions=decisions.rows,
             invariance=checks,
             heatmap=self.heat(taps) if self.pictures_wanted else None,
+            outcomes=decisions.outcomes(),
             words=dict(family.words),
             **decisions.fields(),
-            **counters(decisions.outcomes(), len(self.rows)),
         )
-
-
-def counters(outcomes: dict[str, dict[str, int]], utterances: int) -> dict[str, Any]:
-    """Return the report's counters: the contract's `cif` and `tokens` of a family that has them, else its outcomes."""
-    if "token" not in outcomes:
-        return {"cif": {}, "tokens": {}, "outcomes": {f"{kind}s": counts for kind, counts in outcomes.items()}}
-    token, firing = outcomes["token"], outcomes.get("firing")
-    cif = {} if firing is None else {"firing_mismatches": firing["differ"], "explained": firing["explained"]}
-    return {
-        "cif": {"utterances": utterances, **cif} if cif else {},
-        "tokens": {"compared": token["compared"], "flipped": token["differ"], "explained": token["explained"]},
-    }
 
 
 def tapped(candidate: Candidate, checks: Sequence[InvarianceRow]) -> dict[str, Any]:

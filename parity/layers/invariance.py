@@ -41,24 +41,28 @@ Logits = list[np.ndarray]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A candidate, waveforms, and the results (`alone`) that every row is held against: one waveform at a time."""
+    """A candidate, waveforms, and the results (`alone`) that every row is held against: one waveform at a time.
+
+    `kind` is what the arg-max of a result decides.
+    """
 
     candidate: Candidate
+    kind: str
     waveforms: Sequence[np.ndarray]
     alone: Logits
 
     def row(self, name: str, other: Logits, detail: str) -> InvarianceRow:
         """Return the row of other results of the same waveforms."""
-        return row(name, self.candidate, self.alone, other, detail)
+        return row(name, self.candidate, self.kind, self.alone, other, detail)
 
 
-def invariance(names: Sequence[str], candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
-    """Return the rows of those names, of a candidate, and FunASR's own from the trace."""
+def invariance(names: Sequence[str], kind: str, candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
+    """Return the rows of those names, of a candidate whose scores decide `kind`, and FunASR's own from the trace."""
     waveforms = [trace.waveform(row) for row in trace.utterances[:UTTERANCES]]
     if len(waveforms) == 1 and BATCH in names:  # a batch needs two, of different length
         waveforms.append(waveforms[0][: 2 * len(waveforms[0]) // 3])
     alone = [candidate.results([waveform])[0] for waveform in waveforms]
-    held = Held(candidate=candidate, waveforms=waveforms, alone=alone)
+    held = Held(candidate=candidate, kind=kind, waveforms=waveforms, alone=alone)
     ours = [found for name in names for found in ROWS[name](held)]
     theirs = [InvarianceRow(side="reference", status="note", limit=None, **row) for row in trace.meta["reference_rows"]]
     return [*ours, *theirs]
@@ -95,7 +99,7 @@ def turned(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Logits:
     return [logits for chunk in chunks for logits in chunk][::-1]
 
 
-def row(name: str, candidate: Candidate, alone: Logits, other: Logits, detail: str) -> InvarianceRow:
+def row(name: str, candidate: Candidate, kind: str, alone: Logits, other: Logits, detail: str) -> InvarianceRow:
     """Return the row of two results that must be the same."""
     limit = LOGITS_LIMIT.get(candidate.precision)
     changed, largest = difference(alone, other)
@@ -104,8 +108,9 @@ def row(name: str, candidate: Candidate, alone: Logits, other: Logits, detail: s
         name=name,
         side="candidate",
         status="fail" if failed else "pass",
-        tokens=sum(map(len, alone)),
-        tokens_differ=changed,
+        kind=kind,
+        compared=sum(map(len, alone)),
+        differ=changed,
         max_abs=largest,
         limit=limit,
         detail=detail,
@@ -180,8 +185,9 @@ def arrival(held: Held) -> list[InvarianceRow]:
             name="arrival of samples",
             side="candidate",
             status="fail" if failed else "pass",
-            tokens=total,
-            tokens_differ=changed,
+            kind="segment",
+            compared=total,
+            differ=changed,
             max_abs=largest,
             limit=limit,
             detail=f"chunks of {STREAM_MS} ms, given {FEED} samples at a time",
@@ -219,7 +225,7 @@ def device(held: Held) -> list[InvarianceRow]:
     here = mx.default_device()
     if here.type == mx.DeviceType.cpu:
         skipped = held.row("device", held.alone, "only the CPU is here; run `parity check` on the other machine")
-        return [dataclasses.replace(skipped, status="skipped", tokens=0, max_abs=None)]
+        return [dataclasses.replace(skipped, status="skipped", compared=0, max_abs=None)]
     mx.set_default_device(mx.cpu)
     try:
         other = [held.candidate.results([waveform])[0] for waveform in held.waveforms]
@@ -241,7 +247,7 @@ def precision(held: Held) -> list[InvarianceRow]:
         text = (
             f"{size:,} parameters in half precision on a CPU take minutes; convert with --dtype float16 and check that"
         )
-        empty = row("precision", candidate, [], [], text)
+        empty = row("precision", candidate, held.kind, [], [], text)
         return [dataclasses.replace(empty, status="skipped", max_abs=None)]
     parts = candidate.parts()
     kept = [part.parameters() for part in parts]

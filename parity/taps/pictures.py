@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.taps.packing import Pair
-from reports.schema import CifPicture, HeatMap
+from reports.schema import FiringPicture, HeatMap
 
 MEL_ROWS = 40  # the spectrogram is drawn with so many rows at most
 HEAT_ROWS, HEAT_COLUMNS = 64, 200
@@ -50,7 +50,7 @@ def cif_picture(
     taps: Mapping[str, np.ndarray],
     lfr: tuple[int, float],
     tokens: tuple[Sequence[str], Sequence[str]],
-) -> CifPicture:
+) -> FiringPicture:
     """Return what is drawn of one utterance.
 
     Args:
@@ -63,7 +63,7 @@ def cif_picture(
     """
     per_frame, frame_s = lfr
     fires = [np.flatnonzero(side["predictor.fires"][0]).tolist() for side in (plain, taps)]
-    return CifPicture(
+    return FiringPicture(
         utt_id=utt_id,
         frame_s=frame_s,
         fbank=spectrogram(plain["fbank"][0], per_frame),

@@ -27,7 +27,7 @@ def parity_report(**fields) -> ParityReport:
     )
     made = {
         "verdict": "pass", "first_failure": None, "reference": "src", "candidate": "out", "taps": [tap],
-        "cif": {}, "tokens": {}, "utterances": [],
+        "outcomes": {}, "utterances": [],
     }  # fmt: skip
     return ParityReport(**{**made, **fields})
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from reports.cer_schema import (
+from reports.schema.cer import (
     Bin,
     CerDivision,
     CerGroup,

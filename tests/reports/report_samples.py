@@ -13,16 +13,18 @@ from reports.schema import (
     BenchReport,
     BenchRow,
     CerReport,
-    CifPathRow,
-    CifPicture,
     CompareReport,
     ConversionReport,
     DecisionRow,
     FaultRow,
+    FiringPicture,
     HeatMap,
     Introduced,
     InvarianceRow,
+    Outcome,
     ParityReport,
+    PathRow,
+    Pictures,
     SelftestReport,
     TapRow,
     TensorRow,
@@ -90,10 +92,10 @@ def _introduced(floor: float, ratio: float) -> Introduced:
     return Introduced(max_abs=11 * floor * ratio, rel_l2=floor * ratio, floor_rel_l2=floor, ratio=ratio, status=status)
 
 
-def picture() -> CifPicture:
+def picture() -> FiringPicture:
     """Eight frames and three tokens; the candidate fires one frame late at the end."""
     alphas = [0.1, 0.6, 0.5, 0.2, 0.7, 0.3, 0.4, 0.5, 0.45]
-    return CifPicture(
+    return FiringPicture(
         utt_id="BAC009S0764W0121",
         frame_s=0.06,
         fbank=[[(17 * frame + 29 * band) % 256 for frame in range(8)] for band in range(20)],
@@ -115,8 +117,8 @@ def invariance() -> list[InvarianceRow]:
         ("file order", "candidate", "fail", 2, 0.7, 1e-4, "the batch turned round"),
         ("batch composition", "reference", "note", 1, 0.04, None, "FunASR, padding leaks"),
     ]
-    names = ("name", "side", "status", "tokens_differ", "max_abs", "limit", "detail")
-    return [InvarianceRow(tokens=68, **dict(zip(names, row, strict=True))) for row in rows]
+    names = ("name", "side", "status", "differ", "max_abs", "limit", "detail")
+    return [InvarianceRow(kind="token", compared=68, **dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _utterances(failing: bool) -> list[UtteranceRow]:
@@ -127,10 +129,11 @@ def _utterances(failing: bool) -> list[UtteranceRow]:
             duration_s=4.2034 + 0.37 * place,
             reference_text=ours,
             candidate_text=theirs if failing else ours,
-            reference_token_num=len(ours),
-            candidate_token_num=len(theirs if failing else ours),
-            firing_mismatches=int(place == 3),
-            flipped_tokens=3 * int(failing and ours != theirs),
+            found={"token": [len(ours), len(theirs if failing else ours)]},
+            outcomes={
+                "firing": Outcome(compared=71, differ=int(place == 3), explained=int(place == 3)),
+                "token": Outcome(compared=len(ours), differ=3 * int(failing and ours != theirs), explained=0),
+            },
             explanation="firing at frame 41: integral 0.9999998, within the noise floor" if place == 3 else "",
         )
         for place, (utt, ours, theirs) in enumerate(TEXTS)
@@ -165,6 +168,13 @@ def _decisions(failing: bool) -> list[DecisionRow]:
     ]
 
 
+def _path(path: str, found: int | None, max_abs: float | None, note: str = "") -> PathRow:
+    return PathRow(
+        computation="CIF", utt_id="BAC009S0764W0121", path=path, kind="firing", found=found, differ=0, max_abs=max_abs,
+        note=note,
+    )  # fmt: skip
+
+
 def parity(*, failing: bool = True) -> ParityReport:
     """A run with (by default) one tap beyond its tolerance, flipped tokens, and their consequences."""
     broken = {"decoder.decoders.15": 412.0, "decoder.after_norm": 388.0, "decoder.logits": 371.0} if failing else {}
@@ -174,25 +184,21 @@ def parity(*, failing: bool = True) -> ParityReport:
         reference="FunASR 1.4.16, iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",
         candidate="paraformer-large-mlx (float32)",
         taps=_taps(broken),
-        cif={"utterances": 5, "firing_mismatches": 1, "explained": 1},
-        tokens={"compared": 68, "flipped": 3 if failing else 0, "explained": 0},
+        outcomes={
+            "firing": Outcome(compared=355, differ=1, explained=1),
+            "token": Outcome(compared=68, differ=3 if failing else 0, explained=0),
+        },
+        words={"firing": "firings", "token": "tokens", "text": "texts"},
         utterances=_utterances(failing),
         sentence="The error starts in decoder.decoders.15." if failing else "All 17 taps stay near the floor.",
         address="decoder.decoders.15" if failing else None,
         decisions=_decisions(failing),
-        cif_paths=[
-            CifPathRow(utt_id="BAC009S0764W0121", path="loop", tokens=13, firings_differ=0, max_abs=4e-6),
-            CifPathRow(
-                utt_id="BAC009S0764W0121",
-                path="export",
-                tokens=None,
-                firings_differ=0,
-                max_abs=None,
-                note="raises RuntimeError: shape mismatch",
-            ),
+        paths=[
+            _path("loop", 13, 4e-6),
+            _path("export", None, None, note="raises RuntimeError: shape mismatch"),
         ],
         invariance=[row for row in invariance() if failing or row.status != "fail"],
-        pictures=[picture()],
+        pictures=Pictures(firing=[picture()]),
         heatmap=HeatMap(
             tap="decoder.decoders.15",
             utt_id="BAC009S0764W0121",

@@ -17,8 +17,8 @@ from test_report_terminal import shown
 
 from reports import aligning, cer_charts, terminal
 from reports import formatting as fmt
-from reports.cer_schema import Bin, CerGroup, PairedGroup
 from reports.markdown import markdown
+from reports.schema.cer import Bin, CerGroup, PairedGroup
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBERS = st.floats()

@@ -12,7 +12,7 @@ from test_report_pages import Reader
 
 from reports import cer_views, compare_views, render, schema
 from reports import formatting as fmt
-from reports.cer_schema import CerReport, Failure
+from reports.schema.cer import CerReport, Failure
 
 SCRIPT = '"><script>alert(1)</script>'
 

@@ -29,6 +29,7 @@ TAPS = st.builds(
     status=st.sampled_from(["pass", "fail"]),
     reason=TEXT,
 )
+OUTCOMES = st.builds(schema.Outcome, compared=st.none() | COUNT, differ=COUNT, explained=st.none() | COUNT)
 PARITIES = st.builds(
     schema.ParityReport,
     verdict=st.sampled_from(["pass", "fail"]),
@@ -36,9 +37,9 @@ PARITIES = st.builds(
     reference=TEXT,
     candidate=TEXT,
     taps=st.lists(TAPS, max_size=5),
-    cif=st.dictionaries(TEXT, COUNT, max_size=3),
-    tokens=st.dictionaries(TEXT, COUNT, max_size=3),
+    outcomes=st.dictionaries(st.sampled_from(["firing", "token"]) | TEXT, OUTCOMES, max_size=3),
     utterances=st.just([]),
+    words=st.dictionaries(TEXT, TEXT, max_size=3),
     notes=st.lists(TEXT, max_size=2),
 )
 
@@ -136,7 +137,7 @@ def test_a_report_of_record_is_found_by_what_it_says(tmp_path: Path) -> None:
 def test_history_draws_any_ratio(ratio: float) -> None:
     rows = [dataclasses.replace(row, ratio=ratio) for row in samples.parity().taps if row.tolerance_ratio]
     report = dataclasses.replace(samples.parity(), taps=rows)
-    figure = history.FIGURES["parity/1"]
+    figure = history.FIGURES["parity/2"]
     runs = [history.parity_run(report, str(day), f"2026-11-{day:02d}") for day in (1, 2)]
     assert "nan" not in history.history_chart(figure, [run for run in runs if run is not None])
 
@@ -194,3 +195,12 @@ def test_several_reports_need_a_choice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"holds {len(samples.ALL)} reports"):
         render.render(tmp_path)
     assert len(render.render_all([tmp_path])) == len(samples.ALL) + 1
+
+
+def test_counters_of_the_contract_follow_from_the_outcomes() -> None:
+    document = schema.to_dict(samples.parity())
+    assert document["cif"] == {"utterances": 5, "firing_mismatches": 1, "explained": 1}
+    assert document["tokens"] == {"compared": 68, "flipped": 3, "explained": 0}
+    assert document["outcomes"]["token"] == {"compared": 68, "differ": 3, "explained": 0}
+    told = schema.from_dict({**document, "tokens": {"compared": 1, "flipped": 0, "explained": 0}})
+    assert schema.to_dict(told) == document

@@ -84,7 +84,7 @@ def test_every_fact_of_a_parity_report_is_on_its_page() -> None:
         expected += [row.reference_text] if row.reference_text == row.candidate_text else []
     assert [item for item in expected if item not in page] == []
     assert "16 of 20" in page
-    assert "3 0 explained by the noise floor; 68 compared" in page
+    assert "Tokens that differ 3 of 68; 0 explained by rounding" in page
 
 
 def test_every_fact_of_conversion_and_bench_is_on_its_page() -> None:
@@ -173,3 +173,17 @@ def test_not_a_number_is_said() -> None:
     broken = dataclasses.replace(report.taps[3], ratio=float("nan"), rel_l2=float("inf"), max_abs=float("nan"))
     page = Reader(render.page(dataclasses.replace(report, taps=[broken]))).text
     assert "NaN ∞" in page
+
+
+def test_taps_of_several_engines_stand_apart() -> None:
+    plain = samples.parity()
+    slow = [dataclasses.replace(row, engine="CPU engine") for row in plain.taps]
+    report = dataclasses.replace(plain, taps=[*plain.taps, *slow], engine="CPU engine")
+    page, alone = render.page(report), render.page(plain)
+    assert "computed by: CPU engine" in page
+    assert page.count("<td>CPU engine</td>") == len(slow)
+    assert page.count('class="curve engine0"') == 1
+    assert page.count("Ratio of each tap to the noise floor") == 2 * alone.count("Ratio of each tap to the noise floor")
+    assert "CPU engine" not in alone
+    assert "first failure: decoder.decoders.15 (CPU engine)" in views.headline(report)
+    assert "decoder.decoders.15 \\(CPU engine\\) | fail" in render.markdown(report)

@@ -23,10 +23,6 @@ FAMILY = Family(
         "end_to_end and stream rows: from the waveform on, whole and in chunks of so many milliseconds.",
         "The network runs in pieces of 2 s on one cache, and so does every module alone.",
     ),
-    words={
-        "texts": "segments",
-        "tokens": "segments",
-        "firing mismatches": "transitions that differ",
-        "flipped tokens": "frames that differ",
-    },
+    scored="frame",
+    words={"frame": "frames", "transition": "transitions", "segment": "segments", "text": "segments"},
 )  # fmt: skip

@@ -8,6 +8,7 @@ the edge of a threshold; a transition or a segment only where such frames, all o
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,8 +52,6 @@ class Decisions(base.Decisions):
         for way, reference, candidate in ways(utterance, recorded, run.outcome):
             flips = self._flips(utterance.utt_id, recorded, run, way, (reference.frames, candidate.frames))
             rows += [*flips, *follow(utterance.utt_id, reference, candidate, flips)]
-            for kind, (_, entries) in reference.outcomes().items():
-                self.compared[kind] += len(entries)
         return rows
 
     def _flips(
@@ -90,13 +89,13 @@ class Decisions(base.Decisions):
         decided: Sequence[DecisionRow],
     ) -> UtteranceRow:
         """Compare frames, transitions and segments end to end, whole and in chunks; return the utterance's row."""
-        bugs = {row.kind for row in decided if not row.explained}
+        bugs, compared = {row.kind for row in decided if not row.explained}, Counter[str]()
         for way, reference, candidate in ways(utterance, recorded, run.outcome):
             theirs = candidate.outcomes()
             for kind, (name, entries) in reference.outcomes().items():
                 total = comparison.total(f"{way}.{name}")
                 total.add_discrete(utterance.utt_id, entries, theirs[kind][1], explained=kind not in bugs)
-        kinds = [row.kind for row in decided]
+                compared[kind] += len(entries)
         found = run.outcome.whole.calls[0]
         return UtteranceRow(
             utt_id=utterance.utt_id,
@@ -104,10 +103,8 @@ class Decisions(base.Decisions):
             duration_s=utterance.duration_s,
             reference_text=utterance.text,
             candidate_text=words(found),
-            reference_token_num=len(utterance.more["segments"]),
-            candidate_token_num=len(found),
-            firing_mismatches=kinds.count("transition"),
-            flipped_tokens=kinds.count("frame"),
+            found={"segment": [len(utterance.more["segments"]), len(found)]},
+            outcomes=self.counted(decided, compared),
             explanation="; ".join(map(line, decided[:8])),
         )
 

@@ -166,8 +166,8 @@ class Reference(reference.Reference):
             shown = shown or (f"{utt_id}: {words(sorted(moved)[:2])}" if moved else "")
         detail = f"FunASR against its own segments of the whole; {shown or 'all the same'}"
         return {
-            "name": f"chunks of {chunk_ms} ms", "tokens": total, "tokens_differ": differ, "max_abs": None,
-            "detail": detail,
+            "name": f"chunks of {chunk_ms} ms", "kind": "segment", "compared": total, "differ": differ,
+            "max_abs": None, "detail": detail,
         }  # fmt: skip
 
     def _frame(self, case: cases.FrameCase) -> str:

@@ -15,6 +15,8 @@ FAMILY = Family(
     ),
     facts=("LayerNorm eps", "attention heads", "FSMN padding", "predictor"),
     invariance=BATCHED,
+    scored="token",
+    words={"firing": "firings", "count": "token counts", "token": "tokens", "text": "texts"},
     notes=(
         "Distances are from FunASR in float64. Its vectorised CIF would round running sums to float32 even there, so "
         "the truth uses FunASR's own frame-by-frame loop in float64.",

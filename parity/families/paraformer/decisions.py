@@ -14,7 +14,7 @@ from parity.sides.candidate import CandidateRun
 from parity.taps.distances import Comparison
 from parity.taps.pictures import cif_picture
 from parity.taps.trace import Recorded, TracedUtterance
-from reports.schema import CifPathRow, CifPicture, DecisionRow, UtteranceRow
+from reports.schema import DecisionRow, FiringPicture, PathRow, Pictures, UtteranceRow
 
 PER_TOKEN = ("decoder.", "predictor.acoustic_embeds")  # taps with a row per token
 
@@ -26,8 +26,8 @@ class Decisions(tokens.TokenDecisions):
 
     def __init__(self, *given: Any):
         super().__init__(*given)
-        self.pictures: list[CifPicture] = []
-        self.paths: list[CifPathRow] = []
+        self.pictures: list[FiringPicture] = []
+        self.paths: list[PathRow] = []
 
     def decide(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
         """Return every firing, every count and every arg-max on which the sides differ.
@@ -38,10 +38,12 @@ class Decisions(tokens.TokenDecisions):
         fires = (recorded.plain["predictor.fires"][0], run.taps["predictor.fires"][0])
         firing = firing_differences(utt_id, truth[0], single[0], *fires, self.allowance)
         firing += token_count_difference(utt_id, truth[0], single[0], self.counts(recorded, run), self.allowance)
-        self.compared["firing"] += len(fires[0])
-        self.compared["count"] += 1
         found = super().decide(utterance, recorded, run)
         return firing or found if any(row.kind == "count" for row in found) else [*firing, *found]
+
+    def made(self, utterance: TracedUtterance, recorded: Recorded) -> dict[str, int]:
+        """Return how many frames, counts and tokens FunASR decided."""
+        return {"firing": recorded.plain["predictor.fires"].size, "count": 1, "token": len(utterance.token_ids)}
 
     def counts(self, recorded: Recorded, run: CandidateRun) -> tuple[int, int]:
         """Return the predictors' token counts."""
@@ -71,7 +73,7 @@ class Decisions(tokens.TokenDecisions):
     ) -> UtteranceRow:
         """Compare CIF with a loop, token ids and text from the waveform on; return the utterance's row."""
         add_cif(comparison, utterance.utt_id, run.taps)
-        self.paths += [CifPathRow(utt_id=utterance.utt_id, **row) for row in utterance.more["cif_paths"]]
+        self.paths += [PathRow(utt_id=utterance.utt_id, **row) for row in utterance.more["paths"]]
         return super().compare(comparison, utterance, recorded, run, decided)
 
     def picture(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> None:
@@ -87,4 +89,4 @@ class Decisions(tokens.TokenDecisions):
 
     def fields(self) -> dict[str, Any]:
         """Return FunASR's CIF paths and the pictures."""
-        return {"cif_paths": self.paths, "pictures": self.pictures}
+        return {"paths": self.paths, "pictures": Pictures(firing=self.pictures)}

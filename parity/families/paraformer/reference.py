@@ -40,7 +40,7 @@ class Reference(reference.Reference):
         plain |= {name: single.pop(name) for name in DISCRETE} | {"token_ids": np.array(ids, dtype=np.int32)}
         propagated = {name: Pair.of(value, single[name]) for name, value in truth.items() if name in single}
         arrays = Recorded(plain=plain, propagated=propagated, introduced=introduced, inputs=inputs)
-        more = {"cif_paths": cif_paths(arrays)}
+        more = {"paths": cif_paths(arrays)}
         return {"duration_s": duration, "text": text, "token_ids": ids, "more": more}, arrays
 
     def _propagated(
@@ -110,7 +110,8 @@ def cif_paths(recorded: Recorded) -> list[dict[str, Any]]:
         ("vectorised", paths.cif_v1), ("loop", paths.cif),
         ("export", paths.cif_v1_export), ("export loop", paths.cif_export),
     ):  # fmt: skip
-        row: dict[str, Any] = {"path": name, "tokens": None, "firings_differ": 0, "max_abs": None, "note": ""}
+        row: dict[str, Any] = {"computation": "CIF", "path": name, "kind": "firing", "found": None, "differ": 0}
+        row |= {"max_abs": None, "note": ""}
         try:
             with torch.inference_mode():
                 embeds, peaks = function(hidden.clone(), alphas.clone(), 1.0)
@@ -118,7 +119,7 @@ def cif_paths(recorded: Recorded) -> list[dict[str, Any]]:
             rows.append({**row, "note": f"raises {type(error).__name__}: {str(error).strip().splitlines()[-1][:120]}"})
             continue
         both = min(int((peaks >= 1.0).sum()), len(exact))
-        row["tokens"], row["firings_differ"] = both, int(((peaks >= 1.0).numpy() != fired).sum())
+        row["found"], row["differ"] = both, int(((peaks >= 1.0).numpy() != fired).sum())
         row["max_abs"] = float(np.abs(embeds[0, :both].numpy() - exact[:both]).max(initial=0.0))
         if embeds.shape[1] != len(exact):
             row["note"] = f"returns {embeds.shape[1]} rows for {len(exact)} firings"
@@ -148,8 +149,9 @@ def _batch_defect(auto: Any, utt_id: str, feats: Any, longest: Any) -> dict[str,
     changed = int((alone[:both].argmax(-1) != together[:both].argmax(-1)).sum()) + abs(len(alone) - len(together))
     return {
         "name": "batch composition",
-        "tokens": len(alone),
-        "tokens_differ": changed,
+        "kind": "token",
+        "compared": len(alone),
+        "differ": changed,
         "max_abs": float(np.abs(alone[:both] - together[:both]).max(initial=0.0)),
         "detail": f"FunASR, {utt_id} beside a longer one: alphas move by {moved:.1e} "
         "(padding leaks through its predictor's convolution)",

@@ -36,8 +36,8 @@ def test_every_tap_equals_funasr(
     failures = [f"{row.name}: {row.reason}" for row in report.taps if row.status != "pass"]
     assert (report.verdict, report.first_failure) == ("pass", None), failures
     assert len([row for row in report.taps if row.ratio is not None]) > 30
-    assert report.cif["firing_mismatches"] == report.tokens["flipped"] == 0
-    assert report.tokens["compared"] > 10  # silence on both sides would agree about nothing
+    assert report.outcomes["firing"].differ == report.outcomes["token"].differ == 0
+    assert report.outcomes["token"].compared > 10  # silence on both sides would agree about nothing
     assert [row.reference_text for row in report.utterances] == [row.candidate_text for row in report.utterances]
     names = [row.name for row in report.taps]
     assert names.index("fbank") < names.index("encoder.encoders0.0") < names.index("predictor.alphas")

@@ -176,7 +176,7 @@ def test_an_abrupt_end_closes_what_is_open(model: Model):
     ("samples", "says"),
     [
         (np.array([0.0, np.nan, 0.1], np.float32), "the first at 1"),
-        (np.array([np.inf]), "infinities"),
+        (np.array([np.inf]), "NaN or infinite samples, the first at 0"),
         (np.zeros(100, np.int16), "one-dimensional float"),
         (np.zeros((2, 100), np.float32), "one-dimensional float"),
     ],

@@ -69,11 +69,10 @@ def test_many_differences_are_counted_and_the_largest_kept(tmp_path):
 
 
 def test_margins_come_from_a_parity_report_at_hand(tmp_path):
-    row = {"path": "b.wav", "duration_s": 1.0, "reference_text": "", "candidate_text": "", "reference_token_num": 3,
-           "candidate_token_num": 3, "firing_mismatches": 0, "flipped_tokens": 1}  # fmt: skip
+    row = {"path": "b.wav", "duration_s": 1.0, "reference_text": "", "candidate_text": ""}
     rows = [UtteranceRow(utt_id="b", explanation="token 2: margin 1e-6", **row), UtteranceRow(utt_id="d", **row)]
     parity = ParityReport(
-        verdict="pass", first_failure=None, reference="", candidate="", taps=[], cif={}, tokens={}, utterances=rows
+        verdict="pass", first_failure=None, reference="", candidate="", taps=[], outcomes={}, utterances=rows
     )
     schema.write(parity, tmp_path / "proof" / "parity.json")
     one, other = run(tmp_path, "a", A), run(tmp_path, "b", B)

@@ -50,8 +50,8 @@ def test_a_healthy_model_passes_whole_and_in_chunks(model: Path, trace: Trace):
     assert {f"stream.{ms}ms.segments" for ms in CHUNKS_MS} | {f"decision.{name}" for name in COLUMNS} <= {*names}
     assert names.index("encoder.fsmn.0.fsmn_block") < names.index("encoder.fsmn.0") < names.index("encoder.softmax")
     assert names[:3] == ["fbank", "feats", "levels"]
-    assert report.outcomes["segments"]["compared"] >= 2 * (1 + len(CHUNKS_MS))
-    assert [row["differ"] for row in report.outcomes.values()] == [0, 0, 0]
+    assert report.outcomes["segment"].compared >= 2 * (1 + len(CHUNKS_MS))
+    assert [row.differ for row in report.outcomes.values()] == [0, 0, 0]
     assert report.utterances[0].reference_text == report.utterances[0].candidate_text != "no speech"
     assert {row.status for row in report.invariance if row.side == "reference"} == {"note"}
 

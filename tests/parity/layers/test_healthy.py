@@ -24,4 +24,4 @@ def test_trained_checkpoints(shared: Path, tmp_path: Path, name: str):
     convert.convert(source, tmp_path / "model")
     report = run(source, tmp_path / "model", [shared / "data/aishell_s0150/wav"], limit=8)
     assert (report.verdict, report.first_failure) == ("pass", None), report.sentence
-    assert report.tokens["compared"] >= 40
+    assert report.outcomes["token"].compared >= 40

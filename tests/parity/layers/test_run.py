@@ -30,9 +30,9 @@ def test_the_healthy_conversion_passes(converted: Path, trace: Trace, tmp_path: 
     report = check(converted, trace.directory, out=tmp_path)
     assert report.model_sha256 == directory_sha256(converted)
     assert (report.verdict, report.first_failure, report.address) == ("pass", None, None)
-    assert report.cif == {"utterances": 7, "firing_mismatches": 0, "explained": 0}
-    assert report.tokens["compared"] > 15
-    assert report.tokens["flipped"] == 0
+    assert report.derived()["cif"] == {"utterances": 7, "firing_mismatches": 0, "explained": 0}
+    assert report.outcomes["token"].compared > 15
+    assert report.outcomes["token"].differ == 0
     assert all(row.ratio is None or row.ratio < 4 for row in report.taps)
     assert all(row["status"] == "pass" for row in report.structure)
     assert json.loads((tmp_path / "parity.json").read_text("utf-8"))["verdict"] == "pass"
@@ -85,8 +85,8 @@ def test_the_reference_is_shown_with_its_own_defects(converted: Path, trace: Tra
     ours = {row.name: row for row in report.invariance if row.side == "candidate"}
     assert ours["batch composition"].status == ours["padding length"].status == ours["file order"].status == "pass"
     assert ours["batch composition"].max_abs < 1e-4
-    assert {row.path for row in report.cif_paths} == {"vectorised", "loop", "export", "export loop"}
-    assert all(row.max_abs is not None and row.max_abs < 1e-3 for row in report.cif_paths)
+    assert {row.path for row in report.paths} == {"vectorised", "loop", "export", "export loop"}
+    assert all(row.max_abs is not None and row.max_abs < 1e-3 for row in report.paths)
 
 
 @pytest.mark.skipif(not cpu_engine.available(), reason="the CPU engine needs x86-64 with AVX2, and a C compiler")
@@ -131,8 +131,8 @@ def test_the_engine_is_held_against_a_quantised_model_too(trace: Trace, tmp_path
     candidate = families.candidate(tmp_path / "model")
     waveforms = [trace.waveform(row) for row in trace.utterances[:2]]
     alone = [candidate.results([waveform])[0] for waveform in waveforms]
-    [row] = on_engine(Held(candidate=candidate, waveforms=waveforms, alone=alone))
-    assert (row.name, row.status, row.tokens_differ) == ("CPU engine", "pass", 0)
+    [row] = on_engine(Held(candidate=candidate, kind="token", waveforms=waveforms, alone=alone))
+    assert (row.name, row.status, row.differ) == ("CPU engine", "pass", 0)
     assert row.max_abs is not None
     assert 0 < row.max_abs < 1e-3  # two orders of summation, logits of about 10
 
@@ -148,7 +148,7 @@ def test_only_files_that_hold_the_samples_are_compared():
 
 def test_pictures_hold_what_is_drawn(converted: Path, trace: Trace):
     report = check(converted, trace.directory, invariants=False)
-    picture = report.pictures[0]
+    picture = report.pictures.firing[0]
     frames = len(picture.fbank[0])
     assert len(picture.reference_alphas) == frames + 1  # the tail frame
     assert picture.reference_fires == picture.candidate_fires

@@ -125,7 +125,7 @@ def test_the_bundled_trace_checks_a_conversion_without_torch(tmp_path: Path):
     convert.convert(MODEL, tmp_path / "model")
     report = check(tmp_path / "model", TRACE)
     assert (report.verdict, report.first_failure) == ("pass", None)
-    assert report.tokens["compared"] == len(Trace.open(TRACE).utterances[0].token_ids) > 0
+    assert report.outcomes["token"].compared == len(Trace.open(TRACE).utterances[0].token_ids) > 0
     assert report.environment["reference"]["versions"]["funasr"] == "1.4.16"
 
 
