@@ -75,12 +75,9 @@ EXCEPTIONS: dict[str, set[str]] = {
         "mlx_model.engines.lanes",
     },
     "mlx_model.parts.sanm": {"mlx_model.engines.cpu_network", "mlx_model.engines.lanes"},
-    "mlx_model.pipelines.transcribe": {"mlx_model.engines.gpu", "mlx_model.engines.lanes"},
     # what loads and what measures asks roles
     "mlx_model.loading": {"mlx_model.models.paraformer"},
-    "parity.bench.cases": {"mlx_model.config.paraformer"},
     "parity.bench.mlx_side": {"mlx_model.models.paraformer"},
-    "parity.bench.plan": {"mlx_model.config.paraformer"},
     # reports' face
     "convert.markup": {"reports.formatting"},
     "convert.proof": {"reports.render", "reports.views"},

@@ -68,28 +68,25 @@ def evaluate(
     """Return the error rate of `model` on `dataset`.
 
     With `out`, the folder holds journal.jsonl from the first batch on, and when all is done cer.json (the report),
-    utterances.jsonl (every utterance with its alignment), ref.txt and hyp.txt (`id text` lines, not normalised; no line
-    where there is no hypothesis). A run that was killed goes on with the same call.
+    utterances.jsonl (with alignments), ref.txt and hyp.txt (`id text` lines, not normalised; no line where there is no
+    hypothesis). A run that was killed goes on with the same call.
 
     Args:
         model: a converted directory (engine mlx) or a FunASR model directory (engine funasr).
         dataset: a path as `read_dataset` takes it, or a Dataset.
-        engine: "mlx" or "funasr"; only a label where a `recognizer` is given.
-        normalize: a name in `NORMALIZERS`.
-        unit: a name in `UNITS`; the normaliser's own where left out.
+        engine, recognizer: "mlx" or "funasr"; only a label where a recognizer is given in place of the engine's own.
+        normalize, unit: names in `NORMALIZERS` and `UNITS`; unit: the normaliser's own where left out.
         out, overwrite: the folder to write to, see `run_folder.claim`.
         batch_seconds: audio per batch, padding included; bounds memory.
         options: of the model's family, as language="zh"; FunASR's names.
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
-        recognizer: used in place of the engine's own.
         named: what the user calls the model, where `model` is a directory made of it.
         progress: see `Progress`.
 
     Raises:
-        UsageError: an unknown name or an impossible number; a model of another kind, or without such an option; the
-            folder's unfinished run is of
-            another model, data set or option.
+        UsageError: an unknown name or an impossible number; a model of another kind, or without such an option; an
+            unfinished run of something else.
         DatasetError, DependencyError: see `read_dataset`; or no recording could be read, so that there is no rate.
         OutputError: see `run_folder.claim`.
     """
