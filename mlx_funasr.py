@@ -34,7 +34,11 @@ from parity.commands.cer import cer_command
 from parity.commands.doctor import doctor_command
 from parity.commands.layers import app as parity_app
 from reports.console import (
+    AsFunasr,
+    FamilyOptions,
+    Itn,
     Json,
+    Language,
     MoreAudio,
     Overwrite,
     Sources,
@@ -114,7 +118,7 @@ def transcribe(
     batch_seconds: Annotated[
         float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad also srt, vtt; text.")] = None,
+    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad srt, vtt, textgrid; text.")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
     dynamic_silence: Annotated[
@@ -126,6 +130,10 @@ def transcribe(
     cue_seconds: Annotated[float | None, typer.Option(help="Subtitles: no cue longer than this; 7.")] = None,
     cue_chars: Annotated[int | None, typer.Option(help="Subtitles: Latin characters a line, of two; 42.")] = None,
     cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line; 20.")] = None,
+    language: Language = None,
+    itn: Itn = None,
+    option: FamilyOptions = None,
+    as_funasr: AsFunasr = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
     json: Json = False,
 ) -> None:
@@ -136,17 +144,11 @@ def transcribe(
     format = options.chosen_format(format, json, "text")
     formats.check_format(format, len(audio) if vad is not None else 0)
     given = {
-        "--batch-size": batch_size,
-        "--batch-seconds": batch_seconds,
-        "--merge-seconds": merge_seconds,
-        "--dither": dither,
-        "--seed": seed,
-        "--cue-seconds": cue_seconds,
-        "--cue-chars": cue_chars,
-        "--cue-chars-cjk": cue_chars_cjk,
-    }
-    options.check_ranges(given)
-    options.check_transcribe(audio, format, {**given, "--vad": vad, "--dynamic-silence": dynamic_silence})
+        "--batch-size": batch_size, "--batch-seconds": batch_seconds, "--merge-seconds": merge_seconds,
+        "--dither": dither, "--seed": seed, "--cue-seconds": cue_seconds, "--cue-chars": cue_chars,
+        "--cue-chars-cjk": cue_chars_cjk, "--vad": vad, "--dynamic-silence": dynamic_silence,
+    }  # fmt: skip
+    options.check_transcribe(audio, format, given)
     from mlx_model.loading import load_as
     from mlx_model.pipelines.transcribe import transcribe as transcribe_each
     from mlx_model.roles import Detector, Recognizer
@@ -154,6 +156,7 @@ def transcribe(
     network = load_as(model, Recognizer)
     asked: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds}
     asked |= {"dither": dither or 0.0, "seed": seed or 0}
+    asked |= options.options_given(network, option, language=language, use_itn=itn, as_funasr=as_funasr or None)
     _runtime(verbose, network)
     if vad is None:
         with progress_bar("transcribing", len(audio)) as advance:
@@ -163,7 +166,7 @@ def transcribe(
 
         detector = load_as(vad, Detector)
         vad_options = options.options_from(detector, {"dynamic_silence": dynamic_silence is not False})
-        asked |= {"merge_s": merge_seconds, "times": format in formats.SUBTITLES}
+        asked |= {"merge_s": merge_seconds, "times": format in formats.NEED_TIMES}
         with progress_bar("transcribing", total_s(audio)) as advance:
             results = transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
     limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
@@ -193,13 +196,10 @@ def vad(
     format = options.chosen_format(format, json, "tsv")
     engine.check_format(format, len(audio))
     given = {
-        "--chunk-ms": chunk_ms,
-        "--rate": rate,
-        "--max-end-silence-ms": max_end_silence_ms,
-        "--threshold": threshold,
-    }
-    options.check_ranges(given)
-    options.check_vad(audio, stream, {**given, "--dynamic-silence": dynamic_silence})
+        "--chunk-ms": chunk_ms, "--rate": rate, "--max-end-silence-ms": max_end_silence_ms,
+        "--threshold": threshold, "--dynamic-silence": dynamic_silence,
+    }  # fmt: skip
+    options.check_vad(audio, stream, given)
     from mlx_model.loading import load_as
     from mlx_model.roles import Detector
 

@@ -42,7 +42,7 @@ RESUME = """
 import sys
 from pathlib import Path
 from parity.cer import datasets
-from parity.cer.engines import model_sha256
+from parity.cer.recognizers import model_sha256
 from parity.cer.journal import Journal
 model, folder, run = sys.argv[1:]
 data = datasets.read_dataset(folder)
@@ -97,9 +97,9 @@ def resumed(count: int, rounds: int, scratch: Path) -> tuple[str, list[float]]:
     import soundfile
 
     from parity.cer import datasets
-    from parity.cer.engines import model_sha256
     from parity.cer.evaluate import BATCH_SECONDS, REPORT
     from parity.cer.journal import Journal
+    from parity.cer.recognizers import model_sha256
 
     texts = [line.split(maxsplit=1)[1] for line in (measure.SPEECH / "text").read_text("utf-8").splitlines()]
     folder, model, run = scratch / "large", scratch / CHECKPOINTS[0], scratch / "resumed"

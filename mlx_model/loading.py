@@ -54,11 +54,19 @@ def config_of(directory: Path) -> ModelConfig:
     Raises:
         ConfigError: no config.json, or one this version cannot read.
     """
-    settings = read_config(directory)
-    family = settings.get("model_type")
+    return config_class(family_of(directory)).from_dict(read_config(directory), f"{directory}/config.json")
+
+
+def family_of(directory: Path) -> str:
+    """Return the family of a converted directory, its model_type.
+
+    Raises:
+        ConfigError: no config.json, or one of no family that there is.
+    """
+    family = read_config(directory).get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    return config_class(family).from_dict(settings, f"{directory}/config.json")
+    return family
 
 
 @functools.cache
@@ -82,8 +90,8 @@ def load_as(path: str | Path, role: type[R]) -> R:
         UsageError: the model is of another kind; says so in one line that names the command that fits.
     """
     directory = Path(path)
-    config = config_of(directory)
-    check_role(model_class(config.model_type), role, path, config.model_type)
+    family = family_of(directory)
+    check_role(model_class(family), role, path, family)
     return load(directory)
 
 

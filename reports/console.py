@@ -19,6 +19,20 @@ from reports.writing import json_text
 
 talk = Console(stderr=True, markup=False, emoji=False)  # a name may hold [red] or :smile:
 
+# Options of a model's family; which of them it has is known when the model is (mlx_model/pipelines/options.py).
+Language = Annotated[
+    str | None, typer.Option("--language", metavar="L", help="Language of the speech, for families that can be told.")
+]
+Itn = Annotated[
+    bool | None, typer.Option("--itn/--no-itn", help="Numbers and punctuation as they are written, where there is ITN.")
+]
+FamilyOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the model's family; a wrong name lists them."),
+]
+AsFunasr = Annotated[
+    bool, typer.Option("--as-funasr", help="Follow FunASR 1.4.16 also where it is wrong, where the two differ.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

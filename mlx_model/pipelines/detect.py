@@ -17,6 +17,7 @@ from mlx_model.errors import AudioError, UsageError
 from mlx_model.roles import Detector, SpeechStream
 from mlx_model.text.formats import name, tsv_row
 from mlx_model.text.results import Detection, Times
+from mlx_model.text.textgrid import textgrid
 from mlx_model.text.token_times import pauses as silence
 
 HEADERS = {b"RIFF": "WAV", b"RF64": "WAV", b"FORM": "AIFF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}
@@ -191,40 +192,14 @@ def _as_tsv(results: Sequence[Detection]) -> str:
 
 
 def _as_textgrid(results: Sequence[Detection]) -> str:
-    """Return Praat's TextGrid of one recording: one tier, intervals without a gap, marked "speech" or empty.
+    """Return Praat's TextGrid of one recording: one tier, marked "speech" or empty.
 
     Nothing of one that could not be read: Praat opens no grid of 0 s.
     """
     (item,) = results
     if item.error and not item.duration_s:
         return ""
-    edges, total = [0.0], max([item.duration_s, *(end / 1000 for _, end in item.segments)])
-    intervals = []
-    for start, end in ((start / 1000, end / 1000) for start, end in item.segments):
-        if start > edges[-1]:
-            intervals.append((edges[-1], start, ""))
-        intervals.append((start, end, "speech"))
-        edges.append(end)
-    if total > edges[-1] or not intervals:
-        intervals.append((edges[-1], total, ""))
-    span = f"xmin = 0\nxmax = {total:.10g}\n"
-    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\n{span}tiers? <exists>\nsize = 1\nitem []:\n'
-    tier = f'    item [1]:\n        class = "IntervalTier"\n        name = "speech"\n{_indented(span)}'
-    parts = [
-        f"        intervals [{number}]:\n            xmin = {low:.10g}\n            xmax = {high:.10g}\n"
-        f'            text = "{_doubled(text)}"'
-        for number, (low, high, text) in enumerate(intervals, 1)
-    ]
-    return head + tier + f"        intervals: size = {len(intervals)}\n" + "\n".join(parts)
-
-
-def _doubled(text: str) -> str:
-    """Praat ends a string at a quotation mark, unless there are two."""
-    return text.replace('"', '""')
-
-
-def _indented(text: str) -> str:
-    return "".join(f"        {line}\n" for line in text.splitlines())
+    return textgrid(item.duration_s, {"speech": [(start / 1000, end / 1000, "speech") for start, end in item.segments]})
 
 
 FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than results, see `to_document`

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from mlx_model.audio.plain_wave import MAX_RATE, MIN_RATE
 from mlx_model.errors import UsageError
@@ -67,8 +67,9 @@ def check_transcribe(audio: Sequence[Any], format: str, given: Mapping[str, Any]
         given: the options by their names on the command line; None where an option was not given.
 
     Raises:
-        UsageError: names the option, and what it needs.
+        UsageError: names the option, and what it needs; or one is out of its range.
     """
+    check_ranges({option: value for option, value in given.items() if option in RANGES})
     if any(str(item) == "-" for item in audio):
         raise UsageError("transcribe reads files; - (samples from a pipe) is for vad. A file of that name is ./-")
     if given["--vad"] is None:
@@ -81,6 +82,7 @@ def check_transcribe(audio: Sequence[Any], format: str, given: Mapping[str, Any]
 
 def check_vad(audio: Sequence[str], stream: bool, given: Mapping[str, Any]) -> None:
     """Refuse what means nothing together; arguments and errors as for `check_transcribe`."""
+    check_ranges({option: value for option, value in given.items() if option in RANGES})
     piped = audio.count("-")
     if piped > 1:
         raise UsageError("- (standard input) is given twice; it can be read once")
@@ -104,16 +106,43 @@ def _refuse(given: Mapping[str, Any], options: Sequence[str], why: str) -> None:
 
 # Options of families that the command line has by names of their own; every other one is --option NAME=VALUE.
 FLAGS = {"language": "--language", "use_itn": "--itn", "as_funasr": "--as-funasr"}
-SWITCHES = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+SWITCHES = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
 
-class WithOptions(Protocol):
-    """A model, or the class of one."""
+def options_given(model: Any, texts: Sequence[str] | None, **flags: Any) -> dict[str, Any]:
+    """Return the values that a command line gives to options of a model's family, by their names, checked.
 
-    Options: ClassVar[type[Any]]
+    Args:
+        model: a model, or the class of one.
+        texts: of every `--option NAME=VALUE`.
+        flags: what FLAGS were given; None is a flag that was not.
+
+    Raises:
+        UsageError: see `options_from` and `options_of_text`; or an option is given twice.
+    """
+    found = options_of_text(model, texts or ())
+    spelt = {name: f"--option {name}" for name in found}
+    for name, value in flags.items():
+        if value is None:
+            continue
+        if name in found:
+            raise UsageError(f"--option {name} and {FLAGS[name]} say the same: leave one of them out")
+        found[name] = value
+        spelt[name] = FLAGS[name].replace("--", "--no-", 1) if value is False else FLAGS[name]
+    options_from(model, found, spelt)
+    return found
 
 
-def options_from(model: WithOptions, given: Mapping[str, Any], spelt: Mapping[str, str] | None = None) -> Any:
+def loose_options(texts: Sequence[str] | None, **flags: Any) -> dict[str, Any]:
+    """Return the same for a program that has options of its own: on and off are switches, whole numbers numbers."""
+    pairs = [text.partition("=") for text in texts or ()]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise UsageError(f"--option {wrong[0]}: expected NAME=VALUE")
+    found = {name: int(value) if value.isdecimal() else SWITCHES.get(value.lower(), value) for name, _, value in pairs}
+    return found | {name: value for name, value in flags.items() if value is not None}
+
+
+def options_from(model: Any, given: Mapping[str, Any], spelt: Mapping[str, str] | None = None) -> Any:
     """Return a family's options with these values, checked; the others are as they are by default.
 
     Args:
@@ -135,19 +164,19 @@ def options_from(model: WithOptions, given: Mapping[str, Any], spelt: Mapping[st
     return model.Options(**values)
 
 
-def option_kinds(model: WithOptions) -> dict[str, Any]:
+def option_kinds(model: Any) -> dict[str, Any]:
     """Return the types of a family's options, by their names."""
     hints = typing.get_type_hints(model.Options)
     return {field.name: hints[field.name] for field in dataclasses.fields(model.Options)}
 
 
-def listing(model: WithOptions) -> str:
+def listing(model: Any) -> str:
     """Return a family's options and what they are by default, in words."""
     fields = dataclasses.fields(model.Options)
     return ", ".join(f"{field.name} ({_shown(field.default)})" for field in fields) or "none"
 
 
-def options_of_text(model: WithOptions, texts: Sequence[str]) -> dict[str, Any]:
+def options_of_text(model: Any, texts: Sequence[str]) -> dict[str, Any]:
     """Return the values of `--option NAME=VALUE ...`, each read as the type that the family's option has.
 
     Raises:
@@ -164,7 +193,7 @@ def options_of_text(model: WithOptions, texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _family(model: WithOptions) -> str:
+def _family(model: Any) -> str:
     return model.__module__.rpartition(".")[2]  # a family's module has its name
 
 

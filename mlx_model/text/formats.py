@@ -7,6 +7,7 @@ a line feed `\n`, a carriage return `\r`, a backslash `\\`, and every other cont
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from mlx_model.errors import UsageError
 from mlx_model.files.names import written
 from mlx_model.text import subtitles
-from mlx_model.text.results import Transcript
+from mlx_model.text.results import Segment, Transcript, Word
 from mlx_model.text.subtitles import CueLimits
+from mlx_model.text.textgrid import Interval, textgrid
 
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
 _ESCAPED = {code: f"\\u{code:04x}" for code in _CONTROLS} | str.maketrans(
@@ -48,16 +50,6 @@ def to_document(results: Sequence[Transcript], **about: Any) -> dict[str, Any]:
 
 
 def _row(result: Transcript) -> dict[str, Any]:
-    segments = result.segments and [
-        {
-            "start_ms": part.start_ms,
-            "end_ms": part.end_ms,
-            "text": part.text,
-            "token_ids": part.token_ids,
-            "error": part.error,
-        }
-        for part in result.segments
-    ]
     return {
         "path": name(result.path),
         "text": result.text,
@@ -65,8 +57,50 @@ def _row(result: Transcript) -> dict[str, Any]:
         "duration_s": result.duration_s,
         "error": result.error,
         "notes": result.notes,
-        "segments": segments,
+        "words": _words(result.words),
+        "sentences": result.sentences and [dataclasses.asdict(sentence) for sentence in result.sentences],
+        "segments": result.segments and [_segment(part) for part in result.segments],
+        "language": result.language,
+        "emotion": result.emotion,
+        "events": result.events,
     }
+
+
+def _segment(part: Segment) -> dict[str, Any]:
+    return {
+        "start_ms": part.start_ms,
+        "end_ms": part.end_ms,
+        "text": part.text,
+        "token_ids": part.token_ids,
+        "error": part.error,
+        "words": _words(part.words),
+        "language": part.language,
+        "emotion": part.emotion,
+        "events": part.events,
+    }
+
+
+def _words(words: Sequence[Word] | None) -> list[dict[str, Any]] | None:
+    """Words as documents have them: text, times, confidence."""
+    fields = ("text", "start_ms", "end_ms", "confidence")
+    return None if words is None else [{field: getattr(word, field) for field in fields} for word in words]
+
+
+def _as_textgrid(results: Sequence[Transcript]) -> str:
+    """Praat's TextGrid of one recording: a tier of segments, and one of words where the family gives their times.
+
+    Nothing of one that could not be read: Praat opens no grid of 0 s.
+    """
+    (item,) = results
+    if item.error and not item.duration_s:
+        return ""
+    tiers: dict[str, Sequence[Segment | Word]] = {"segments": item.segments or ()}
+    tiers |= {"words": item.words} if item.words else {}
+    return textgrid(item.duration_s, {tier: [_interval(one) for one in found] for tier, found in tiers.items()})
+
+
+def _interval(one: Segment | Word) -> Interval:
+    return one.start_ms / 1000, one.end_ms / 1000, one.text
 
 
 def _as_tsv(results: Sequence[Transcript]) -> str:
@@ -85,9 +119,10 @@ FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than result
     "tsv": _as_tsv,
     "srt": subtitles.srt,
     "vtt": subtitles.vtt,
+    "textgrid": _as_textgrid,
 }
 SUBTITLES: dict[str, Callable[[Sequence[Transcript], CueLimits], str]] = {"srt": subtitles.srt, "vtt": subtitles.vtt}
-NEED_TIMES = tuple(SUBTITLES)
+NEED_TIMES = (*SUBTITLES, "textgrid")
 
 
 def cue_limits(seconds: float | None, chars: int | None, wide_chars: int | None) -> CueLimits:
@@ -102,7 +137,7 @@ def document(name: str, results: Sequence[Transcript], limits: CueLimits, **abou
 
 
 def check_format(name: str, timed_recordings: int = 0) -> None:
-    """Raise UsageError for an unknown format, or for subtitles of anything but one recording with segments."""
+    """Raise UsageError for an unknown format, or one that needs times of anything but one recording with segments."""
     if name not in FORMATS:
         raise UsageError(f"unknown format {name!r}; use {', '.join(FORMATS)}")
     if name in NEED_TIMES and not timed_recordings:

@@ -5,11 +5,16 @@ Stdlib and mlx_model.config only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mlx_model.config.paraformer import ParaformerConfig
-from mlx_model.config.parts import SANMEncoderConfig, WavFrontendConfig
+from mlx_model.config.parts import (
+    CifPredictorConfig,
+    ParaformerSANMDecoderConfig,
+    SANMEncoderConfig,
+    WavFrontendConfig,
+)
 from mlx_model.config.sections import nearest
 from mlx_model.errors import UsageError
 
@@ -68,37 +73,55 @@ def frames(config: WavFrontendConfig, samples: int) -> int:
     return -(-fbank // config.lfr_n)
 
 
-def gflop(config: ParaformerConfig, T: int, tokens: Sequence[int]) -> dict[str, float]:
+def gflop(config: Any, T: int, tokens: Sequence[int]) -> dict[str, float]:
     """Return the operations of a batch in units of 1e9, by case; a multiplication and an addition count as two.
 
-    Counted are matrix products, attention and convolutions; norms, softmax, activations and the front end are not.
-    T frames in every recording, U tokens in each; D width, E hidden units, K kernel, V vocabulary, W feature width:
+    Nothing where a part of the model's network is not in COUNTED. Counted are matrix products, attention and
+    convolutions; norms, softmax, activations and the front end are not. T frames in every recording, U tokens in each;
+    D width, E hidden units, K kernel, V vocabulary, W feature width:
 
         encoder    sum over blocks of 2T (3D Din + D D + 2 D E) + 4 T T D + 2 T D K     Din = W in the first, else D
         predictor  2T D D' (l + r + 1) + 2T D + 2T D      D' = D in V2, 1 in V1 (depthwise); conv, weight, integration
         decoder    sum over attention blocks of 2U (2 D E + 2 D D) + 4T D D + 4 U T D + 2 U D K
                    + blocks without attention 2U 2 D E + 2 U D K + one last feed-forward 2U 2 D E + 2 U D V
     """
-    encoder = len(tokens) * _encoder(config.encoder, config.frontend.output_size, T)
-    D, P = config.encoder.output_size, config.predictor
-    mixed = D if config.predictor_class == "CifPredictorV2" else 1
-    predictor = len(tokens) * (2 * T * D * mixed * (P.l_order + P.r_order + 1) + 4 * T * D)
-    decoder = sum(_decoder(config, T, U) for U in tokens)
-    found = {"encoder": encoder, "predictor": predictor, "decoder": decoder}
+    parts = {name: type(getattr(config, name)) for name in NETWORK if hasattr(config, name)}
+    if not parts or not all(part in COUNTED for part in parts.values()):
+        return {}
+    found = {name: COUNTED[part](config, T, tokens) for name, part in parts.items()}
     total = sum(found.values())
     return {name: value / 1e9 for name, value in {**found, "network": total, "end_to_end": total}.items()}
 
 
-def _encoder(conf: SANMEncoderConfig, width: int, T: int) -> int:
+def _encoder(config: Any, T: int, tokens: Sequence[int]) -> int:
+    conf: SANMEncoderConfig = config.encoder
     D, E = conf.output_size, conf.linear_units
-    widths = [width] + [D] * (conf.num_blocks - 1)
+    widths = [config.frontend.output_size] + [D] * (conf.num_blocks - 1)
     rows = sum(2 * T * (3 * D * given + D * D + 2 * D * E) for given in widths)
-    return rows + conf.num_blocks * (4 * T * T * D + 2 * T * D * conf.kernel_size)
+    return len(tokens) * (rows + conf.num_blocks * (4 * T * T * D + 2 * T * D * conf.kernel_size))
 
 
-def _decoder(config: ParaformerConfig, T: int, U: int) -> int:
-    conf, D = config.decoder, config.encoder.output_size
-    feed_forward, memory = 2 * U * 2 * D * conf.linear_units, 2 * U * D * conf.kernel_size
-    attending = feed_forward + memory + 2 * U * 2 * D * D + 4 * T * D * D + 4 * U * T * D
-    others = max(conf.num_blocks - conf.att_layer_num, 0) * (feed_forward + memory)
-    return conf.att_layer_num * attending + others + feed_forward + 2 * U * D * config.vocab_size
+def _predictor(config: Any, T: int, tokens: Sequence[int]) -> int:
+    conf: CifPredictorConfig = config.predictor
+    D = config.encoder.output_size
+    mixed = D if config.predictor_class == "CifPredictorV2" else 1
+    return len(tokens) * (2 * T * D * mixed * (conf.l_order + conf.r_order + 1) + 4 * T * D)
+
+
+def _decoder(config: Any, T: int, tokens: Sequence[int]) -> int:
+    conf: ParaformerSANMDecoderConfig = config.decoder
+    D, found = config.encoder.output_size, 0
+    for U in tokens:
+        feed_forward, memory = 2 * U * 2 * D * conf.linear_units, 2 * U * D * conf.kernel_size
+        attending = feed_forward + memory + 2 * U * 2 * D * D + 4 * T * D * D + 4 * U * T * D
+        others = max(conf.num_blocks - conf.att_layer_num, 0) * (feed_forward + memory)
+        found += conf.att_layer_num * attending + others + feed_forward + 2 * U * D * config.vocab_size
+    return found
+
+
+# sections of a configuration -> what their part computes; a family's network is counted where all of its parts are here
+COUNTED: dict[type[Any], Callable[[Any, int, Sequence[int]], int]] = {
+    SANMEncoderConfig: _encoder,
+    CifPredictorConfig: _predictor,
+    ParaformerSANMDecoderConfig: _decoder,
+}

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.config import config_class
+from mlx_model.config.sections import ModelConfig
 from mlx_model.errors import ConfigError, MlxFunasrError, UsageError
+from mlx_model.families import FAMILIES
 from parity.bench import cases, peers
 from parity.bench.cases import Case
 from parity.bench.peer import AS_CONVERTED, Peer
@@ -23,7 +25,6 @@ from reports.checking import read_json
 from reports.environment import file_sha256
 from reports.schema import ConversionReport
 
-ELSEWHERE = {"fsmn_vad_streaming": "vad"}  # families that another program times, called as the command that runs them
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 HUB_ID = re.compile(r"(hf:)?[\w.-]+/[\w.-]+")
 MOST = 10_000  # rounds, recordings at once, threads: more is a slip of the finger
@@ -35,7 +36,7 @@ class Plan:
     """A checked request. `source`: what the peers load (None: unknown); `sha256`: of the checkpoint, where known."""
 
     model: Path
-    config: ParaformerConfig
+    config: Any  # a recogniser's: frontend, dtype, quantization, the ids that are not printed
     source: str | None
     sha256: str | None
     peers: list[type[Peer]]
@@ -66,7 +67,8 @@ class Plan:
     @property
     def dropped(self) -> list[int]:
         """Token ids that FunASR leaves out before it prints."""
-        return [self.config.blank_id, self.config.sos, self.config.eos]
+        special = (getattr(self.config, name, None) for name in ("blank_id", "sos", "eos"))
+        return [token for token in special if token is not None]
 
     def of(self, run: str) -> list[Case]:
         """Return the cases that requests of that kind time."""
@@ -116,12 +118,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read_model(model: Path) -> tuple[ParaformerConfig, ConversionReport | None]:
+def read_model(model: Path) -> tuple[ModelConfig, ConversionReport | None]:
     """Return a conversion's configuration and what was written down when it was made (None: nothing).
 
     Raises:
         ConfigError: it is not a converted directory.
-        UsageError: it is of a family that this command does not time.
+        UsageError: the model is no recogniser; names the command that fits.
     """
     path = model / "config.json"
     if not path.is_file():
@@ -132,13 +134,16 @@ def read_model(model: Path) -> tuple[ParaformerConfig, ConversionReport | None]:
         raise ConfigError(str(error)) from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: expected key: value pairs, found {type(settings).__name__}")
-    family = settings.get("model_type", ParaformerConfig.model_type)
-    if family in ELSEWHERE:
-        raise UsageError(
-            f"{model} is a {family}, expected a model that turns speech into text; mlx-funasr {ELSEWHERE[family]} runs "
-            f"it, and benchmarks/{ELSEWHERE[family]}.py of a checkout times it"
-        )
-    return ParaformerConfig.from_dict(settings), conversion_of(model)
+    family = settings.get("model_type")
+    if family not in FAMILIES:
+        raise ConfigError(f"{path}: model_type {family!r} is not one of {', '.join(FAMILIES)}")
+    config = config_class(family).from_dict(settings, str(path))
+    if not hasattr(config, "tokenizer"):  # writes no text, it seems. MLX is loaded for the error alone
+        from mlx_model import roles
+        from mlx_model.loading import model_class
+
+        roles.check_role(model_class(family), roles.Recognizer, model, family)
+    return config, conversion_of(model)
 
 
 def recorded_source(model: Path) -> tuple[str | None, tuple[str | None, str | None]]:

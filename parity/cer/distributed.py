@@ -28,7 +28,7 @@ from mlx_model.errors import DependencyError, MlxFunasrError, UsageError
 from mlx_model.files.scratch import scratch
 from mlx_model.machine import children
 from parity.cer.dispatch import Answers, Batch, Lost, dispatch
-from parity.cer.engines import Engine, model_sha256
+from parity.cer.recognizers import Engine, Options, model_sha256
 from parity.cer.worker import Job, Worker
 from reports.environment import project_version
 
@@ -149,7 +149,7 @@ def _checked(node: str, absent: Sequence[Path], results: list[Answers]) -> list[
     return results
 
 
-def open_cluster(engine_name: str, model: str, workers: int | str) -> Engine:
+def open_cluster(engine_name: str, model: str, workers: int | str, options: Options = None) -> Engine:
     """Return the engine that runs on Ray: its workers start with the first batch, and end with the last.
 
     Args:
@@ -157,6 +157,7 @@ def open_cluster(engine_name: str, model: str, workers: int | str) -> Engine:
         model: see `open_recognizer`; the same files on every node.
         workers: that many processes here, by a Ray of our own; or the cluster to use: "auto" (RAY_ADDRESS, or the one
             this machine is part of), "HOST:PORT" (this machine is part of it), "ray://HOST:PORT" (from anywhere).
+        options: see `open_recognizer`.
 
     Raises:
         UsageError: `workers` is none of these; no cluster answers there.
@@ -166,7 +167,7 @@ def open_cluster(engine_name: str, model: str, workers: int | str) -> Engine:
     ray = _import_ray()
     if isinstance(workers, str) and not ray.is_initialized():
         _check_answers(workers)
-    job = Job(engine_name, model, model_sha256(model), project_version(), os.getcwd())
+    job = Job(engine_name, model, model_sha256(model), dict(options or {}), project_version(), os.getcwd())
 
     def engine(batches: Iterable[Batch]) -> Generator[tuple[int, Answers], None, None]:
         with _session(ray, workers):

@@ -1,6 +1,6 @@
 """A model and a test set -> a CerReport, through a journal that survives being killed.
 
-Must not import mlx, torch or funasr: engines.py opens them lazily. Audio that fails does not end the run; it is
+Must not import mlx, torch or funasr: recognizers.py opens them lazily. Audio that fails does not end the run; it is
 recorded with its reason and counts as deletions.
 """
 
@@ -20,9 +20,18 @@ from mlx_model.errors import DatasetError, UsageError
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
-from parity.cer.engines import Engine, Recognizer, check_engine, check_model, local, model_sha256, open_recognizer
 from parity.cer.journal import Journal
 from parity.cer.normalize import DEFAULT, find_normalizer
+from parity.cer.recognizers import (
+    Engine,
+    Options,
+    Recognizer,
+    check_engine,
+    check_model,
+    local,
+    model_sha256,
+    open_recognizer,
+)
 from parity.cer.recordings import Recordings
 from parity.cer.run_folder import REPORT, replaced, run_folder
 from parity.cer.summary import Heard, Summary, heard_from, written
@@ -49,6 +58,7 @@ def evaluate(
     out: StrPath | None = None,
     overwrite: bool = False,
     batch_seconds: float = BATCH_SECONDS,
+    options: Options = None,
     workers: int | str | None = None,
     allow_pipes: bool = False,
     recognizer: Recognizer | None = None,
@@ -58,26 +68,25 @@ def evaluate(
     """Return the error rate of `model` on `dataset`.
 
     With `out`, the folder holds journal.jsonl from the first batch on, and when all is done cer.json (the report),
-    utterances.jsonl (every utterance with its alignment), ref.txt and hyp.txt (`id text` lines, not normalised; no line
-    where there is no hypothesis). A run that was killed goes on with the same call.
+    utterances.jsonl (with alignments), ref.txt and hyp.txt (`id text` lines, not normalised; no line where there is no
+    hypothesis). A run that was killed goes on with the same call.
 
     Args:
         model: a converted directory (engine mlx) or a FunASR model directory (engine funasr).
         dataset: a path as `read_dataset` takes it, or a Dataset.
-        engine: "mlx" or "funasr"; only a label where a `recognizer` is given.
-        normalize: a name in `NORMALIZERS`.
-        unit: a name in `UNITS`; the normaliser's own where left out.
+        engine, recognizer: "mlx" or "funasr"; only a label where a recognizer is given in place of the engine's own.
+        normalize, unit: names in `NORMALIZERS` and `UNITS`; unit: the normaliser's own where left out.
         out, overwrite: the folder to write to, see `run_folder.claim`.
         batch_seconds: audio per batch, padding included; bounds memory.
+        options: of the model's family, as language="zh"; FunASR's names.
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
-        recognizer: used in place of the engine's own.
         named: what the user calls the model, where `model` is a directory made of it.
         progress: see `Progress`.
 
     Raises:
-        UsageError: an unknown name or an impossible number; a model of another kind; the folder's unfinished run is of
-            another model, data set or option.
+        UsageError: an unknown name or an impossible number; a model of another kind, or without such an option; an
+            unfinished run of something else.
         DatasetError, DependencyError: see `read_dataset`; or no recording could be read, so that there is no rate.
         OutputError: see `run_folder.claim`.
     """
@@ -88,12 +97,12 @@ def evaluate(
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
         if recognizer is None:
-            check_model(engine, os.fspath(model))
+            check_model(engine, os.fspath(model), options)
         _check_audio(data)
         source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
-        key = _key(source, data, batch_seconds)
+        key = _key(source, data, batch_seconds, options)
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
-            opened = partial(_engine, source, workers, recognizer, recordings)
+            opened = partial(_engine, source, workers, recognizer, recordings, options)
             running = _Running(data, journal, summary, progress)
             with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
                 _recognize(opened, data, journal, recordings, batch_seconds, running)
@@ -101,14 +110,14 @@ def evaluate(
             return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
-def _key(source: Source, data: Dataset, batch_seconds: float) -> dict[str, Any]:
+def _key(source: Source, data: Dataset, batch_seconds: float, options: Options) -> dict[str, Any]:
     """Return what a journal is of: a run of anything else does not go on with it."""
     return {
         "engine": source[1],
         "model_sha256": model_sha256(source[0]),
         "data_sha256": datasets.fingerprint(data),
         "batch_seconds": batch_seconds,
-    }
+    } | ({"options": dict(options)} if options else {})
 
 
 def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
@@ -161,13 +170,19 @@ def _from_anywhere(dataset: StrPath) -> str:
     return os.path.abspath(text) if os.path.exists(text.partition("#")[0]) else text
 
 
-def _engine(source: Source, workers: int | str | None, recognizer: Recognizer | None, recordings: Recordings) -> Engine:
+def _engine(
+    source: Source,
+    workers: int | str | None,
+    recognizer: Recognizer | None,
+    recordings: Recordings,
+    options: Options,
+) -> Engine:
     model, name, _ = source
     if workers is not None:
         from parity.cer.distributed import open_cluster
 
-        return open_cluster(name, model, workers)
-    return local(recognizer or open_recognizer(name, model), recordings)
+        return open_cluster(name, model, workers, options)
+    return local(recognizer or open_recognizer(name, model, options), recordings)
 
 
 class _Running:
@@ -272,6 +287,7 @@ def _report(
             rtf=wall_s[0] / audio_s if audio_s else None,
             data_sha256=journal.key["data_sha256"],
             model_sha256=journal.key["model_sha256"],
+            options=journal.key.get("options", {}),
             dataset_path=dataset_path,
             dataset_notes=list(data.notes),
             numerics={} if not said else said[0] if len(said) == 1 else {**said[0], "others": said[1:]},

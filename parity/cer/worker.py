@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlx_model.errors import MlxFunasrError, UsageError
 from parity.cer.dispatch import Answers, Batch
-from parity.cer.engines import local, model_sha256, open_recognizer
+from parity.cer.recognizers import local, model_sha256, open_recognizer
 from parity.cer.recordings import Recordings
 from reports.environment import project_version
 
@@ -28,6 +28,7 @@ class Job(NamedTuple):
     engine: str
     model: str
     model_sha256: str
+    options: dict[str, Any]
     version: str | None
     folder: str
 
@@ -54,7 +55,7 @@ class Worker:
                 found = "holds other files than on the driver" if Path(job.model).exists() else "does not exist"
                 raise UsageError(f"{Path(job.model).absolute()} {found}; expected the same model on every node")
             self._recordings.__enter__()
-            self._engine = local(open_recognizer(job.engine, job.model), self._recordings)
+            self._engine = local(open_recognizer(job.engine, job.model, job.options), self._recordings)
             # FunASR starts, and loads its model, once per call; and asks for a batch only after answering the last.
             self._stream = self._engine(iter(self._feed.popleft, None)) if job.engine == "funasr" else None
 

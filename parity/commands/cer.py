@@ -14,12 +14,13 @@ import typer
 
 from mlx_model.errors import UsageError
 from parity.commands.report_folder import finish, report_folder
-from reports.console import Base, Checkpoint, Json, Out, Overwrite, rated_bar
+from reports.console import Base, Checkpoint, FamilyOptions, Itn, Json, Language, Out, Overwrite, rated_bar
 
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
 # The options of each command, besides those of all; a model and a test set are "run".
 MEANING: dict[str, set[str]] = {
-    "run": {"engine", "normalize", "unit", "workers", "batch_seconds", "allow_pipes", "checkpoint", "base"},
+    "run": {"engine", "normalize", "unit", "workers", "batch_seconds", "allow_pipes", "checkpoint", "base", "language",
+            "itn", "option"},
     "score": {"normalize", "unit", "format"},
     "compare": {"parity"},
 }
@@ -42,6 +43,9 @@ def cer_command(
         str | None, typer.Option(help="So many processes, or a Ray cluster: ray://HOST:PORT, auto.")
     ] = None,
     batch_seconds: Annotated[float, typer.Option(help="At most so much audio at once (bounds memory).")] = 60.0,
+    language: Language = None,
+    itn: Itn = None,
+    option: FamilyOptions = None,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run the commands of a wav.scp.")] = False,
     parity: Annotated[
         Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
@@ -64,8 +68,8 @@ def cer_command(
     name = "compare.json" if command == "compare" else "cer.json"
     which = {"checkpoint": checkpoint, "base": base}
     if engine != "funasr":
-        for option in [f"--{name}" for name, value in which.items() if value is not None]:
-            raise UsageError(f"{option} has no meaning here: it tells which weights --engine funasr is to run")
+        for wrong in [f"--{name}" for name, value in which.items() if value is not None]:
+            raise UsageError(f"{wrong} has no meaning here: it tells which weights --engine funasr is to run")
     # What of a folder may be overwritten is decided by the entry points.
     with report_folder(out, name, overwrite=overwrite or out is not None):
         if command == "score":
@@ -75,9 +79,11 @@ def cer_command(
         else:
             options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
             opened = (lambda src: context.obj.opened(src, checkpoint, base)) if engine == "funasr" else nullcontext
+            family = {"language": language, "use_itn": itn}
             report = _evaluate(
-                arguments, opened, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options, **writing
-            )
+                arguments, opened, family, option, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options,
+                **writing,
+            )  # fmt: skip
         finish(report, out, json, passed=not getattr(report, "failed", 0))
 
 
@@ -111,11 +117,33 @@ def _compare(arguments: list[str], **options: Any) -> Any:
     return compare(*_two(arguments, "cer compare", "RUN_A and RUN_B"), **options)
 
 
-def _evaluate(arguments: list[str], opened: Any, *, workers: str | None, **options: Any) -> Any:
+def _evaluate(
+    arguments: list[str],
+    opened: Any,
+    family: dict[str, Any],
+    texts: list[str] | None,
+    *,
+    workers: str | None,
+    **options: Any,
+) -> Any:
     """Evaluate; `opened(src)` gives what the engine is to load."""
     from parity.cer.evaluate import evaluate
 
     model, dataset = _two(arguments, "cer", "MODEL and DATASET (or: cer score REF HYP, cer compare RUN_A RUN_B)")
     count = int(workers) if workers is not None and re.fullmatch("[0-9]{1,9}", workers) else workers
+    given = _family_options(options["engine"], model, family, texts)
     with opened(model) as loaded, rated_bar("recognising", "CER") as progress:
-        return evaluate(loaded, dataset, named=model, workers=count, progress=progress, **options)
+        return evaluate(loaded, dataset, named=model, workers=count, options=given, progress=progress, **options)
+
+
+def _family_options(engine: str, model: str, family: dict[str, Any], texts: list[str] | None) -> dict[str, Any]:
+    """Return the options of the model's family, checked where this project runs it; FunASR gets them as they are."""
+    if not texts and all(value is None for value in family.values()):
+        return {}  # and MLX is not loaded for nothing
+    from mlx_model.pipelines.options import loose_options, options_given
+
+    if engine == "funasr":
+        return loose_options(texts, **family)
+    from mlx_model.loading import family_of, model_class
+
+    return options_given(model_class(family_of(Path(model))), texts, **family)

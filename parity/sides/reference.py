@@ -17,7 +17,7 @@ import pickle
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,16 @@ def record(
     return Trace.open(trace)
 
 
-def transcribe(src: str | Path, batches: Iterable[Sequence[str | Path]]) -> Iterator[list[dict[str, Any]]]:
+def transcribe(
+    src: str | Path, batches: Iterable[Sequence[str | Path]], options: Mapping[str, Any] | None = None
+) -> Iterator[list[dict[str, Any]]]:
     """Yield FunASR's own text of each batch's files: `{path, text, duration_s, error}`, in order, dither 0.
 
     FunASR decodes them one at a time, with AutoModel.generate on the file itself, so decoding and resampling are its
-    own too. One process serves all batches; it starts with the first.
+    own too. One process serves all batches; it starts with the first. `options` are `generate`'s, as language="zh".
     """
     guard.check(str(src))
-    request = {"task": "transcribe", "src": str(src)}
+    request = {"task": "transcribe", "src": str(src), "options": dict(options or {})}
     yield from stream_reference(request, ([str(path) for path in batch] for batch in batches))
 
 
@@ -332,16 +334,16 @@ def _family(funasr_class: str) -> Any:
 def _transcribe(request: dict[str, Any]) -> None:
     auto = load(request["src"])
     for line in sys.stdin:
-        _answer(_transcript(auto, json.loads(line)))
+        _answer(_transcript(auto, json.loads(line), request["options"]))
 
 
-def _transcript(auto: Any, path: str) -> dict[str, Any]:
+def _transcript(auto: Any, path: str, options: Mapping[str, Any]) -> dict[str, Any]:
     import soundfile
 
     row: dict[str, Any] = {"path": path, "text": "", "duration_s": 0.0, "error": None}
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            results = auto.generate(input=path)
+            results = auto.generate(input=path, **options)
         row["text"] = results[0].get("text", "") if results else ""
         with contextlib.suppress(soundfile.LibsndfileError):
             row["duration_s"] = soundfile.info(path).duration

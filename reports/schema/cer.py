@@ -93,7 +93,7 @@ class CerReport:
 
     `ci95` is bootstrapped over utterances, `ci95_speakers` over whole speakers (None where they are not known).
     `failures` holds the first of `failed`, `worst` the utterances with the highest rate. `dataset_path` is where the
-    data set was read from: a path or a hub id.
+    data set was read from: a path or a hub id. `options` are those given of the model's family, as language.
     """
 
     SCHEMA: ClassVar[str] = "cer/1"
@@ -134,6 +134,7 @@ class CerReport:
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     numerics: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def unfit(self) -> str:
         """Return what of a report that was read cannot be shown, "" where all can."""

@@ -116,7 +116,8 @@ def test_subtitles_by_hand():
     )
     assert clock(359_999_999, ",") == "99:59:59,999"
     row = to_document(results)["results"][0]["segments"][0]
-    assert row == {"start_ms": 1500, "end_ms": 3000, "text": "你好", "token_ids": [3], "error": None}
+    said = {"start_ms": 1500, "end_ms": 3000, "text": "你好", "token_ids": [3], "error": None}
+    assert row == {**said, "words": None, "language": None, "emotion": None, "events": None}
 
 
 def test_subtitles_need_times_and_one_recording():

@@ -92,8 +92,7 @@ def test_the_next_batches_are_made_ready_beside_the_network(
     batch n + 1 before the tokens of batch n are waited for, and the decoder of n + 1 before the text of n is made."""
     happened: list[tuple[str, float]] = []
     if device == "gpu":
-        for module in (machine, transcribing):
-            monkeypatch.setattr(module, "on_gpu", lambda: True)
+        monkeypatch.setattr(transcribing, "on_gpu", lambda: True)
 
     def noted(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def note(batch: Any) -> Any:
@@ -153,7 +152,10 @@ def test_formats(model: Model, tmp_path: Path):
     results = model.transcribe([path, tmp_path / "absent.wav"])
     document = json.loads(FORMATS["json"](results))
     assert document == to_document(results)
-    assert set(document["results"][0]) == {"path", "text", "token_ids", "duration_s", "error", "notes", "segments"}
+    fields = {"path", "text", "token_ids", "duration_s", "error", "notes", "words", "sentences", "segments", "language"}
+    assert set(document["results"][0]) == fields | {"emotion", "events"}
+    nothing = ("words", "sentences", "segments", "language", "emotion", "events")  # of which a Paraformer knows none
+    assert [document["results"][0][name] for name in nothing] == [None] * len(nothing)
     assert FORMATS["text"](results) == f"{results[0].text}\n"
     lines = FORMATS["tsv"](results).split("\n")
     assert lines[0] == "path\tduration_s\ttext\terror"

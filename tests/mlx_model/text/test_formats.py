@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from mlx_model.errors import UsageError
 from mlx_model.pipelines.detect import FORMATS as VAD_FORMATS
 from mlx_model.text.formats import FORMATS, check_format, cue_limits, document, tsv_row
-from mlx_model.text.results import Detection, Segment, Transcript
+from mlx_model.text.results import Detection, Segment, Sentence, Transcript, Word
 
 ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 NASTY = st.text(st.sampled_from("a字\t\n\r\\\v\f\x1c\x1d\x1e\x85\u2028\u2029\x00\x1b\"'-> <&"), max_size=20)
@@ -99,3 +100,40 @@ def test_formats_that_cannot_be_given():
         with pytest.raises(UsageError, match=says):
             check_format(name, recordings)
     check_format("srt", 1)
+
+
+def test_what_a_family_knows_stands_in_the_document():
+    """Oracle: design.md section 2, fields."""
+    word = Word(text="好", start_ms=10, end_ms=70, confidence=0.5)
+    known: dict = {"words": [word], "language": "zh", "emotion": "HAPPY", "events": ["Speech"]}
+    part = Segment(start_ms=0, end_ms=90, text="好", token_ids=[3], **known)
+    sentence = Sentence(text="好", start_ms=10, end_ms=70, speaker=1)
+    result = Transcript(
+        path="a", text="好", token_ids=[3], duration_s=1.0, segments=[part], sentences=[sentence], **known
+    )
+    (row,) = json.loads(FORMATS["json"]([result]))["results"]
+    written = [{"text": "好", "start_ms": 10, "end_ms": 70, "confidence": 0.5}]
+    assert (row["words"], row["segments"][0]["words"]) == (written, written)
+    assert row["sentences"] == [{"text": "好", "start_ms": 10, "end_ms": 70, "speaker": 1}]
+    for one in (row, row["segments"][0]):
+        assert (one["language"], one["emotion"], one["events"]) == ("zh", "HAPPY", ["Speech"])
+
+
+def test_a_textgrid_has_a_tier_of_words_where_the_family_gives_them():
+    """By hand, in Praat's long format: gaps are intervals without text, a quotation mark is doubled."""
+    parts = [Segment(start_ms=500, end_ms=1500, text='a "b"', token_ids=[])]
+    words = [Word(text="a", start_ms=500, end_ms=900), Word(text='"b"', start_ms=900, end_ms=900)]
+    plain = Transcript(path="a", text="", token_ids=[], duration_s=2.0, segments=parts)
+    grid = FORMATS["textgrid"]([plain])
+    assert "size = 1\nitem []:" in grid
+    assert re.findall(r'xmin = (.*)\n *xmax = (.*)\n *text = "(.*)"\n?', grid) == [
+        ("0", "0.5", ""), ("0.5", "1.5", 'a ""b""'), ("1.5", "2", ""),
+    ]  # fmt: skip
+    both = FORMATS["textgrid"]([replace(plain, words=words)])
+    assert re.findall('name = "(.*)"', both) == ["segments", "words"]
+    assert re.findall(r'xmin = (.*)\n *xmax = (.*)\n *text = "(.*)"\n?', both)[3:] == [
+        ("0", "0.5", ""), ("0.5", "0.9", "a"), ("0.9", "2", ""),  # a word of no length is no interval
+    ]  # fmt: skip
+    assert FORMATS["textgrid"]([replace(plain, error="a: not found", duration_s=0.0, segments=None)]) == ""
+    with pytest.raises(UsageError, match="textgrid needs times: add --vad"):
+        check_format("textgrid")

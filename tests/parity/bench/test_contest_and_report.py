@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -321,3 +322,21 @@ def test_slow_peers_are_left_out_by_a_number_and_it_is_said(model: Path, stage_s
     assert [(row.batch, row.side) for row in report.rows] == [(1, "mlx"), (1, "funasr-mlx-shipped"), (4, "mlx")]
     assert any("left out of cases with more than 30 s" in note for note in report.notes)
     assert Peer.most_audio_s == math.inf
+
+
+def test_a_network_with_a_part_that_nobody_counted_has_no_count():
+    config = ParaformerConfig.from_dict(CONFIG)
+    unknown = SimpleNamespace(encoder=SimpleNamespace(), frontend=config.frontend)  # a family to come
+    assert gflop(unknown, 10, [2]) == {}
+    only = SimpleNamespace(encoder=config.encoder, frontend=config.frontend)
+    counted = gflop(config, 10, [2])
+    assert gflop(only, 10, [2]) == dict.fromkeys(("encoder", "network", "end_to_end"), counted["encoder"])
+
+
+def test_a_model_that_is_no_recogniser_is_refused_with_the_command_that_fits(tmp_path: Path):
+    sizes = {"input_dim": 400, "input_affine_dim": 4, "fsmn_layers": 1, "linear_dim": 4, "proj_dim": 4, "lorder": 2}
+    sizes |= {"rorder": 0, "lstride": 1, "rstride": 0, "output_affine_dim": 4, "output_dim": 3}
+    config = {"model_type": "fsmn_vad_streaming", "frontend": {"lfr_m": 5}, "encoder": sizes, "vad_opts": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(UsageError, match=r"expected a model that turns speech into text; try mlx-funasr vad$"):
+        read_model(tmp_path)

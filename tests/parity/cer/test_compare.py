@@ -12,7 +12,7 @@ import soundfile
 
 from mlx_model.errors import DatasetError, OutputError, UsageError
 from parity.cer import compare, evaluate, score_files
-from parity.cer.engines import Recognizer
+from parity.cer.recognizers import Recognizer
 from reports import schema
 from reports.schema import ParityReport, UtteranceRow
 

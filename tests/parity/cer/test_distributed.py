@@ -27,7 +27,7 @@ from parity.cer import dispatch, distributed, worker
 from parity.cer.datasets import Utterance
 from parity.cer.dispatch import Lost
 from parity.cer.distributed import Seat, open_cluster, seats
-from parity.cer.engines import model_sha256
+from parity.cer.recognizers import model_sha256
 from parity.cer.worker import Job, Worker
 from parity.demo import SPEECH
 from reports.environment import project_version

@@ -14,8 +14,9 @@ import soundfile
 
 import parity.cer
 from mlx_model.errors import DatasetError, OutputError, UsageError
+from mlx_model.models.paraformer import ParaformerOptions
 from parity.cer import read_dataset, score_files
-from parity.cer.engines import open_recognizer, saying
+from parity.cer.recognizers import open_recognizer, saying
 from parity.cer.summary import read_rows
 from reports import schema
 
@@ -255,14 +256,40 @@ def test_an_unknown_engine_is_refused():
         open_recognizer("funsar", "model")
 
 
+def test_options_of_the_family_are_refused_recorded_and_part_of_the_journals_key(kaldi, tmp_path):
+    """By hand: a run goes on with its own options only; what a family does not have is said before anything starts."""
+    model = tmp_path / "converted"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "paraformer"}', "utf-8")
+    with pytest.raises(UsageError, match=r"^language: a paraformer has no such option; it has none$"):
+        parity.cer.evaluate(model, kaldi, options={"language": "zh"}, out=tmp_path / "none")
+    assert not (tmp_path / "none/journal.jsonl").exists()
+
+    def recognizer(batches: Iterable[Sequence[Path]]) -> Iterator[Any]:
+        return map(heard, batches)
+
+    asked: Any = {"recognizer": recognizer, "out": tmp_path / "run"}
+    report = parity.cer.evaluate(model, kaldi, **asked, options={"language": "zh"})
+    assert report.options == {"language": "zh"}
+    key = json.loads((tmp_path / "run/journal.jsonl").read_text("utf-8").splitlines()[0])["key"]
+    assert key["options"] == {"language": "zh"}
+    (tmp_path / "run/cer.json").unlink()  # unfinished, as far as the folder says
+    with pytest.raises(UsageError, match="another options"):
+        parity.cer.evaluate(model, kaldi, **asked, options={"language": "en"})
+    plain = parity.cer.evaluate(model, kaldi, recognizer=recognizer, out=tmp_path / "plain")
+    assert plain.options == {}
+    assert "options" not in json.loads((tmp_path / "plain/journal.jsonl").read_text("utf-8").splitlines()[0])["key"]
+
+
 def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, tmp_path, monkeypatch):
     seen: list[Any] = []
 
     def load(path: str, role: type) -> SimpleNamespace:
         seen.append(path)
-        return SimpleNamespace()
+        return SimpleNamespace(Options=ParaformerOptions)
 
-    def in_batches(model: Any, batches: Iterable[Sequence[Path]]) -> Iterator[list[SimpleNamespace]]:
+    def in_batches(model: Any, batches: Iterable[Sequence[Path]], *, options: Any) -> Iterator[list[SimpleNamespace]]:
+        assert options == ParaformerOptions()
         for batch in batches:
             yield [SimpleNamespace(**item) for item in heard(batch)]
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import AudioError, ConfigError, UsageError
+from mlx_model.errors import AudioError, UsageError
 from mlx_model.text.rich import plain_text
 from parity.cer.datasets import Utterance
 from parity.cer.parts import source_name
@@ -27,6 +26,7 @@ Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str,
 # Batches of utterances in; out, in any order, the batch's number and one answer per utterance: text, duration_s, error,
 # and rtf where the engine has timed itself.
 Engine = Callable[[Iterable[Sequence[Utterance]]], Generator[tuple[int, list[dict[str, Any]]], None, None]]
+Options = Mapping[str, Any] | None  # of the model's family, by their names
 
 ENGINES = ("mlx", "funasr")
 # What parity.sides.reference loads; torch computes float32 products exactly on a CPU.
@@ -45,53 +45,56 @@ def check_engine(engine: str) -> str:
     raise UsageError(f"no engine is called {engine!r}{hint} (there are: {', '.join(ENGINES)})")
 
 
-def check_model(engine: str, model: str) -> None:
+def check_model(engine: str, model: str, options: Options = None) -> None:
     """Look at the model before anything is written or started: is it there, and of the kind that the engine takes?
+
+    And has its family the options that are asked for? FunASR itself takes any, and leaves out what it does not know.
 
     Raises:
         ConfigError: the mlx engine is given no conversion; a FunASR directory has no configuration, or a hostile one.
-        UsageError: a conversion that writes no text, one for FunASR itself, or nothing at all.
+        UsageError: a conversion that writes no text, one for FunASR itself, or nothing at all; an option that the
+            family does not have.
     """
     if engine == "funasr":
         guard.check(model)
         return
-    from mlx_model.loading import FAMILIES, read_config
+    from mlx_model import roles
+    from mlx_model.loading import family_of, model_class
+    from mlx_model.pipelines.options import options_from
 
-    path = Path(model)
-    family = read_config(path).get("model_type")
-    if family not in FAMILIES:
-        raise ConfigError(f"{path}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    if not hasattr(importlib.import_module(f"mlx_model.models.{family}").Model, "set_tokens"):
-        raise UsageError(f"{path} is a {family}, expected a model that turns speech into text; try mlx-funasr vad")
+    family = family_of(Path(model))
+    roles.check_role(model_class(family), roles.Recognizer, model, family)
+    options_from(model_class(family), options or {})
 
 
-def open_recognizer(engine: str, model: str) -> Recognizer:
+def open_recognizer(engine: str, model: str, options: Options = None) -> Recognizer:
     """Return the recogniser of the engine of that name, its model loaded where it runs in this process.
 
     Args:
         engine: "mlx" or "funasr".
         model: a converted directory for mlx; for funasr whatever `parity.sides.reference` takes.
+        options: of the model's family, by their names (FunASR's own).
 
     Raises:
         UsageError: there is no engine of that name.
     """
-    return {"mlx": _open_mlx, "funasr": _open_funasr}[check_engine(engine)](model)
+    return {"mlx": _open_mlx, "funasr": _open_funasr}[check_engine(engine)](model, options or {})
 
 
-def _open_mlx(model: str) -> Recognizer:
+def _open_mlx(model: str, options: Mapping[str, Any]) -> Recognizer:
+    from mlx_model import roles
     from mlx_model.loading import load_as
     from mlx_model.machine.numerics import numerics
-    from mlx_model.pipelines.options import option_kinds
+    from mlx_model.pipelines.options import option_kinds, options_from
     from mlx_model.pipelines.transcribe import in_batches
-    from mlx_model.roles import Recognizer as Role
 
-    loaded = load_as(model, Role)
-
+    loaded = load_as(model, roles.Recognizer)
     # Both engines give what FunASR gives: one that shows emotions as emojis would be charged with them.
-    options = loaded.Options(as_funasr=True) if "as_funasr" in option_kinds(loaded) else loaded.Options()
+    as_funasr = {"as_funasr": True} if "as_funasr" in option_kinds(loaded) else {}
+    chosen = options_from(loaded, {**as_funasr, **options})
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
-        for transcripts in in_batches(loaded, batches, options=options):
+        for transcripts in in_batches(loaded, batches, options=chosen):
             yield [
                 {"path": item.path, "text": item.text, "duration_s": item.duration_s, "error": item.error}
                 for item in transcripts
@@ -115,10 +118,10 @@ def saying(recognizer: Recognizer, numerics: Callable[[], Mapping[str, Any]]) ->
     return recognize
 
 
-def _open_funasr(model: str) -> Recognizer:
+def _open_funasr(model: str, options: Mapping[str, Any]) -> Recognizer:
     from parity.sides import reference
 
-    return saying(lambda batches: reference.transcribe(model, batches), lambda: FUNASR)
+    return saying(lambda batches: reference.transcribe(model, batches, options), lambda: FUNASR)
 
 
 def local(recognizer: Recognizer, recordings: Recordings) -> Engine:
