@@ -27,11 +27,7 @@ NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?=:\w+$|$)")
 LINES = """
 mlx_model: errors < families < files < machine < config < ops_cpu < ops < parts < decoding < models, engines < loading
 mlx_model: config < text < roles < models
-<<<<<<< HEAD
-mlx_model: machine < audio < roles < pipelines
-=======
 mlx_model: machine < audio < roles < pipelines < loading
->>>>>>> h-roles
 mlx_model: loading < mlx_model
 parity: taps < facts < sides < decisions, faults < families < layers < parity
 parity: sides < cer < precision
@@ -70,41 +66,15 @@ ONLY_IN = {
 
 # What breaks a line today: file -> what it should not import. It may only shrink: what is not so any more fails.
 EXCEPTIONS: dict[str, set[str]] = {
-<<<<<<< HEAD
-    # gives a loaded model its pipelines as methods
-    "mlx_model.loading": {"mlx_model.pipelines.methods"},
     # what measures asks roles
-    "parity.bench.cases": {"mlx_model.config.paraformer"},
     "parity.bench.mlx_side": {"mlx_model.models.paraformer"},
-    "parity.bench.plan": {"mlx_model.config.paraformer"},
-=======
-    # engines become rows
-    "mlx_model.engines.cpu_engine": {"mlx_model.models.paraformer"},
-    "mlx_model.engines.gpu": {"mlx_model.models.paraformer"},
-    "mlx_model.models.fsmn_vad_streaming": {"mlx_model.engines.lanes"},
-    "mlx_model.models.paraformer": {
-        "mlx_model.engines.cpu_engine", "mlx_model.engines.cpu_network", "mlx_model.engines.gpu",
-        "mlx_model.engines.lanes",
-    },
-    "mlx_model.parts.sanm": {"mlx_model.engines.cpu_network", "mlx_model.engines.lanes"},
-    # what loads and what measures asks roles
-    "mlx_model.loading": {"mlx_model.models.paraformer"},
-    "parity.bench.mlx_side": {"mlx_model.models.paraformer"},
->>>>>>> h-roles
     # reports' face
     "convert.markup": {"reports.formatting"},
     "convert.proof": {"reports.render", "reports.views"},
     "parity.cer.evaluate": {"reports.ending"},
 }  # fmt: skip
 # Files that import each other today. It may only shrink as well.
-<<<<<<< HEAD
 CIRCLES: tuple[set[str], ...] = ()
-=======
-CIRCLES: tuple[set[str], ...] = (
-    {"mlx_model.engines.cpu_engine", "mlx_model.engines.cpu_network", "mlx_model.engines.gpu",
-     "mlx_model.engines.lanes", "mlx_model.models.paraformer", "mlx_model.parts.sanm"},
-)  # fmt: skip
->>>>>>> h-roles
 
 
 def name_of(path: Path) -> str:

@@ -92,7 +92,8 @@ def test_the_next_batches_are_made_ready_beside_the_network(
     batch n + 1 before the tokens of batch n are waited for, and the decoder of n + 1 before the text of n is made."""
     happened: list[tuple[str, float]] = []
     if device == "gpu":
-        monkeypatch.setattr(transcribing, "on_gpu", lambda: True)
+        for module in (machine, transcribing):
+            monkeypatch.setattr(module, "on_gpu", lambda: True)
 
     def noted(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def note(batch: Any) -> Any:
