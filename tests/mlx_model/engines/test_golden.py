@@ -15,11 +15,10 @@ import pytest
 from mlx_model import engines
 from mlx_model.audio.files import load_audio
 from tests.conftest import ROOT
-from tests.mlx_model.engines.ways import WAYS, needs_engine
+from tests.mlx_model.engines.ways import NAMES, WAYS, needs_engine
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "data/golden_logits.json").read_text("utf-8"))
 SPEECH = ROOT / "parity/demo/speech/wav/test"
-NAMES = {"CPU engine": "engine", "lanes": "lanes", "GPU path": "gpu"}
 # The plain modules do what they did; another processor's BLAS may add in another order, which moves logits of up to 9
 # by 3e-6 (measured between engines), so ten times that is allowed. A wrong eps of 1e-5 moves them by 1e-3.
 ROUNDING = 3e-5

@@ -27,4 +27,5 @@ WAYS: dict[str, Callable[[], Any]] = {
     "lanes": lambda: lanes.exactly(2),
     "gpu": as_on_a_gpu,
 }
+NAMES = {"CPU engine": "engine", "lanes": "lanes", "GPU path": "gpu"}
 ways = pytest.mark.parametrize("way", [pytest.param("engine", marks=needs_engine), "lanes", "gpu"])
