@@ -16,11 +16,10 @@ from jaxtyping import Bool, Float, Int, UInt
 
 from mlx_model.audio.batching import batches, side_by_side
 from mlx_model.audio.files import Recording, duration_s, load_recording, too_long
-from mlx_model.engines import gpu, lanes
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.files.names import shown
 from mlx_model.machine.blas import mx
-from mlx_model.machine.device import on_gpu
+from mlx_model.machine.device import aside, on_gpu
 from mlx_model.text.formats import FORMATS as FORMATS
 from mlx_model.text.formats import check_format as check_format
 from mlx_model.text.formats import to_document as to_document
@@ -36,7 +35,7 @@ Features = tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]
 QUICK_S = 50e-6  # to look up a recording's length; libsndfile takes 0.12 ms, a file elsewhere on a network more
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
-BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (gpu.py)
+BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (engines/shapes.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ def in_batches(
         plan: batches as `transcribe` takes single recordings; may be endless.
         dither, seed, token_times: as for `transcribe`.
     """
-    features_ahead, network_ahead = (0, 1) if gpu.takes(model) else (1, 0)
+    features_ahead, network_ahead = (0, 1) if on_gpu() else (1, 0)
     with ThreadPoolExecutor(decoders()) as pool:
         decoding = ahead((_start_loading(pool, model, items) for items in plan), 1 + network_ahead)
         loaded = (batch.result() for batch in decoding)
@@ -242,7 +241,7 @@ def _start_features(model: Model, batch: Loaded, dither: float, seed: int) -> Fe
     if batch.waveforms is None:
         return None
     samples = [found for found in batch.found if isinstance(found, int)]
-    with mx.stream(lanes.aside()):
+    with mx.stream(aside()):
         features = model.features_of(batch.waveforms, samples, dither=dither, seed=seed)
     mx.async_eval(*features)
     return features

@@ -118,7 +118,7 @@ def as_users_run_it(candidate: Candidate, waveforms: Sequence[np.ndarray], alone
             candidate.runner.on_engine,
             "kernels of our own on the weights in their file (cpu_engine.c)",
         ),
-        "GPU path": (candidate.runner.fused, "few operations in few shapes, fused kernels (gpu.py); as one batch"),
+        "GPU path": (candidate.runner.fused, "few operations in few shapes, fused kernels (gpu_rows.py); as one batch"),
     }
     results = [(name, way(waveforms), detail) for name, (way, detail) in ways.items()]
     return [row(name, candidate, alone, other, detail) for name, other, detail in results if other is not None]

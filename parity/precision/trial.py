@@ -14,7 +14,7 @@ from mlx_model.audio.batching import batches
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.models.paraformer import Model
-from mlx_model.parts.basic import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
+from mlx_model.parts.quantized import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
 from parity.cer.score import edits
 
 Bits = Mapping[str, int]  # {module: bits}; a module left out keeps its precision

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlx_model.engines import lanes
 from mlx_model.machine.blas import mx, nn
+from mlx_model.machine.device import turns
 from parity.taps.tap import Activations, record
 from parity.taps.tapset import TapSpec
 
@@ -81,7 +82,7 @@ class Runner(ABC):
         tapset, modules = self.candidate.tapset, self.candidate.modules
         isolated = tapset.isolated(modules, inputs)
         with lanes.exactly(1), record(self.model, tapset.inner_probes(modules, isolated, steps=steps)) as seen:
-            for stream, (name, tap) in zip(lanes.turns(len(isolated)), isolated, strict=True):
+            for stream, (name, tap) in zip(turns(len(isolated)), isolated, strict=True):
                 given = {number: mx.array(value).astype(self.model.dtype) for number, value in inputs[name].items()}
                 lengths = mx.array([next(iter(inputs[name].values())).shape[1]])
                 known = {**given, "-": None, "lengths": lengths}

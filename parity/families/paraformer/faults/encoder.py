@@ -84,12 +84,16 @@ def _interleaved_heads(candidate: Candidate, stack: ExitStack) -> None:
         B, T, D = x.shape
         return x.reshape(B, T, D // heads, heads).transpose(0, 3, 1, 2)  # (B, H, T, D/H)
 
-    exchange(stack, "mlx_model.parts.sanm.split_heads", split_heads)
+    exchange(stack, "mlx_model.ops.split_heads", split_heads)
 
 
 def _unscaled_attention(candidate: Candidate, stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, "mlx_model.parts.sanm.attend", lambda q, k, v, mask: original(q * q.shape[-1] ** 0.5, k, v, mask))
+
+    def attend(q: Any, k: Any, v: Any, heads: int, mask: Any) -> Any:
+        return original(q * (q.shape[-1] // heads) ** 0.5, k, v, heads, mask)
+
+    exchange(stack, "mlx_model.parts.sanm.attend", attend)
 
 
 def _fsmn(stack: ExitStack, residual: float) -> None:

@@ -36,11 +36,11 @@ def _zeros(candidate: Candidate, stack: ExitStack) -> None:
 
 def _no_attention_mask(candidate: Candidate, stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, "mlx_model.parts.sanm.attend", lambda q, k, v, mask: original(q, k, v, None))
+    exchange(stack, "mlx_model.parts.sanm.attend", lambda q, k, v, heads, _: original(q, k, v, heads, None))
 
 
 def _no_fsmn_mask(candidate: Candidate, stack: ExitStack) -> None:
-    exchange(stack, "mlx_model.parts.sanm.masked", lambda x, mask: x)
+    exchange(stack, "mlx_model.ops.masked", lambda x, mask: x)
 
 
 def _no_predictor_mask(candidate: Candidate, stack: ExitStack) -> None:
