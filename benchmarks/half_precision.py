@@ -39,6 +39,15 @@ def turn(model: Any, feats: Any, lengths: Any, clock: Callable[[], float]) -> Ca
     return run
 
 
+def in_turn(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return each side's seconds, one per round; others' work is not waited for."""
+    found: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(rounds):
+        for name in [*turns][:: -1 if number % 2 else 1]:
+            found[name].append(turns[name]())
+    return found
+
+
 def compare(models: dict[str, Any], options: argparse.Namespace) -> tuple[list, list[str]]:
     """Return (rows, table) over all cases."""
     from mlx_model.machine.blas import mx
@@ -54,7 +63,10 @@ def compare(models: dict[str, Any], options: argparse.Namespace) -> tuple[list, 
             turns = {name: turn(model, feats, lengths, clock) for name, model in models.items()}
             for run in turns.values():
                 run()
-            found, noise = measure.interleave(turns, options.rounds)
+            if options.processor_time:
+                found, noise = in_turn(turns, options.rounds), "processor time"
+            else:
+                found, noise = measure.interleave(turns, options.rounds)
             more = measure.bench_rows(case, found, "float32")
             tokens = {name: model(feats, lengths).token_num.tolist()[0] for name, model in models.items()}
             table += [
