@@ -63,7 +63,7 @@ class Columns:
         """Return every part with its heads apart, (B, T, H, D/H) each."""
         if self._apart is None or self._apart[0] != heads:
             whole = self.source.reshape(batch, -1, self.parts * heads, self.width // heads)
-            self._apart = heads, mx.split(whole, self.parts, axis=2)
+            self._apart = heads, list(mx.split(whole, self.parts, axis=2))
         return self._apart[1]
 
 
