@@ -76,13 +76,12 @@ def without_torch(folder: Path) -> str:
 
 def overhead(model: Path, trace: Path, rounds: int) -> tuple[list[float], list[float]]:
     """Return seconds of comparing all utterances of a trace, and of plain inference of the same, one per round."""
+    from parity import families
     from parity.layers.check import Comparing
-    from parity.sides.candidate import Candidate
-    from parity.taps.tapset import load_tapset
     from parity.taps.trace import Trace
 
     recorded = Trace.open(trace)
-    candidate = Candidate(model, load_tapset(recorded.meta["family"]))
+    candidate = families.candidate(model, family=recorded.meta["family"])
     waveforms = [recorded.waveform(row) for row in recorded.utterances]
     compare, plain = [], []
     for _ in range(rounds + 1):
@@ -99,10 +98,9 @@ def recording(model: Path, seconds: float, rounds: int) -> str:
 
     from mlx_model.engines import lanes
     from mlx_model.machine.blas import mx
-    from parity.sides.candidate import Candidate
-    from parity.taps.tapset import load_tapset
+    from parity import families
 
-    candidate = Candidate(model, load_tapset("paraformer"))
+    candidate = families.candidate(model)
     frames = round(seconds / 0.06)
     feats = np.random.default_rng(0).standard_normal((1, frames, 560)).astype(np.float32)
 
@@ -164,13 +162,14 @@ def selftest(count: int, scratch: Path) -> tuple[str, float, bool]:
     """Return a table row, the seconds and the verdict of `count` faults, evenly chosen, on the demo checkpoint."""
     import convert
     from parity.demo import MODEL, SPEECH
-    from parity.families.paraformer.faults import FAULTS
+    from parity.families import by_name
     from parity.layers.run import record
     from parity.layers.selftest import judge
 
     convert.convert(MODEL, scratch / "demo")
     trace = record(MODEL, scratch / "demo_trace", [SPEECH / "wav/test/D0001"], limit=3)
-    chosen = [FAULTS[index * len(FAULTS) // count] for index in range(count)]
+    faults = by_name("paraformer").seeded()
+    chosen = [faults[index * len(faults) // count] for index in range(count)]
     report = judge(trace, scratch / "demo", faults=chosen)
     row = (
         f"| self-test, demo, 3 utterances, {count} faults | {report.seconds:.0f} s | 180 s | "

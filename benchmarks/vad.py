@@ -32,9 +32,9 @@ class Mlx:
     """The converted model."""
 
     def __init__(self, source: str, model: str, threads: int):
-        from mlx_model.loading import load_detector
+        from mlx_model.loading import load
 
-        self.model = load_detector(model)
+        self.model = load(model)
 
     def whole(self, waveform: np.ndarray, dynamic: bool) -> list[list[int]]:
         """Return the segments of a recording."""

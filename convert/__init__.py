@@ -17,9 +17,9 @@ __all__ = ["command", "convert", "inspect"]
 
 def command(family: str) -> str:
     """Return the command that uses a converted model of this family (as `ConversionReport.family` names it)."""
-    from convert.architectures import FAMILIES
+    from convert.architectures import TABLES
 
-    return next(item.usage.command for item in FAMILIES if item.name == family)
+    return next(item.usage.command for item in TABLES if item.name == family)
 
 
 def convert(

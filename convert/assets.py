@@ -15,7 +15,7 @@ from convert.espnet import is_espnet_style, translate
 from convert.sources import Source
 from convert.yaml_file import read_text
 from mlx_model.config.parts import TokenizerConfig
-from mlx_model.config.sections import TRAINING_ONLY, ModelConfig, Parts, Section
+from mlx_model.config.sections import ModelConfig, Parts, Section
 from mlx_model.errors import AssetError, ConfigError, DependencyError
 
 TOKENS_LIMIT = 32_000_000  # bytes; the largest released list (272,727 entries) has 3 MB
@@ -92,7 +92,7 @@ def _check_top_level(raw: dict[str, Any], family: Family, notes: list[str]) -> N
         raise ConfigError(f"config.yaml: normalize = {raw['normalize']!r} is not supported (only null)")
     read = {"model", "model_conf", "tokenizer", "tokenizer_conf", *family.components}
     read |= {f"{key}_conf" for key in family.components} | family.config.ARGUMENTS.known()
-    known = read | set(TOP_LEVEL_FILES) | set(TOP_LEVEL_TRAINING) | set(TRAINING_ONLY)
+    known = read | set(TOP_LEVEL_FILES) | set(TOP_LEVEL_TRAINING) | set(family.config.ARGUMENTS.TRAINING_ONLY)
     unknown = [key for key in raw if key not in known]
     for key in unknown:
         close = difflib.get_close_matches(key, sorted(read), n=1, cutoff=0.85)
@@ -119,8 +119,8 @@ def _note_training_only(where: str, given: dict[str, Any], parsed: Section, note
     known = parsed.to_dict()
     reasons: dict[str, list[str]] = {}
     for key in given:
-        if key not in known and key in TRAINING_ONLY:
-            reasons.setdefault(TRAINING_ONLY[key], []).append(key)
+        if key not in known and key in parsed.TRAINING_ONLY:
+            reasons.setdefault(parsed.TRAINING_ONLY[key], []).append(key)
     notes.extend(f"{where}: ignored {', '.join(keys)} ({reason})" for reason, keys in reasons.items())
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convert.architectures import ESPNET_MODELS, FAMILIES
+from convert.architectures import ESPNET_MODELS, TABLES
 from mlx_model.errors import ConfigError
 
 # Sections that are taken over as they are; `*_conf` of the components among them.
@@ -37,7 +37,7 @@ def translate(raw: dict[str, Any], notes: list[str]) -> dict[str, Any]:
             raise ConfigError(f"config.yaml: {key} = {raw[key]!r} is not supported (only null)")
     modern: dict[str, Any] = {RENAMED.get(key, key): raw[key] for key in (*KEPT, *RENAMED) if key in raw}
     modern["model"] = ESPNET_MODELS.get(str(raw.get("model")), raw.get("model"))
-    family = next((item for item in FAMILIES if item.funasr_class == modern["model"]), None)
+    family = next((item for item in TABLES if item.funasr_class == modern["model"]), None)
     for section, classes in (family.components if family is not None else {}).items():
         names = {old: new for new, old in classes.items()}
         modern[section] = names.get(str(raw.get(section)), raw.get(section))

@@ -1,27 +1,23 @@
 """Hub ids: `iic/NAME` on ModelScope, `hf:ORG/NAME` on Hugging Face, FunASR's short names; optionally `@revision`.
 
-Downloads go through modelscope and huggingface_hub, so their caches, mirrors, tokens and offline switches
-(MODELSCOPE_ENDPOINT, HF_ENDPOINT, HF_HUB_OFFLINE, ...) work as everywhere else. Only data files are fetched; nothing
-that a repository brings is ever imported or run.
+Downloads go through mlx_model/files/hub.py. Only data files are fetched: the small ones first, then the weights that
+configuration.json names.
 """
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-import importlib
 import json
-import logging
-import os
 import re
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from convert.named_files import flat_metas
 from convert.names import BY_HUB, MODELSCOPE
-from mlx_model.errors import DependencyError, UsageError
+from mlx_model.errors import UsageError
+from mlx_model.files.hub import HUBS, NAME, Kind, Repository, fetch
 
 # Everything but the weights, which are asked for by name once configuration.json is known.
 SMALL_FILES = (
@@ -29,22 +25,20 @@ SMALL_FILES = (
     "README.md", "*LICEN[CS]E*", "NOTICE*",
 )  # fmt: skip
 WEIGHT_FILES = ("model.pt", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
-IDENTIFIER = re.compile(r"(?P<hub>hf:|ms:)?(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+IDENTIFIER = re.compile(rf"(?P<hub>hf:|ms:)?(?P<name>{NAME})(?:@(?P<revision>[\w./-]+))?")
 SHORT = re.compile(r"(?P<hub>hf:|ms:)?(?P<name>[\w.+/-]+)(?:@(?P<revision>[\w./-]+))?")
-HUBS = {"hf": "Hugging Face", "ms": "ModelScope"}
+MODEL = Kind(repo_type="model", words="model", error=UsageError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HubReference:
-    """A repository on a hub; `hub` is "hf" or "ms", `revision` a branch, tag or commit, or None for the default.
+class HubReference(Repository):
+    """A model on a hub; `short` is FunASR's short name where the user gave one."""
 
-    `short` is FunASR's short name where the user gave one.
-    """
-
-    hub: str
-    name: str
-    revision: str | None
     short: str | None = None
+
+    def described(self) -> str:
+        """Return its name for a message, with the revision and the short name that were asked for."""
+        return Repository.described(self) + (f" (FunASR's {self.short})" if self.short else "")
 
 
 def parse(text: str, revision: str | None = None) -> HubReference | None:
@@ -114,15 +108,10 @@ def download(reference: HubReference, extra: tuple[str, ...] | None = ()) -> Sna
 
 def download_files(reference: HubReference, patterns: tuple[str, ...], *, cached_only: bool = False) -> Snapshot:
     """Return those files of a repository that the patterns name; errors as `download`'s."""
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported: no progress bars in a pipe
-    return (_huggingface if reference.hub == "hf" else _modelscope)(reference, patterns, cached_only)
-
-
-def _snapshot(directory: Path, reference: HubReference, *notes: str) -> Snapshot:
-    if directory.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", directory.name):
-        reference = replace(reference, revision=directory.name)
-    return Snapshot(directory=directory, reference=reference, notes=notes)
+    fetched = fetch(reference, MODEL, patterns, cached_only=cached_only)
+    notes = (f"ModelScope was not reached; {reference.name} is the copy in its local cache",) * fetched.cached
+    reference = replace(reference, revision=fetched.commit or reference.revision)
+    return Snapshot(directory=fetched.folder, reference=reference, notes=notes)
 
 
 def _named_files(directory: Path, *, weights: bool) -> tuple[str, ...]:
@@ -147,90 +136,3 @@ def _is_plain(name: Any) -> bool:
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
-
-
-def _huggingface(reference: HubReference, patterns: tuple[str, ...], _cached_only: bool) -> Snapshot:
-    """Fetch from Hugging Face; its library turns to the cache by itself where there is no network."""
-    module = _import("huggingface_hub", reference)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    errors = importlib.import_module("huggingface_hub.errors")
-    unknown = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
-    unreachable = (
-        errors.HfHubHTTPError,
-        errors.LocalEntryNotFoundError,
-        errors.HFValidationError,
-        *client_errors(),
-        OSError,
-    )
-    try:
-        path = module.snapshot_download(reference.name, revision=reference.revision, allow_patterns=list(patterns))
-    except unknown as error:
-        raise _not_there(reference) from error
-    except unreachable as error:
-        raise _not_reached(reference, error) from error
-    return _snapshot(Path(path), reference)
-
-
-def _modelscope(reference: HubReference, patterns: tuple[str, ...], cached_only: bool) -> Snapshot:
-    """Fetch from ModelScope; where it cannot be reached, take what its cache has and say so."""
-    for name in ("modelscope", "modelscope_hub"):  # the second one since modelscope 1.38
-        _import(name, reference)
-    logging.getLogger("modelscope_hub").setLevel(logging.ERROR)
-    module = importlib.import_module("modelscope.hub.snapshot_download")
-    errors = importlib.import_module("modelscope_hub.errors")
-    options: dict[str, Any] = {"revision": reference.revision, "allow_patterns": list(patterns)}
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in (
-        "1",
-        "true",
-        "yes",
-        "on",
-    )  # ModelScope has no switch of its own
-    if not (cached_only or offline):
-        try:
-            return _snapshot(Path(module.snapshot_download(reference.name, **options)), reference)
-        except (OSError, ValueError, errors.HubError) as error:
-            if isinstance(error, errors.NotExistError) or isinstance(error.__cause__, errors.NotExistError):
-                raise _not_there(reference) from error
-            reason: Exception = error
-    else:
-        reason = ConnectionError("offline")
-    try:
-        path = module.snapshot_download(reference.name, local_files_only=True, **options)
-    except (OSError, ValueError, errors.HubError) as error:
-        raise _not_reached(reference, reason) from error
-    return _snapshot(
-        Path(path), reference, f"ModelScope was not reached; {reference.name} is the copy in its local cache"
-    )
-
-
-def _import(name: str, reference: HubReference) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DependencyError(f"fetching {reference.name} needs {name}: pip install 'mlx-funasr[hub]'") from error
-
-
-def client_errors() -> tuple[type[Exception], ...]:
-    """Return what huggingface_hub lets through of the HTTP client beneath it: requests, httpx or httpx2, by version."""
-    bases = importlib.import_module("huggingface_hub.errors").HfHubHTTPError.__bases__
-    client = sys.modules[bases[0].__module__.partition(".")[0]]
-    return (*bases, *filter(None, [getattr(client, "InvalidURL", None)]))
-
-
-def _describe(reference: HubReference) -> tuple[str, str]:
-    what = reference.name + (f" at revision {reference.revision!r}" if reference.revision else "")
-    return what + (f" (FunASR's {reference.short})" if reference.short else ""), HUBS[reference.hub]
-
-
-def _not_there(reference: HubReference) -> UsageError:
-    what, where = _describe(reference)
-    return UsageError(f"{where} has no model {what} (or it is private); check the name and the revision")
-
-
-def _not_reached(reference: HubReference, error: Exception) -> UsageError:
-    what, where = _describe(reference)
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return UsageError(
-        f"{what} is not in the local cache of {where}, and {where} was not reached ({reason}). Without a network, "
-        "download it elsewhere and give the directory instead"
-    )

@@ -9,9 +9,10 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from convert.architectures import ESPNET_MODELS, FAMILIES, UNSUPPORTED, Family
+from convert.architectures import ESPNET_MODELS, MET, TABLES, UNSUPPORTED, Family
 from convert.weight_map import matches
 from mlx_model.errors import CheckpointError, ConfigError
+from mlx_model.families import FAMILIES
 
 
 def family_of_config(raw: dict[str, Any]) -> Family:
@@ -24,13 +25,13 @@ def family_of_config(raw: dict[str, Any]) -> Family:
     if not isinstance(named, str) or not named:
         raise ConfigError("config.yaml has no `model:` (FunASR's class name); cannot tell which architecture this is")
     cls = ESPNET_MODELS.get(named, named)
-    supported = ", ".join(family.funasr_class for family in FAMILIES)
-    for family in FAMILIES:
+    supported = ", ".join(family.funasr_class for family in TABLES)
+    for family in TABLES:
         if family.funasr_class == cls:
             return family
     if cls in UNSUPPORTED:
         raise ConfigError(f"config.yaml: model {cls} ({UNSUPPORTED[cls]}) is not supported (only {supported})")
-    close = difflib.get_close_matches(named, [*UNSUPPORTED, *(family.funasr_class for family in FAMILIES)], n=1)
+    close = difflib.get_close_matches(named, [*UNSUPPORTED, *(family.funasr_class for family in TABLES)], n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ConfigError(
         f"config.yaml: model {named!r} is no class of FunASR that mlx-funasr knows (only {supported}){hint}"
@@ -45,7 +46,7 @@ def check_tensors(family: Family, names: Iterable[str]) -> None:
         if found is not None:
             raise CheckpointError(
                 f"config.yaml says {family.funasr_class}, but the checkpoint has {found!r}: it is a {cls} "
-                f"({UNSUPPORTED.get(cls, 'another class')}), which is not supported"
+                f"({MET.get(cls, 'another class')}), which {_advice(cls)}"
             )
     for pattern in family.evidence:
         if not any(matches(pattern, name) for name in names):
@@ -54,3 +55,7 @@ def check_tensors(family: Family, names: Iterable[str]) -> None:
                 f"config.yaml says {family.funasr_class}, but no tensor is called {pattern!r} "
                 f"(the first of {len(names)}: {shown}); the weights are of another model or incomplete"
             )
+
+
+def _advice(cls: str) -> str:
+    return "has a config.yaml of its own" if cls in FAMILIES.values() else "is not supported"

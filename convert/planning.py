@@ -5,7 +5,6 @@ Imports no torch, and mlx only where the target model is laid out.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +63,7 @@ def make_plan(source: Source, dtype: str) -> Plan:
     if family.output_layer is not None:
         _check_vocabulary(source, family.output_layer, tokens or [], shapes)
     _check_blocks(config, len(shapes))
-    model = importlib.import_module(family.mlx_module).Model(config)
+    model = family.model(config)
     if tokens is not None:
         model.set_tokens(tokens)  # what load would refuse is refused before a directory is made that does not load
     target = parameter_shapes(model)

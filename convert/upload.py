@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert import hub, markup, output
-from convert.architectures import FAMILIES
+from convert import markup, output
+from convert.architectures import TABLES
 from convert.card import precision_of, suggested_repository
 from convert.proof import Proof, attached, proof_files, read_proof
 from convert.verify_conversion import read_conversion, wrong_files
 from mlx_model.errors import DependencyError, UsageError
+from mlx_model.files.hub import client_errors
 from reports.environment import PROOF
 from reports.schema import ConversionReport
 
@@ -142,7 +143,7 @@ def pack(model: Path, report: ConversionReport, proof: Proof) -> dict[str, Path 
         raise UsageError(f"{model} is not as it was written ({wrong[0]}); convert again, or see `mlx-funasr verify`")
     files: dict[str, Path | bytes] = {name: model / name for name in report.output_sha256}
     files |= {name: model / name for name in (output.MARKER, *OPTIONAL) if (model / name).is_file()}
-    family = next(item for item in FAMILIES if item.name == report.family)
+    family = next(item for item in TABLES if item.name == report.family)
     try:
         card = (model / "README.md").read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -171,7 +172,7 @@ def _explained(repo: str) -> Iterator[None]:
             yield
     except errors.HfHubHTTPError as error:
         raise UsageError(_refused(repo, error)) from error
-    except (*hub.client_errors(), OSError) as error:
+    except (*client_errors(), OSError) as error:
         raise UsageError(f"Hugging Face was not reached ({_brief(error)}); {repo} is as it was, try again") from error
     except (ValueError, RuntimeError) as error:  # RuntimeError: what hf_xet, which is written in Rust, raises
         raise UsageError(f"Hugging Face did not take it: {_brief(error)}; {repo} is as it was") from error

@@ -5,7 +5,7 @@ Not called load.py: a submodule of that name would take the place of the functio
 
 from __future__ import annotations
 
-import importlib
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -16,21 +16,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mlx_model import engines
-from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
-from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.config import config_class
 from mlx_model.config.sections import ModelConfig
-from mlx_model.errors import CheckpointError, ConfigError, UsageError
+from mlx_model.errors import CheckpointError, ConfigError
+from mlx_model.families import FAMILIES, module_of
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.machine.safetensors import map_tensors
-from mlx_model.models import fsmn_vad_streaming, paraformer
+from mlx_model.pipelines.methods import with_methods
+from mlx_model.roles import check_role
 
-# model_type -> the configuration it is read with; the model class is `Model` in the module of the same name. One that
-# writes text has `set_tokens`.
-M = TypeVar("M")
-FAMILIES: dict[str, type[ModelConfig]] = {
-    "paraformer": ParaformerConfig,
-    "fsmn_vad_streaming": FsmnVADStreamingConfig,
-}
+R = TypeVar("R")
 
 
 def load(path: str | Path) -> Any:
@@ -45,11 +40,7 @@ def load(path: str | Path) -> Any:
         AssetError: tokens.json missing or malformed, where the family has a vocabulary.
     """
     directory = Path(path)
-    settings = read_config(directory)
-    family = settings.get("model_type")
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    model = unfilled(FAMILIES[family].from_dict(settings, f"{directory}/config.json"))
+    model = unfilled(config_of(directory))
     _fill(model, read_weights(directory), directory)
     model.eval()
     if hasattr(model, "set_tokens"):
@@ -57,37 +48,43 @@ def load(path: str | Path) -> Any:
     return model
 
 
+def config_of(directory: Path) -> ModelConfig:
+    """Return the configuration of a converted directory.
+
+    Raises:
+        ConfigError: no config.json, or one this version cannot read.
+    """
+    settings = read_config(directory)
+    family = settings.get("model_type")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
+    return config_class(family).from_dict(settings, f"{directory}/config.json")
+
+
+@functools.cache
+def model_class(family: str) -> type[Any]:
+    """Return the `Model` of a family, with the methods of the roles that it fulfils (pipelines/methods.py)."""
+    return with_methods(module_of("mlx_model.models", family).Model)
+
+
 def unfilled(config: ModelConfig) -> Any:
     """Return a `Model` of this configuration, the layers it names quantised, for weights to be put in."""
-    model = importlib.import_module(f"mlx_model.models.{config.model_type}").Model(config)
+    model = model_class(config.model_type)(config)
     if config.quantization is not None:
         _quantize(model, config.quantization)
     return model
 
 
-def load_recognizer(path: str | Path) -> paraformer.Model:
-    """Return the model of a directory that turns speech into text; see `load`.
+def load_as(path: str | Path, role: type[R]) -> R:
+    """Return the model of a directory, which fulfils a role (roles.py); see `load`.
 
     Raises:
-        UsageError: the model is of another kind.
+        UsageError: the model is of another kind; says so in one line that names the command that fits.
     """
-    return _of_kind(path, paraformer.Model, "turns speech into text", "mlx-funasr vad")
-
-
-def load_detector(path: str | Path) -> fsmn_vad_streaming.Model:
-    """Return the model of a directory that finds speech; see `load`.
-
-    Raises:
-        UsageError: the model is of another kind.
-    """
-    return _of_kind(path, fsmn_vad_streaming.Model, "finds speech (an FSMN-VAD)", "mlx-funasr transcribe")
-
-
-def _of_kind(path: str | Path, kind: type[M], purpose: str, elsewhere: str) -> M:
-    model = load(path)
-    if not isinstance(model, kind):
-        raise UsageError(f"{path} is a {model.config.model_type}, expected a model that {purpose}; try {elsewhere}")
-    return model
+    directory = Path(path)
+    config = config_of(directory)
+    check_role(model_class(config.model_type), role, path, config.model_type)
+    return load(directory)
 
 
 def read_config(directory: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def introduced_chart(report: ParityReport) -> str:
     """Return the ratio of what every module and every step inside one introduces by itself, in network order."""
     points = []
     for row in report.taps:
-        if row.scope == "inner" and row.ratio is not None:
+        if row.scope == "introduced" and row.ratio is not None:
             points.append(Point(row.name, row.ratio, row.tolerance_ratio, row.status == "pass"))
         elif row.introduced is not None:
             own = row.introduced

@@ -33,7 +33,7 @@ class TapRow:
     "fail". `scope` says what kind of row it is:
 
     - "propagated": each side on its own inputs, so earlier errors show; `introduced` is the module's own share.
-    - "inner": a step inside a module, measured in the introduced run only (the module fed the reference's inputs).
+    - "introduced": a step inside a module, measured in the introduced run only (the module fed the reference's inputs).
     - "frontend": no float64 truth; judged by `max_abs`, the difference from the float32 reference.
     - "oracle": CIF arithmetic against a float64 loop over the candidate's own alphas; judged by `max_abs`.
     - "discrete": firing frames, token ids, text; `max_abs` counts the entries that differ, other numbers are None.

@@ -1,16 +1,30 @@
-"""The families there are, and FunASR's other classes by name, so that a refusal can say what was found.
+"""The tables of all families, and FunASR's other classes by name, so that a refusal can say what was found.
 
-A new family is one more file beside this one and one more entry in FAMILIES (steps: ../README.md).
+A new family is one more file beside this one, found by its name in mlx_model/families.py (steps: ../README.md).
 """
 
+from __future__ import annotations
+
 from convert.architectures.family import Family
-from convert.architectures.fsmn_vad_streaming import TABLE as FSMN_VAD_STREAMING
-from convert.architectures.paraformer import TABLE as PARAFORMER
+from mlx_model.families import FAMILIES, module_of
 
-FAMILIES: tuple[Family, ...] = (PARAFORMER, FSMN_VAD_STREAMING)
 
-# FunASR classes (and their names in ESPnet-style files) that are known but not converted.
-UNSUPPORTED: dict[str, str] = {
+def _table(name: str) -> Family:
+    """Return `TABLE` of architectures/NAME.py.
+
+    Raises:
+        LookupError: there is none, or it is another family's: a bug.
+    """
+    table = getattr(module_of("convert.architectures", name), "TABLE", None)
+    if not isinstance(table, Family) or table.name != name:
+        raise LookupError(f"convert/architectures/{name}.py: no TABLE that is the Family {name!r}")
+    return table
+
+
+TABLES: tuple[Family, ...] = tuple(_table(name) for name in FAMILIES)
+
+# Classes of FunASR that people meet, families of ours or not yet, and what each is.
+MET: dict[str, str] = {
     "SeacoParaformer": "hotword Paraformer; it is what ModelScope's alias 'paraformer-zh' fetches",
     "ParaformerStreaming": "streaming Paraformer",
     "BiCifParaformer": "Paraformer with timestamps (long audio)",
@@ -44,6 +58,7 @@ UNSUPPORTED: dict[str, str] = {
     "Qwen3ASR": "speech language model",
     "GLMASR": "speech language model",
 }
+UNSUPPORTED: dict[str, str] = {name: what for name, what in MET.items() if name not in FAMILIES.values()}
 
 # `model:` of ESPnet-style files -> today's class.
 ESPNET_MODELS: dict[str, str] = {

@@ -1,11 +1,14 @@
-"""What a family's table consists of. Types only; the tables stand in the files beside this one, one per file."""
+"""What a family's table consists of, and what follows from its name. The tables stand in the files beside this one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from convert.weight_map import WeightMap
+from mlx_model.config import config_class
 from mlx_model.config.sections import ModelConfig
+from mlx_model.families import FAMILIES, module_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +22,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One model family. `name` is MLX's model_type, `funasr_class` the value of config.yaml's `model:`.
+    """One model family. `name` is MLX's model_type: class, configuration and model are found by it.
 
     Attributes:
-        mlx_module: module whose `Model(config)` gives the target names and shapes.
-        config: the class of its configuration.
         task: what a model hub calls that kind of model.
         usage: how it is used, for the model card.
         evidence: patterns of which each must match a tensor.
@@ -35,9 +36,6 @@ class Family:
     """
 
     name: str
-    funasr_class: str
-    mlx_module: str
-    config: type[ModelConfig]
     task: str
     usage: Usage
     evidence: tuple[str, ...]
@@ -47,3 +45,17 @@ class Family:
     cmvn: tuple[str, str]
     weights: WeightMap
     protected: tuple[str, ...]
+
+    @property
+    def funasr_class(self) -> str:
+        """FunASR's class, the value of config.yaml's `model:`."""
+        return FAMILIES[self.name]
+
+    @property
+    def config(self) -> type[ModelConfig]:
+        """The class of its configuration."""
+        return config_class(self.name)
+
+    def model(self, config: ModelConfig) -> Any:
+        """Return the model itself, which has the target names and shapes. Loads MLX."""
+        return module_of("mlx_model.models", self.name).Model(config)

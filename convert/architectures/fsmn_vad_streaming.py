@@ -1,17 +1,13 @@
 """FSMN-VAD's table: what differs from copying every tensor under its own name. Data only.
 
-The target names are FunASR's, letter for letter; the target shapes come from mlx_model/fsmn_vad_streaming.py::Model.
+The target names are FunASR's, letter for letter; the target shapes are those of mlx_model.models's `Model`.
 """
 
 from convert.architectures.family import Family, Usage
 from convert.weight_map import Rule, WeightMap
-from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
 
 TABLE = Family(
     name="fsmn_vad_streaming",
-    funasr_class="FsmnVADStreaming",
-    mlx_module="mlx_model.models.fsmn_vad_streaming",
-    config=FsmnVADStreamingConfig,
     task="voice-activity-detection",
     usage=Usage(command="vad", python='model.detect("speech.wav")[0].segments', tag="voice-activity-detection"),
     evidence=(

@@ -1,17 +1,13 @@
 """Paraformer's table: what differs from copying every tensor under its own name. Data only.
 
-The target names are FunASR's, letter for letter; the target shapes come from mlx_model/paraformer.py::Model.
+The target names are FunASR's, letter for letter; the target shapes are those of mlx_model.models's `Model`.
 """
 
 from convert.architectures.family import Family, Usage
 from convert.weight_map import Rule, WeightMap
-from mlx_model.config.paraformer import ParaformerConfig
 
 TABLE = Family(
     name="paraformer",
-    funasr_class="Paraformer",
-    mlx_module="mlx_model.models.paraformer",
-    config=ParaformerConfig,
     task="automatic-speech-recognition",
     usage=Usage(command="transcribe", python='model.transcribe("speech.wav")[0].text', tag="speech-recognition"),
     # What every Paraformer has and what no other class has in this combination.

@@ -22,6 +22,15 @@ class ParaformerArguments(Section):
 
     WHERE: ClassVar[str] = "model_conf"
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"share_embedding": (False,)}
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        "lsm_weight": "label smoothing of the training loss",
+        "length_normalized_loss": "a training loss",
+        "predictor_weight": "weight of a training loss",
+        "predictor_bias": "shifts the target length in training only",
+        "sampling_ratio": "of the training sampler",
+        "use_1st_decoder_loss": "a training loss",
+        "ignore_id": "masks targets of the training loss",
+    }
     blank_id: int = number(0, MAX_SIZE, 0)
     sos: int | None = number(0, MAX_SIZE, 1)  # None: the last token
     eos: int | None = number(0, MAX_SIZE, 2)

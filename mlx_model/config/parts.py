@@ -5,14 +5,21 @@ sections.py says how keys are honoured or refused. Stdlib only: `inspect` reads 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mlx_model.config.sections import MAX_SIZE, Section, choice, number
+from mlx_model.config.sections import MAX_SIZE, Section, bounds, choice, number
 from mlx_model.errors import ConfigError
 
 MAX_WIDTH, MAX_BLOCKS, MAX_KERNEL = 65_536, 512, 1001  # many times the largest released model's
 MAX_FFT = 65_536  # samples of a frame
+DAY_MS = 86_400_000
+# Reasons why sections set keys aside (TRAINING_ONLY), each key listed by the section that has it.
+DROPOUT = "dropout acts in training only"
+LORA = "LoRA is merged into the weights"
+TENSORFLOW = "names of an old TensorFlow import"
+POSITIONS = "input_layer pe fixes the sinusoidal encoder; FunASR does not read the name"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WavFrontendConfig(Section):
@@ -20,6 +27,10 @@ class WavFrontendConfig(Section):
 
     WHERE: ClassVar[str] = "frontend_conf"
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"snip_edges": (True,)}
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        "filter_length_min": "stored by FunASR's WavFrontend, never read",
+        "filter_length_max": "stored by FunASR's WavFrontend, never read",
+    }
     fs: int = number(1000, 768_000, 16000, why="sample rates of recordings")
     window: str = "hamming"
     n_mels: int = number(1, 1024, 80)
@@ -36,9 +47,19 @@ class WavFrontendConfig(Section):
         """Width of one low-frame-rate feature vector: n_mels * lfr_m."""
         return self.n_mels * self.lfr_m
 
+    @property
+    def frame_samples(self) -> int:
+        """Samples of one frame; 25 ms at 16 kHz are 400."""
+        return round(self.fs * self.frame_length / 1000)
+
+    @property
+    def shift_samples(self) -> int:
+        """Samples from one frame's first to the next one's; 10 ms at 16 kHz are 160."""
+        return round(self.fs * self.frame_shift / 1000)
+
     def check(self) -> None:
         """Raise ConfigError for frames and filters that no Fourier transform of a usual size can have."""
-        size, shift = round(self.fs * self.frame_length / 1000), round(self.fs * self.frame_shift / 1000)
+        size, shift = self.frame_samples, self.shift_samples
         if not 2 <= size <= MAX_FFT:
             raise ConfigError(
                 f"frontend_conf: frame_length = {self.frame_length:g} ms at fs = {self.fs} is {size} samples; expected "
@@ -83,6 +104,20 @@ class SANMEncoderConfig(Section):
         "interctc_layer_idx": ([], None),
         "interctc_use_conditioning": (False,),
     }
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        "dropout_rate": DROPOUT,
+        "positional_dropout_rate": DROPOUT,
+        "attention_dropout_rate": DROPOUT,
+        "pos_enc_class": POSITIONS,
+        "positionwise_conv_kernel_size": "used by positionwise_layer_type conv1d only",
+        "padding_idx": "used by input_layer embed only",
+        "lora_list": LORA,
+        "lora_rank": LORA,
+        "lora_alpha": LORA,
+        "lora_dropout": LORA,
+        "tf2torch_tensor_name_prefix_torch": TENSORFLOW,
+        "tf2torch_tensor_name_prefix_tf": TENSORFLOW,
+    }
     output_size: int = number(1, MAX_WIDTH, 256)
     attention_heads: int = number(1, 1024, 4)
     linear_units: int = number(1, MAX_SIZE, 2048)
@@ -103,6 +138,20 @@ class ParaformerSANMDecoderConfig(Section):
         "normalize_before": (True,),
         "concat_after": (False,),
     }
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        "dropout_rate": DROPOUT,
+        "positional_dropout_rate": DROPOUT,
+        "self_attention_dropout_rate": DROPOUT,
+        "src_attention_dropout_rate": DROPOUT,
+        "pos_enc_class": "with input_layer embed FunASR makes no positional encoding",
+        "chunk_multiply_factor": "streaming training only",
+        "lora_list": LORA,
+        "lora_rank": LORA,
+        "lora_alpha": LORA,
+        "lora_dropout": LORA,
+        "tf2torch_tensor_name_prefix_torch": TENSORFLOW,
+        "tf2torch_tensor_name_prefix_tf": TENSORFLOW,
+    }
     attention_heads: int = number(1, 1024, 4)
     linear_units: int = number(1, MAX_SIZE, 2048)
     num_blocks: int = number(1, MAX_BLOCKS, 6)
@@ -117,6 +166,11 @@ class CifPredictorConfig(Section):
 
     WHERE: ClassVar[str] = "predictor_conf"
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {"threshold": (1, 1.0)}
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        "dropout": DROPOUT,
+        "tf2torch_tensor_name_prefix_torch": TENSORFLOW,
+        "tf2torch_tensor_name_prefix_tf": TENSORFLOW,
+    }
     idim: int = number(1, MAX_WIDTH)
     l_order: int = number(0, MAX_KERNEL)
     r_order: int = number(0, MAX_KERNEL)
@@ -143,6 +197,47 @@ class FSMNConfig(Section):
     rstride: int = number(0, MAX_KERNEL)
     output_affine_dim: int = number(1, MAX_WIDTH)
     output_dim: int = number(1, MAX_WIDTH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VADXOptions(Section):
+    """`model_conf` of FsmnVADStreaming, defaults as in funasr/models/fsmn_vad_streaming/model.py::VADXOptions.
+
+    Times are in milliseconds, levels in dB of a frame's energy at full scale 1.0. vad_decision.py says what each does.
+    """
+
+    WHERE: ClassVar[str] = "model_conf"
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        "snr_mode": "stored by FunASR's VADXOptions, never read",
+        "do_start_point_detection": "FunASR does the same either way",
+        "do_end_point_detection": "FunASR does the same either way",
+        "nn_eval_block_size": "overwritten by FunASR with every chunk",
+        "dcd_block_size": "stored by FunASR's VADXOptions, never read",
+        "speech_noise_thresh_low": "stored by FunASR's VADXOptions, never read",
+        "speech_noise_thresh_high": "stored by FunASR's VADXOptions, never read",
+        "output_frame_probs": "collected inside FunASR, never returned",
+    }
+    sample_rate: int = number(1000, 768_000, 16000)
+    detect_mode: int = number(0, 1, 1)  # 0: one utterance, then nothing more; 1: any number of them
+    max_end_silence_time: int = number(0, DAY_MS, 800)
+    max_start_silence_time: int = number(0, DAY_MS, 3000)
+    window_size_ms: int = number(1, 60_000, 200)
+    sil_to_speech_time_thres: int = number(0, 60_000, 150)
+    speech_to_sil_time_thres: int = number(0, 60_000, 150)
+    speech_2_noise_ratio: float = number(0, 100, 1.0)
+    do_extend: int = number(0, 1, 1)
+    lookback_time_start_point: int = number(0, DAY_MS, 200)
+    lookahead_time_end_point: int = number(0, DAY_MS, 100)
+    max_single_segment_time: int = number(0, DAY_MS, 60000)
+    snr_thres: float = number(-1000, 1000, -100.0)
+    noise_frame_num_used_for_snr: int = number(1, MAX_SIZE, 100)
+    decibel_thres: float = number(-1000, 1000, -100.0)
+    speech_noise_thres: float = number(0, 1, 0.6)
+    fe_prior_thres: float = number(0, 1, 1e-4)
+    silence_pdf_num: int = number(1, MAX_WIDTH, 1)
+    sil_pdf_ids: list[int] = field(default_factory=lambda: [0], metadata=bounds(0, MAX_WIDTH))
+    frame_in_ms: int = number(1, 1000, 10)
+    frame_length_ms: int = number(1, 1000, 25)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What every family's configuration is made of: sections of config.yaml, and the whole as config.json stores it.
 
 A key is honoured (a field), accepted and dropped with a reason (TRAINING_ONLY), accepted only with the one value that
-means "off" (`fixed`), or refused with the nearest known name. Every number has a range, declared beside its field
+means "off" (FIXED), or refused with the nearest known name. Every number has a range, declared beside its field
 (`number`). Must not import mlx: `inspect` reads it without a device.
 """
 
@@ -14,44 +14,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from mlx_model.errors import ConfigError
-
-# Keys that act on training only, or that FunASR itself takes and makes no use of.
-TRAINING_ONLY: dict[str, str] = {
-    "dropout_rate": "dropout acts in training only",
-    "dropout": "dropout acts in training only",
-    "positional_dropout_rate": "dropout acts in training only",
-    "attention_dropout_rate": "dropout acts in training only",
-    "self_attention_dropout_rate": "dropout acts in training only",
-    "src_attention_dropout_rate": "dropout acts in training only",
-    "padding_idx": "used by input_layer embed only",
-    "pos_enc_class": "input_layer pe fixes the sinusoidal encoder; FunASR does not read the name",
-    "positionwise_conv_kernel_size": "used by positionwise_layer_type conv1d only",
-    "tf2torch_tensor_name_prefix_torch": "names of an old TensorFlow import",
-    "tf2torch_tensor_name_prefix_tf": "names of an old TensorFlow import",
-    "lora_list": "LoRA is merged into the weights",
-    "lora_rank": "LoRA is merged into the weights",
-    "lora_alpha": "LoRA is merged into the weights",
-    "lora_dropout": "LoRA is merged into the weights",
-    "chunk_multiply_factor": "streaming training only",
-    "lsm_weight": "label smoothing of the training loss",
-    "length_normalized_loss": "a training loss",
-    "predictor_weight": "weight of a training loss",
-    "predictor_bias": "shifts the target length in training only",
-    "sampling_ratio": "of the training sampler",
-    "use_1st_decoder_loss": "a training loss",
-    "ignore_id": "masks targets of the training loss",
-    "snr_mode": "stored by FunASR's VADXOptions, never read",
-    "do_start_point_detection": "FunASR does the same either way",
-    "do_end_point_detection": "FunASR does the same either way",
-    "nn_eval_block_size": "overwritten by FunASR with every chunk",
-    "dcd_block_size": "stored by FunASR's VADXOptions, never read",
-    "speech_noise_thresh_low": "stored by FunASR's VADXOptions, never read",
-    "speech_noise_thresh_high": "stored by FunASR's VADXOptions, never read",
-    "output_frame_probs": "collected inside FunASR, never returned",
-    "filter_length_min": "stored by FunASR's WavFrontend, never read",
-    "filter_length_max": "stored by FunASR's WavFrontend, never read",
-}
-
 
 MAX_SIZE = 1 << 20  # no width or vocabulary is larger; stops a hostile configuration before a model is built
 BITS, GROUP_SIZES = (8, 6, 4), (32, 64, 128)  # of `quantization`
@@ -85,6 +47,9 @@ class Section:
     """Base of the sections: `from_dict` refuses unknown keys, `to_dict` gives plain JSON types back."""
 
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {}  # keys accepted only with these values
+    # Keys that act on training only, or that FunASR itself takes here and makes no use of: key -> why it is set aside.
+    # Each section has its own: what one does not read may be what another computes with.
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {}
     WHERE: ClassVar[str] = "config"
 
     @classmethod
@@ -109,8 +74,8 @@ class Section:
                 values[key] = value
             elif key in cls.FIXED:
                 _check_fixed(where, key, value, cls.FIXED[key])
-            elif key not in TRAINING_ONLY:
-                known = [*fields, *cls.FIXED, *TRAINING_ONLY]
+            elif key not in cls.TRAINING_ONLY:
+                known = [*fields, *cls.FIXED, *cls.TRAINING_ONLY]
                 raise ConfigError(f"{where}: unknown key {str(key)!r}{nearest(str(key), known)}")
             elif key.endswith(("dropout", "dropout_rate")) and value is not None:
                 _in_range(where, key, value, (0.0, 1.0))

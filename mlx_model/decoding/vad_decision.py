@@ -28,7 +28,7 @@ from enum import Enum
 
 import numpy as np
 
-from mlx_model.config.fsmn_vad_streaming import VADXOptions
+from mlx_model.config.parts import VADXOptions
 
 NO_LEVEL = -100.0  # dB: the noise floor before the first noise frame
 

@@ -33,7 +33,7 @@ Operations = Mapping[int, Any]  # of a stack's leaves, by their id; made sure of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recordings:
-    """Where each recording's rows begin (B + 1,), their padded steps and precision, and the stack's operations."""
+    """Where each recording's rows begin (B + 1,), what they are as one array, and the stack's operations."""
 
     starts: Starts
     steps: int
@@ -183,7 +183,7 @@ class Rows(ops.Rows):
         return Rows(self.of, rows_of(x, self.of.starts))
 
     def leave(self) -> Float[mx.array, "B T _"]:
-        """Return (B, T, D), zero in the padding."""
+        """Return (B, T, D) in the precision of what entered, zero in the padding."""
         return padded(self.array, self.of.starts, self.of.steps, self.of.dtype)
 
     def _by_mlx(self, function: Callable[[mx.array], mx.array]) -> Rows:
@@ -201,9 +201,8 @@ class Kernels:
         operations = operations_of(stack) if x.dtype in KINDS and x.ndim == 3 else None
         if operations is None:
             return None
-        starts = starts_of(x, mask)
-        of = Recordings(starts=starts, steps=x.shape[1], dtype=x.dtype, operations=operations)
-        return Rows(of, rows_of(x, starts))
+        of = Recordings(starts=starts_of(x, mask), steps=x.shape[1], dtype=x.dtype, operations=operations)
+        return Rows(of, rows_of(x, of.starts))
 
     def in_words(self, stack: nn.Module) -> str:
         """Return the engine's name and what it computes with; "" where it does not take this stack."""

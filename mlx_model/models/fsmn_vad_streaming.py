@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -21,9 +21,7 @@ from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.device import share_products
 from mlx_model.parts.frontend_online import FrontendCache, WavFrontendOnline
 from mlx_model.parts.fsmn import FSMN, Cache
-
-if TYPE_CHECKING:
-    from mlx_model.pipelines.detect import Detection
+from mlx_model.text.results import Times
 
 RECORDING_CHUNK_MS = 60_000  # FunASR's chunk_size for whole recordings
 # dynamic_silence: (speech so far in this utterance, ms; silence that ends it, ms). FunASR's DEFAULT_SILENCE_SCHEDULE.
@@ -32,8 +30,6 @@ SILENCE_SCHEDULE = (
 )  # fmt: skip
 SHORT_PIECE = 32_000  # samples; the products of shorter ones are over before a second thread has woken up
 DYNAMIC_THRESHOLD = 0.5  # speech_noise_thres while dynamic_silence is on, whatever the model says
-
-Times = list[list[int]]  # [[start_ms, end_ms], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +47,9 @@ class VadOptions:
 
 
 class Model(nn.Module):
-    """An FSMN-VAD. Attributes with parameters carry FunASR's names: frontend (CMVN), encoder."""
+    """An FSMN-VAD. Attributes with parameters carry FunASR's names: frontend (CMVN), encoder. A Detector (roles.py)."""
+
+    Options: ClassVar[type[VadOptions]] = VadOptions
 
     def __init__(self, config: FsmnVADStreamingConfig):
         super().__init__()
@@ -79,17 +77,18 @@ class Model(nn.Module):
     def stream(
         self,
         *,
-        chunk_ms: int = 200,
+        chunk_ms: int | None = 200,
         sample_rate: int | None = None,
         live: bool = True,
         options: VadOptions | None = None,
     ) -> Stream:
-        """Return a new stream; see `Stream`.
+        """Return a new stream; see `Stream`. `chunk_ms` None: in pieces of a minute, as FunASR hears a recording.
 
         Raises:
             UsageError: a chunk below 1 ms.
             AudioError: `sample_rate` is not the model's.
         """
+        chunk_ms = RECORDING_CHUNK_MS if chunk_ms is None else chunk_ms
         return Stream(self, chunk_ms=chunk_ms, sample_rate=sample_rate, live=live, options=options or VadOptions())
 
     def segments(self, waveform: np.ndarray, options: VadOptions | None = None) -> Times:
@@ -102,13 +101,7 @@ class Model(nn.Module):
         Raises:
             AudioError: not one-dimensional float, or NaN or infinite samples.
         """
-        return self.stream(chunk_ms=RECORDING_CHUNK_MS, live=False, options=options).feed(waveform, is_final=True)
-
-    def detect(self, audio: object, **options: object) -> list[Detection]:
-        """Return one Detection per file or waveform, in input order; see `mlx_model.pipelines.detect.detect`."""
-        from mlx_model.pipelines.detect import detect
-
-        return detect(self, audio, **options)  # pyright: ignore[reportArgumentType]
+        return self.stream(chunk_ms=None, live=False, options=options).feed(waveform, is_final=True)
 
 
 class Stream:

@@ -6,9 +6,10 @@ Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam sea
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt
@@ -23,11 +24,9 @@ from mlx_model.parts.basic import length_mask
 from mlx_model.parts.cif import PREDICTORS, Firing
 from mlx_model.parts.frontend import WavFrontend
 from mlx_model.parts.sanm import ParaformerSANMDecoder, SANMEncoder
+from mlx_model.text.results import Hypothesis
+from mlx_model.text.token_times import starts_ms
 from mlx_model.text.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from mlx_model.pipelines.transcribe import Transcript
-
 
 LAYER_NORM_EPS = 1e-12  # FunASR overrides torch's 1e-5 for the whole Paraformer line
 
@@ -55,12 +54,26 @@ class Listened(NamedTuple):
         return self.firing.token_num
 
 
+class Best(NamedTuple):
+    """A batch's best tokens, padding included, how many there are of each recording, and the frames where they fire."""
+
+    tokens: UInt[mx.array, "B U"]
+    token_num: Int[mx.array, " B"]
+    fires: Bool[mx.array, "B T1"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParaformerOptions:
+    """What a caller may ask of a Paraformer: nothing."""
+
+
 class Model(nn.Module):
     """A Paraformer. Attributes with parameters carry FunASR's names: frontend, encoder, predictor, decoder.
 
-    `tokenizer` is set by `mlx_model.load`.
+    A Recognizer (roles.py). `tokenizer` is set by `mlx_model.load`.
     """
 
+    Options: ClassVar[type[ParaformerOptions]] = ParaformerOptions
     tokenizer: Tokenizer
     taken_apart = ("predictor",)  # modules of which `listen` and `spell` call parts, not the whole
 
@@ -115,7 +128,9 @@ class Model(nn.Module):
         """
         return self.begin(feats, lengths)()
 
-    def begin(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Callable[[], ParaformerOutput]:
+    def begin(
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None = None
+    ) -> Callable[[], ParaformerOutput]:
         """Start a batch, and return the function that finishes it and returns what a call does.
 
         A GPU is given all that it can compute before the token counts are known, so that it has work while the host is
@@ -191,23 +206,44 @@ class Model(nn.Module):
 
     def token_ids(self, output: ParaformerOutput) -> list[list[int]]:
         """Return the best token of every position, per utterance, without blank, sos and eos."""
-        return self.spoken(*self.best(output))
+        return self.spoken(self.best(output))
 
-    def best(self, output: ParaformerOutput) -> tuple[UInt[mx.array, "B U"], Int[mx.array, " B"]]:
-        """Return the best token of every position, padding included, and how many there are, being computed."""
+    def logits_of(self, output: ParaformerOutput) -> list[Float[np.ndarray, "U V"]]:
+        """Return each utterance's logits without padding, float32, in the host's memory."""
+        logits, counts = np.array(output.logits.astype(mx.float32)), np.array(output.token_num).tolist()
+        return [row[:count] for row, count in zip(logits, counts, strict=True)]
+
+    def best(self, output: ParaformerOutput) -> Best:
+        """Return the best token of every position, how many there are, and where they fire, being computed."""
         B, tokens = output.logits.shape[:2]
         best = output.logits.argmax(axis=-1) if tokens else mx.zeros((B, 0), mx.uint32)  # MLX has none of nothing
         mx.async_eval(best, output.token_num)
-        return best, output.token_num
+        return Best(best, output.token_num, output.fires)
 
-    def spoken(self, best: UInt[mx.array, "B U"], token_num: Int[mx.array, " B"]) -> list[list[int]]:
-        """Return `best` without padding, blank, sos and eos, per utterance, in the host's memory."""
-        ids, counts = np.array(best), np.array(token_num)
-        kept = ~np.isin(ids, (self.config.blank_id, self.config.sos, self.config.eos))
-        return [row[:count][keep[:count]].tolist() for row, keep, count in zip(ids, kept, counts, strict=True)]
+    def spoken(self, best: Best) -> list[list[int]]:
+        """Return the tokens without padding, blank, sos and eos, per utterance, in the host's memory."""
+        return [ids[kept].tolist() for ids, kept in self._rows(best)]
 
-    def transcribe(self, audio: object, **options: object) -> list[Transcript]:
-        """Return one Transcript per file or waveform, in input order; see `pipelines.transcribe.transcribe`."""
-        from mlx_model.pipelines.transcribe import transcribe
+    def hypotheses(
+        self, best: Best, options: ParaformerOptions | None = None, *, times: bool = False
+    ) -> list[Hypothesis]:
+        """Return one Hypothesis per utterance; `times`: with `token_starts_ms`, from where CIF fires."""
+        spoken = self.spoken(best)
+        starts = self._starts_ms(best) if times else [None] * len(spoken)
+        return [
+            Hypothesis(token_ids=ids, text=self.tokenizer.decode(ids), token_starts_ms=start)
+            for ids, start in zip(spoken, starts, strict=True)
+        ]
 
-        return transcribe(self, audio, **options)  # pyright: ignore[reportArgumentType]
+    def _rows(self, best: Best) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield each utterance's tokens, (U,), and which of them are printed, (U,) bool."""
+        tokens, counts = np.array(best.tokens), np.array(best.token_num)
+        kept = ~np.isin(tokens, (self.config.blank_id, self.config.sos, self.config.eos))
+        for row, keep, count in zip(tokens, kept, counts, strict=True):
+            yield row[:count], keep[:count]
+
+    def _starts_ms(self, best: Best) -> list[list[int]]:
+        """Return about when each token that is printed begins (token_times.py), per utterance."""
+        frame_ms = self.config.frontend.lfr_n * self.config.frontend.frame_shift
+        fires = np.array(best.fires)
+        return [starts_ms(fired, kept, frame_ms) for fired, (_, kept) in zip(fires, self._rows(best), strict=True)]

@@ -82,7 +82,7 @@ def fbank(
         dither: standard deviation of Gaussian noise per sample of every frame, in 16-bit units; Kaldi's default is 1.
         seed: of that noise, so that a run can be repeated (kaldi-native-fbank's own cannot).
     """
-    size, shift = round(config.fs * config.frame_length / 1000), round(config.fs * config.frame_shift / 1000)
+    size, shift = config.frame_samples, config.shift_samples
     n_fft = 1 << (size - 1).bit_length()
     B, S = waveforms.shape
     count = 1 + (S - size) // shift
@@ -132,12 +132,12 @@ class WavFrontend(nn.Module):
     @property
     def min_samples(self) -> int:
         """Samples of one whole frame (25 ms); shorter audio has no features."""
-        return round(self.config.fs * self.config.frame_length / 1000)
+        return self.config.frame_samples
 
     def steps(self, samples: int) -> int:
         """Return how many features so many samples give; on the host, so that nobody waits for the device to know."""
-        shift = round(self.config.fs * self.config.frame_shift / 1000)
-        return -(-max(1 + (samples - self.min_samples) // shift, 0) // self.config.lfr_n)
+        frames = max(1 + (samples - self.min_samples) // self.config.shift_samples, 0)
+        return -(-frames // self.config.lfr_n)
 
     def fbank(self, waveforms: mx.array, *, dither: float = 0.0, seed: int = 0) -> mx.array:
         """Return log mel energies, (B, F, M); see `fbank`."""
@@ -154,11 +154,9 @@ class WavFrontend(nn.Module):
             dither: see `fbank`; 0, unlike FunASR's default of 1, so that results repeat.
             seed: of the dither.
         """
-        shift = round(self.config.fs * self.config.frame_shift / 1000)
         logmel = self.fbank(waveforms, dither=dither, seed=seed)
-        feats, lengths = lfr(
-            logmel, frame_counts(samples, self.min_samples, shift), self.config.lfr_m, self.config.lfr_n
-        )
+        counts = frame_counts(samples, self.min_samples, self.config.shift_samples)
+        feats, lengths = lfr(logmel, counts, self.config.lfr_m, self.config.lfr_n)
         feats = self.apply_cmvn(feats)
         return mx.where(length_mask(lengths, feats.shape[1])[:, :, None], feats, 0.0), lengths
 

@@ -39,7 +39,7 @@ class WavFrontendOnline(WavFrontend):
 
     def __init__(self, config: WavFrontendConfig):
         super().__init__(dataclasses.replace(config, upsacle_samples=True))
-        self.shift = round(config.fs * config.frame_shift / 1000)
+        self.shift = config.shift_samples
         self.context = (config.lfr_m - 1) // 2
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  chunks with a cache, not a padded batch

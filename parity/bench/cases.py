@@ -64,8 +64,7 @@ def choose(names: Sequence[str] | None) -> list[Case]:
 
 def frames(config: WavFrontendConfig, samples: int) -> int:
     """Return T, the low-frame-rate frames of that many samples."""
-    size, shift = round(config.fs * config.frame_length / 1000), round(config.fs * config.frame_shift / 1000)
-    fbank = max(1 + (samples - size) // shift, 0)
+    fbank = max(1 + (samples - config.frame_samples) // config.shift_samples, 0)
     return -(-fbank // config.lfr_n)
 
 

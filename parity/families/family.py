@@ -1,37 +1,64 @@
-"""What a family's table says: which pieces of code know what only this family has. Types only; imports nothing of ours.
+"""What a family's table says: what is decided, which faults, facts and invariance rows. Imports nothing of ours.
 
-A piece is named, not imported: the reference's runs beside torch and never beside MLX, the candidate's the other way
-round, and the command line starts with neither.
+What computes is found by name beside the table: `reference.py` runs beside torch and never beside MLX, `candidate.py`
+and `decisions.py` the other way round, and the command line starts with neither. The tap set is `taps.toml`.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+# Rows of layers/invariance.py for families whose network takes a padded batch.
+BATCHED = (
+    "batch composition", "padding length", "file order", "compiled blocks", "nothing compiled", "lanes", "CPU engine",
+    "GPU path", "audio format", "device", "precision",
+)  # fmt: skip
+
+
+class Seeds(NamedTuple):
+    """The faults of one part: parity/faults/PART.py, where in the model the part sits, and which of them do not fit."""
+
+    part: str
+    at: str = ""
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One family that can be compared. Its tap set is taps/tapsets/NAME.toml.
+    """One family that can be compared.
 
     Attributes:
-        name: MLX's model_type.
-        funasr_class: FunASR's class, the value of config.yaml's `model:`.
-        runner: "module:Class" of parity.sides.runner.Runner: what the converted model computes.
-        outcomes: "module:Class" of parity.decisions.outcomes.Outcomes: what it decides, and why two sides may differ.
-        recorder: "module:Class" of parity.sides.recording.Recorder: what FunASR does. Imports torch, no MLX.
-        faults: "module:NAME" of a tuple of parity.faults.Fault.
+        name: MLX's model_type, and the name of the folder.
+        decided: {kind of a decision: the tap it belongs to}, in the order in which they come about.
+        nothing: what no recording does in a trace that shows nothing, in words: "yields a token".
+        faults: the seeded faults of its parts.
+        facts: names of rows of parity/facts.py.
+        invariance: names of rows of parity/layers/invariance.py.
+        notes: what a reader must know to read this family's numbers.
+        words: its own for the columns of the utterances (reports/parity_schema.py).
     """
 
     name: str
-    funasr_class: str
-    runner: str
-    outcomes: str
-    recorder: str
-    faults: str
+    decided: Mapping[str, str]
+    nothing: str
+    faults: tuple[Seeds, ...]
+    facts: tuple[str, ...]
+    invariance: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
-    def piece(self, what: str) -> Any:
-        """Return one of the pieces, imported now: `piece("runner")`."""
-        module, _, name = getattr(self, what).partition(":")
-        return getattr(importlib.import_module(module), name)
+    def piece(self, name: str) -> Any:
+        """Return the class of one of the family's files, imported now: `candidate`, `decisions` or `reference`."""
+        return getattr(importlib.import_module(f"parity.families.{self.name}.{name}"), name.capitalize())
+
+    def seeded(self) -> tuple[Any, ...]:
+        """Return every fault (parity.faults.Fault) of its parts, imported now."""
+        return tuple(
+            fault
+            for seeds in self.faults
+            for fault in importlib.import_module(f"parity.faults.{seeds.part}").faults(seeds.at)
+            if fault.name not in seeds.without
+        )

@@ -1,4 +1,4 @@
-"""What a seeded fault is, and the two ways of seeding one: exchange a function, exchange what a module does."""
+"""What a seeded fault is, and the ways of seeding one: exchange a function, what a module does, or its parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from mlx_model.machine.blas import mx
 from parity.sides.candidate import Candidate
+from parity.taps.swap import swap
+
+Seed = Callable[[Candidate, ExitStack], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +26,7 @@ class Fault:
     name: str
     module: str
     description: str
-    seed: Callable[[Candidate, ExitStack], None]
+    seed: Seed
     needs: str = ""
     batch: bool = False
     fits: Callable[[Candidate], bool] = lambda candidate: True
@@ -37,13 +41,42 @@ def exchange(stack: ExitStack, place: str, value: Any) -> None:
     stack.enter_context(mock.patch(place, value))
 
 
+def fault(name: str, module: str, description: str, seed: Seed, **more: Any) -> Fault:
+    """Return the fault of these words."""
+    return Fault(name=name, module=module, description=description, seed=seed, **more)
+
+
 def behave(module: Any, call: Callable[..., Any]) -> None:
     """Let one module of a candidate compute `call(module, *args)`; `type(module).__mro__[1]` is its healthy class."""
-    cls = type(module)
-    module.__class__ = type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
+    swap(module, __call__=call)
 
 
 def method(module: Any, name: str, function: Callable[..., Any]) -> None:
     """Exchange one method of one module: `function(module, *args)`."""
-    cls = type(module)
-    module.__class__ = type(cls.__name__, (cls,), {name: function, "__module__": cls.__module__})
+    swap(module, **{name: function})
+
+
+def within(at: str, name: str = "") -> str:
+    """Return the name in the model of something within a part that sits at `at`."""
+    return ".".join(filter(None, (at, name)))
+
+
+def lost(module: Any) -> None:
+    """Set a module's bias to zeros."""
+    module.bias = mx.zeros_like(module.bias)
+
+
+def without(module: Any) -> None:
+    """Let a module return what it is given."""
+    behave(module, lambda self, x: x)
+
+
+def reorder(linear: Any, order: tuple[int, ...]) -> None:
+    """Exchange equal parts of a projection's outputs."""
+    linear.weight = mx.concatenate([mx.split(linear.weight, len(order))[i] for i in order])
+    linear.bias = mx.concatenate([mx.split(linear.bias, len(order))[i] for i in order])
+
+
+def taps_reversed(convolution: Any) -> None:
+    """Let a convolution (D, K, ...) have its taps in reverse order."""
+    convolution.weight = convolution.weight[:, ::-1]

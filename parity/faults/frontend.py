@@ -10,7 +10,7 @@ import numpy as np
 
 from mlx_model.machine.blas import mx
 from mlx_model.parts import frontend as healthy
-from parity.faults.fault import Fault, exchange, method
+from parity.faults.fault import Fault, exchange, fault, method
 from parity.sides.candidate import Candidate
 
 FILE = "mlx_model.parts.frontend"
@@ -104,10 +104,6 @@ def _splice_as_shift(candidate: Candidate, stack: ExitStack) -> None:
     frontend.cmvn_shift = mx.concatenate([mx.zeros((1,)), frontend.cmvn_shift[:-1]])
 
 
-def _fault(name: str, module: str, description: str, seed: Any, **more: Any) -> Fault:
-    return Fault(name=name, module=module, description=description, seed=seed, **more)
-
-
 def _has_cmvn(candidate: Candidate) -> bool:
     return candidate.model.config.frontend.cmvn
 
@@ -117,32 +113,37 @@ def _copies_last(candidate: Candidate) -> bool:
     return config.lfr_m > config.lfr_n
 
 
-FRONTEND = (
-    _fault("other_window", "fbank", "povey window (or hamming where povey is right)",
+FAULTS = (
+    fault("other_window", "fbank", "povey window (or hamming where povey is right)",
            lambda c, s: _config(c, window="hamming" if c.model.frontend.config.window == "povey" else "povey")),
-    _fault("not_scaled", "fbank", "samples not multiplied by 32768", lambda c, s: _config(c, upsacle_samples=False)),
-    _fault("first_sample", "fbank", "first sample of a frame not pre-emphasised",
+    fault("not_scaled", "fbank", "samples not multiplied by 32768", lambda c, s: _config(c, upsacle_samples=False)),
+    fault("first_sample", "fbank", "first sample of a frame not pre-emphasised",
            lambda c, s: _log_mel(s, first=False)),
-    _fault("no_dc_removal", "fbank", "mean of a frame not removed", lambda c, s: _log_mel(s, remove_dc=False)),
-    _fault("fft_400", "fbank", "FFT of the frame's 400 points, not of 512", lambda c, s: _log_mel(s, n_fft=400)),
-    _fault("preemphasis_of_signal", "fbank", "pre-emphasis over the whole signal", _preemphasis_of_signal),
-    _fault("preemphasis_0.95", "fbank", "coefficient 0.95, not 0.97",
+    fault("no_dc_removal", "fbank", "mean of a frame not removed", lambda c, s: _log_mel(s, remove_dc=False)),
+    fault("fft_400", "fbank", "FFT of the frame's 400 points, not of 512", lambda c, s: _log_mel(s, n_fft=400)),
+    fault("preemphasis_of_signal", "fbank", "pre-emphasis over the whole signal", _preemphasis_of_signal),
+    fault("preemphasis_0.95", "fbank", "coefficient 0.95, not 0.97",
            lambda c, s: exchange(s, f"{FILE}.PREEMPHASIS", 0.95)),
-    _fault("log_floor", "fbank", "log floor 1e-10, not float32's epsilon",
+    fault("log_floor", "fbank", "log floor 1e-10, not float32's epsilon",
            lambda c, s: exchange(s, f"{FILE}.LOG_FLOOR", 1e-10), needs=SILENCE),
-    _fault("mel_from_0_hz", "fbank", "filters from 0 Hz, not 20", lambda c, s: _mel(s, LOW_FREQ_HZ=0.0)),
-    _fault("triangles_in_hz", "fbank", "filters triangular in Hz, not in mel",
+    fault("mel_from_0_hz", "fbank", "filters from 0 Hz, not 20", lambda c, s: _mel(s, LOW_FREQ_HZ=0.0)),
+    fault("triangles_in_hz", "fbank", "filters triangular in Hz, not in mel",
            lambda c, s: _mel(s, mel_scale=lambda hz: np.asarray(hz, dtype=np.float64))),
-    _fault("snip_edges_false", "fbank", "frames centred on reflected edges", _no_snip_edges),
-    _fault("lfr_surplus_frame", "feats", "one LFR frame too many", lambda c, s: _lfr(s, "surplus frame")),
-    _fault("lfr_left_zeros", "feats", "zeros, not copies of frame 0, on the left",
+    fault("snip_edges_false", "fbank", "frames centred on reflected edges", _no_snip_edges),
+    fault("lfr_surplus_frame", "feats", "one LFR frame too many", lambda c, s: _lfr(s, "surplus frame")),
+    fault("lfr_left_zeros", "feats", "zeros, not copies of frame 0, on the left",
            lambda c, s: _lfr(s, "left zeros")),
-    _fault("lfr_right_zeros", "feats", "zeros, not the last frame, on the right",
+    fault("lfr_right_zeros", "feats", "zeros, not the last frame, on the right",
            lambda c, s: _lfr(s, "right zeros"),
            needs="a recording whose last LFR frame is incomplete", fits=_copies_last),
-    _fault("no_cmvn", "feats", "CMVN left out", lambda c, s: _cmvn(c, "left out"), fits=_has_cmvn),
-    _fault("cmvn_order", "feats", "scale applied before the shift",
+    fault("no_cmvn", "feats", "CMVN left out", lambda c, s: _cmvn(c, "left out"), fits=_has_cmvn),
+    fault("cmvn_order", "feats", "scale applied before the shift",
            lambda c, s: _cmvn(c, "scaled first"), fits=_has_cmvn),
-    _fault("splice_as_shift", "feats", "am.mvn's Splice index read as the first mean", _splice_as_shift,
+    fault("splice_as_shift", "feats", "am.mvn's Splice index read as the first mean", _splice_as_shift,
            fits=_has_cmvn),
 )  # fmt: skip
+
+
+def faults(at: str) -> tuple[Fault, ...]:
+    """Return the front end's faults; every model has its front end at one place."""
+    return FAULTS

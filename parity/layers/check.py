@@ -7,8 +7,9 @@ from typing import Any
 
 from mlx_model.errors import OutputError, UsageError
 from mlx_model.machine.numerics import numerics, product_error
-from parity.decisions.outcomes import Outcomes, settled
-from parity.layers.invariance import AS_USERS_RUN_IT
+from parity import families
+from parity.decisions.base import Decisions, settled
+from parity.layers.invariance import AS_USERS_RUN_IT, invariance
 from parity.sides.candidate import Candidate
 from parity.taps.distances import PASS, Comparison
 from parity.taps.pictures import heat_map
@@ -43,7 +44,10 @@ class Comparing:
         self.precision = precisions[candidate.precision]
         self.comparison = Comparison(candidate.full_tapset, self.precision)
         self.rows: list[UtteranceRow] = []
-        self.outcomes: Outcomes = candidate.family.piece("outcomes")(trace, candidate, self.precision)
+        self.family = families.by_name(candidate.tapset.family)
+        self.decisions: Decisions = self.family.piece("decisions")(
+            trace, candidate, self.precision, self.family.decided
+        )
         self.pictures_wanted = pictures
 
     def add(self, utterance: TracedUtterance, arrays: Recorded, ahead: Callable[[], None] = lambda: None) -> None:
@@ -51,23 +55,24 @@ class Comparing:
 
         `ahead` is called when the products on all cores are through: one of those waits for its slowest thread.
         """
-        recorded, outcomes = self.chosen(arrays), self.outcomes
+        recorded, decisions = self.chosen(arrays), self.decisions
         plain, utt_id = recorded.plain, utterance.utt_id
         front = self.candidate.frontend(plain["waveform"])
         self.comparison.add_frontend(utt_id, plain, front)
-        heard = self.candidate.at_once(plain, front, recorded.inputs, steps=self.trace.meta["steps"])
+        run = self.candidate.run(plain, front, recorded.inputs, steps=self.trace.meta["steps"])
         ahead()
-        decided = outcomes.decide(utt_id, recorded, heard)
-        self.comparison.place(outcomes.order([*heard.taps]), [name for name in recorded.alone if name in heard.alone])
-        skip = outcomes.skipped(recorded, heard, decided)
-        kept = settled(recorded, heard.taps)
-        self.comparison.add_own(utt_id, kept, heard.taps, outcomes.excused(decided), skip)
-        alone = {name: pair for name, pair in recorded.alone.items() if pair.settled}
-        self.comparison.add_alone(utt_id, alone, heard.alone)
-        self.rows.append(outcomes.compare(self.comparison, utterance, recorded, heard, decided))
-        outcomes.decisions += decided
+        decided = decisions.decide(utterance, recorded, run)
+        steps = [name for name in recorded.introduced if name in run.introduced]
+        self.comparison.place(decisions.order([*run.taps]), steps)
+        skip = decisions.skipped(recorded, run, decided)
+        kept = settled(recorded, run.taps)
+        self.comparison.add_propagated(utt_id, kept, run.taps, decisions.excused(decided), skip)
+        introduced = {name: pair for name, pair in recorded.introduced.items() if pair.settled}
+        self.comparison.add_introduced(utt_id, introduced, run.introduced)
+        self.rows.append(decisions.compare(self.comparison, utterance, recorded, run, decided))
+        decisions.rows += decided
         if len(self.rows) <= self.pictures_wanted:
-            outcomes.picture(utterance, recorded, heard)
+            decisions.picture(utterance, recorded, run)
 
     def chosen(self, recorded: Recorded) -> Recorded:
         """Return what was recorded, without the taps that were not asked for.
@@ -76,7 +81,8 @@ class Comparing:
             UsageError: a tap was asked for that the trace does not hold.
         """
         wanted = self.candidate.asked_for
-        missing = [name for name in self.candidate.restricted_to if name not in recorded.inputs.keys() | recorded.own]
+        held = recorded.inputs.keys() | recorded.propagated
+        missing = [name for name in self.candidate.restricted_to if name not in held]
         if missing and self.trace.meta["taps"]:
             raise UsageError(
                 f"{self.trace.directory} was recorded with --taps {', '.join(self.trace.meta['taps'])} and does not "
@@ -84,8 +90,8 @@ class Comparing:
             )
         return Recorded(
             plain=recorded.plain,
-            own={name: pair for name, pair in recorded.own.items() if wanted(name)},
-            alone={name: pair for name, pair in recorded.alone.items() if wanted(name, alone=True)},
+            propagated={name: pair for name, pair in recorded.propagated.items() if wanted(name)},
+            introduced={name: pair for name, pair in recorded.introduced.items() if wanted(name, introduced=True)},
             inputs=recorded.inputs,
         )
 
@@ -99,23 +105,29 @@ class Comparing:
         utt_id = (worst.worst or {})["utt_id"]
         utterance = next(row for row in self.trace.utterances if row.utt_id == utt_id)
         recorded = self.trace.arrays(utterance)
-        if worst.scope == "inner":
+        if worst.scope == "introduced":
             inputs = {module: given for module, given in recorded.inputs.items() if worst.name.startswith(module)}
             return heat_map(
-                worst.name, utt_id, recorded.alone[worst.name], self.candidate.alone(inputs, steps=True)[worst.name]
+                worst.name,
+                utt_id,
+                recorded.introduced[worst.name],
+                self.candidate.introduced(inputs, steps=True)[worst.name],
             )
         return heat_map(
-            worst.name, utt_id, recorded.own[worst.name], self.candidate.network(recorded.plain["feats"])[worst.name]
+            worst.name,
+            utt_id,
+            recorded.propagated[worst.name],
+            self.candidate.network(recorded.plain["feats"])[worst.name],
         )
 
     def report(self, invariants: bool) -> ParityReport:
         """Return the report over all utterances added."""
-        outcomes = self.outcomes
+        decisions, family = self.decisions, self.family
         taps = self.comparison.rows()
-        facts = structure(self.trace.meta["structure"], outcomes.structure())
-        checks = outcomes.invariance() if invariants else []
+        facts = structure(self.trace.meta["structure"], self.candidate.structure(family.facts))
+        checks = invariance(family.invariance, self.candidate, self.trace) if invariants else []
         found = tapped(self.candidate, checks)
-        verdict = conclude(taps, facts, outcomes.decisions, checks, self.candidate.precision, outcomes.DECIDED)
+        verdict = conclude(taps, facts, decisions.rows, checks, self.candidate.precision, family.decided)
         return ParityReport(
             verdict="pass" if verdict.passed else "fail",
             first_failure=verdict.first_failure,
@@ -124,7 +136,7 @@ class Comparing:
             taps=taps,
             utterances=self.rows,
             structure=facts,
-            notes=notes(self.candidate, self.precision.reason, outcomes, found["tapped"]),
+            notes=notes(self.candidate, self.precision.reason, family.notes, found["tapped"]),
             environment=describe(
                 reference=self.trace.meta.get("environment", {}), float32_product_error=product_error(), numerics=found
             ),
@@ -132,11 +144,25 @@ class Comparing:
             precision=self.candidate.precision,
             address=verdict.address,
             sentence=verdict.sentence,
-            decisions=outcomes.decisions,
+            decisions=decisions.rows,
             invariance=checks,
             heatmap=self.heat(taps) if self.pictures_wanted else None,
-            **outcomes.fields(len(self.rows)),
+            words=dict(family.words),
+            **decisions.fields(),
+            **counters(decisions.outcomes(), len(self.rows)),
         )
+
+
+def counters(outcomes: dict[str, dict[str, int]], utterances: int) -> dict[str, Any]:
+    """Return the report's counters: the contract's `cif` and `tokens` of a family that has them, else its outcomes."""
+    if "token" not in outcomes:
+        return {"cif": {}, "tokens": {}, "outcomes": {f"{kind}s": counts for kind, counts in outcomes.items()}}
+    token, firing = outcomes["token"], outcomes.get("firing")
+    cif = {} if firing is None else {"firing_mismatches": firing["differ"], "explained": firing["explained"]}
+    return {
+        "cif": {"utterances": utterances, **cif} if cif else {},
+        "tokens": {"compared": token["compared"], "flipped": token["differ"], "explained": token["explained"]},
+    }
 
 
 def tapped(candidate: Candidate, checks: Sequence[InvarianceRow]) -> dict[str, Any]:
@@ -148,14 +174,14 @@ def tapped(candidate: Candidate, checks: Sequence[InvarianceRow]) -> dict[str, A
     return {**found, "tapped": f"plain MLX modules; {held or otherwise}"}
 
 
-def notes(candidate: Candidate, reason: str, outcomes: Outcomes, tapped: str) -> list[str]:
+def notes(candidate: Candidate, reason: str, own: Sequence[str], tapped: str) -> list[str]:
     """Return what a reader must know to read the numbers."""
     return [
         f"Taps watch {tapped}.",
         f"Candidate precision: {candidate.precision} ({reason}).",
         "The network taps are fed the reference's own features, so that the front end's rounding hides no fault; "
         "the end_to_end rows start from the waveform.",
-        *outcomes.notes(),
+        *own,
         "Introduced error: each module run alone on the float64 reference's inputs, as float32; rows inside a module "
         "come from that run.",
         "Dither is 0 on both sides; FunASR runs one utterance at a time.",

@@ -1,13 +1,13 @@
 """What a result must not depend on: batch, padding, precision, device, compilation, file format, order. One row each.
 
 The candidate is held against itself, so these need no reference. Rows are exact in what the arg-max decides; scores may
-move by float32 rounding (`limit`). A family's outcomes say which rows it has, and add the reference's own.
+move by float32 rounding (`limit`). A family's table names its rows; where FunASR differs from itself, its trace says.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,13 +18,16 @@ from mlx_model.files.scratch import scratch
 from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.machine.device import on_gpu
 from parity.sides.candidate import Candidate
+from parity.taps.swap import swapped
 from parity.taps.trace import Trace
 from reports.schema import InvarianceRow
 
+BATCH = "batch composition"
 UTTERANCES = 4  # so many are enough to have different lengths in a batch
 LOGITS_LIMIT = {"float32": 1e-4}  # max abs between two orders of summation; the bar of the batch benchmark
 PADDING_S = 2.0
 LANES = 2
+STREAM_MS, FEED = 200, 777  # a stream's chunks, and how many samples it is given at once
 FORMATS = (
     ("WAV", "FLOAT", "wav"),
     ("FLAC", "PCM_24", "flac"),
@@ -36,35 +39,59 @@ LARGEST_HALF_ON_CPU = 20_000_000  # parameters
 Logits = list[np.ndarray]
 
 
-def check_batches(candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
-    """Return one row per thing the result must not depend on, of a family that runs batches."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A candidate, waveforms, and the results (`alone`) that every row is held against: one waveform at a time."""
+
+    candidate: Candidate
+    waveforms: Sequence[np.ndarray]
+    alone: Logits
+
+    def row(self, name: str, other: Logits, detail: str) -> InvarianceRow:
+        """Return the row of other results of the same waveforms."""
+        return row(name, self.candidate, self.alone, other, detail)
+
+
+def invariance(names: Sequence[str], candidate: Candidate, trace: Trace) -> list[InvarianceRow]:
+    """Return the rows of those names, of a candidate, and FunASR's own from the trace."""
     waveforms = [trace.waveform(row) for row in trace.utterances[:UTTERANCES]]
-    if len(waveforms) == 1:  # a batch needs two, of different length
+    if len(waveforms) == 1 and BATCH in names:  # a batch needs two, of different length
         waveforms.append(waveforms[0][: 2 * len(waveforms[0]) // 3])
-    alone = [candidate.runner.results([waveform])[0] for waveform in waveforms]
-    together = candidate.runner.results(waveforms)
-    return [
-        row("batch composition", candidate, alone, together, f"{len(waveforms)} in one batch"),
-        row("padding length", candidate, alone, padded(candidate, waveforms), f"{PADDING_S:g} s of zeros after each"),
-        row("file order", candidate, alone, turned(candidate, waveforms), f"last file first, in batches of {CHUNK}"),
-        *compiled(candidate, waveforms, alone),
-        *as_users_run_it(candidate, waveforms, alone),
-        formats(candidate, waveforms, alone),
-        device(candidate, waveforms, alone),
-        *precision(candidate, waveforms, alone),
-    ]
+    alone = [candidate.results([waveform])[0] for waveform in waveforms]
+    held = Held(candidate=candidate, waveforms=waveforms, alone=alone)
+    ours = [found for name in names for found in ROWS[name](held)]
+    theirs = [InvarianceRow(side="reference", status="note", limit=None, **row) for row in trace.meta["reference_rows"]]
+    return [*ours, *theirs]
+
+
+def batched(held: Held) -> list[InvarianceRow]:
+    """Compare with all of them in one batch."""
+    together = held.candidate.results(held.waveforms)
+    return [held.row(BATCH, together, f"{len(held.waveforms)} in one batch")]
+
+
+def padding(held: Held) -> list[InvarianceRow]:
+    """Compare with zeros behind each waveform that its length does not count."""
+    other = padded(held.candidate, held.waveforms)
+    return [held.row("padding length", other, f"{PADDING_S:g} s of zeros after each")]
+
+
+def order(held: Held) -> list[InvarianceRow]:
+    """Compare with the last file first."""
+    other = turned(held.candidate, held.waveforms)
+    return [held.row("file order", other, f"last file first, in batches of {CHUNK}")]
 
 
 def padded(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Logits:
     """Return each waveform's logits, alone but with zeros behind it that its length does not count."""
     extra = round(PADDING_S * candidate.model.config.frontend.fs)
-    return [candidate.runner.results([waveform], padding=extra)[0] for waveform in waveforms]
+    return [candidate.results([waveform], padding=extra)[0] for waveform in waveforms]
 
 
 def turned(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Logits:
     """Return each waveform's logits, decoded a few at a time, the last first."""
     files = waveforms[::-1]
-    chunks = [candidate.runner.results(files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
+    chunks = [candidate.results(files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
     return [logits for chunk in chunks for logits in chunk][::-1]
 
 
@@ -95,68 +122,90 @@ def difference(alone: Logits, other: Logits) -> tuple[int, float]:
     return changed, largest
 
 
-def compiled(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
-    """Compare with every encoder block under mx.compile, with our compiled kernels off, and with the CPU's lanes on."""
+def compiled(held: Held) -> list[InvarianceRow]:
+    """Compare with every encoder block under mx.compile."""
     with ExitStack() as stack:
-        for block in candidate.runner.blocks():
-            _compile(block, stack)
-        fused = [candidate.runner.results([waveform])[0] for waveform in waveforms]
-    rows = [
-        row("compiled blocks", candidate, alone, fused, "encoder blocks under mx.compile"),
-        eager(candidate, waveforms, alone),
-    ]
+        for block in held.candidate.blocks():
+            function = mx.compile(block.__call__)
+            stack.enter_context(swapped(block, __call__=lambda self, *given, function=function: function(*given)))
+        fused = [held.candidate.results([waveform])[0] for waveform in held.waveforms]
+    return [held.row("compiled blocks", fused, "encoder blocks under mx.compile")]
+
+
+def side_by_side(held: Held) -> list[InvarianceRow]:
+    """Compare with the CPU's lanes on; none on a GPU."""
     if on_gpu():
-        return rows
-    side = [candidate.runner.results([waveform], lanes=LANES)[0] for waveform in waveforms]
-    return [*rows, row("lanes", candidate, alone, side, f"rows of a layer side by side in {LANES} lanes")]
+        return []
+    side = [held.candidate.results([waveform], lanes=LANES)[0] for waveform in held.waveforms]
+    return [held.row("lanes", side, f"rows of a layer side by side in {LANES} lanes")]
 
 
-def as_users_run_it(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
-    """Compare with what runs where nobody watches single modules: kernels of our own on a CPU and on a GPU."""
-    ways = {
-        "CPU engine": (
-            candidate.runner.on_engine,
-            "kernels of our own on the weights in their file (cpu_engine.c)",
-        ),
-        "GPU path": (candidate.runner.fused, "few operations in few shapes, fused kernels (gpu_rows.py); as one batch"),
-    }
-    results = [(name, way(waveforms), detail) for name, (way, detail) in ways.items()]
-    return [row(name, candidate, alone, other, detail) for name, other, detail in results if other is not None]
+def on_engine(held: Held) -> list[InvarianceRow]:
+    """Compare with what runs on a CPU where nobody watches single modules."""
+    other = held.candidate.on_engine(held.waveforms)
+    detail = "kernels of our own on the weights in their file (cpu_engine.c)"
+    return [] if other is None else [held.row("CPU engine", other, detail)]
 
 
-def eager(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> InvarianceRow:
+def fused(held: Held) -> list[InvarianceRow]:
+    """Compare with what runs on a GPU where nobody watches single modules."""
+    other = held.candidate.fused(held.waveforms)
+    detail = "few operations in few shapes, fused kernels (gpu_rows.py); as one batch"
+    return [] if other is None else [held.row("GPU path", other, detail)]
+
+
+def eager(held: Held) -> list[InvarianceRow]:
     """Compare with our compiled kernels off."""
     mx.disable_compile()
     try:
-        other = [candidate.runner.results([waveform])[0] for waveform in waveforms]
+        other = [held.candidate.results([waveform])[0] for waveform in held.waveforms]
     finally:
         mx.enable_compile()
-    return row("nothing compiled", candidate, alone, other, "mx.disable_compile()")
+    return [held.row("nothing compiled", other, "mx.disable_compile()")]
 
 
-def _compile(block: Any, stack: ExitStack) -> None:
-    """Let one module compute under mx.compile until the stack is closed."""
-    cls, function = type(block), mx.compile(block.__call__)
-    block.__class__ = type(cls.__name__, (cls,), {"__call__": lambda self, *given: function(*given)})
-    stack.callback(setattr, block, "__class__", cls)
+def arrival(held: Held) -> list[InvarianceRow]:
+    """Compare streams given a chunk at a time with the same given a few samples at a time: nothing may change."""
+    candidate: Any = held.candidate  # of a family whose candidate has `streamed`
+    changed, total, largest = 0, 0, 0.0
+    for waveform in held.waveforms:
+        (ours, scores), (theirs, others) = (candidate.streamed(waveform, STREAM_MS, feed) for feed in (None, FEED))
+        total, changed = total + len(ours), changed + int(not np.array_equal(ours, theirs))
+        same = len(scores) == len(others)
+        largest = max(largest, float(np.abs(scores - others).max(initial=0.0)) if same else np.inf)
+    limit = LOGITS_LIMIT.get(candidate.precision)
+    failed = changed > 0 or (limit is not None and not largest <= limit)
+    return [
+        InvarianceRow(
+            name="arrival of samples",
+            side="candidate",
+            status="fail" if failed else "pass",
+            tokens=total,
+            tokens_differ=changed,
+            max_abs=largest,
+            limit=limit,
+            detail=f"chunks of {STREAM_MS} ms, given {FEED} samples at a time",
+        )
+    ]
 
 
-def formats(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> InvarianceRow:
+def formats(held: Held) -> list[InvarianceRow]:
     """Compare with the same samples read back from lossless files of other formats."""
     import soundfile
 
+    candidate = held.candidate
     rate = candidate.model.config.frontend.fs
     other: Logits = []
     used = []
     with scratch("formats") as folder:
-        for number, waveform in enumerate(waveforms):
+        for number, waveform in enumerate(held.waveforms):
             exact = [kind for kind in FORMATS if kind[1] == "FLOAT" or in_24_bits(waveform)]
             container, subtype, suffix = exact[number % len(exact)]
             path = folder / f"{number}.{suffix}"
             soundfile.write(path, waveform, rate, format=container, subtype=subtype)
-            other.append(candidate.runner.results([load_audio(path, rate)])[0])
+            other.append(candidate.results([load_audio(path, rate)])[0])
             used.append(f"{container} {subtype}")
-    return row("audio format", candidate, alone, other, ", ".join(dict.fromkeys(used)))
+    return [held.row("audio format", other, ", ".join(dict.fromkeys(used)))]
 
 
 def in_24_bits(waveform: np.ndarray) -> bool:
@@ -165,28 +214,26 @@ def in_24_bits(waveform: np.ndarray) -> bool:
     return bool(np.array_equal(steps, np.rint(steps)) and np.abs(waveform).max(initial=0.0) < 1.0)
 
 
-def device(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> InvarianceRow:
+def device(held: Held) -> list[InvarianceRow]:
     """Compare the default device with the CPU; on a machine that has only the CPU the row says so."""
     here = mx.default_device()
     if here.type == mx.DeviceType.cpu:
-        skipped = row(
-            "device", candidate, alone, alone, "only the CPU is here; run `parity check` on the other machine"
-        )
-        return dataclasses.replace(skipped, status="skipped", tokens=0, max_abs=None)
+        skipped = held.row("device", held.alone, "only the CPU is here; run `parity check` on the other machine")
+        return [dataclasses.replace(skipped, status="skipped", tokens=0, max_abs=None)]
     mx.set_default_device(mx.cpu)
     try:
-        other = [candidate.runner.results([waveform])[0] for waveform in waveforms]
+        other = [held.candidate.results([waveform])[0] for waveform in held.waveforms]
     finally:
         mx.set_default_device(here)
-    return row("device", candidate, alone, other, f"{here} against the CPU")
+    return [held.row("device", other, f"{here} against the CPU")]
 
 
-def precision(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logits) -> list[InvarianceRow]:
+def precision(held: Held) -> list[InvarianceRow]:
     """Show what float16 and bfloat16 change: a note each, judged only where NaN appears.
 
     Left out for candidates that are not float32, and for large ones on a CPU, where MLX has no fast half precision.
     """
-    model = candidate.model
+    candidate, model = held.candidate, held.candidate.model
     size = sum(value.size for _, value in tree_flatten(model.parameters()))  # pyright: ignore[reportAttributeAccessIssue]
     if candidate.precision != "float32":
         return []
@@ -196,19 +243,19 @@ def precision(candidate: Candidate, waveforms: Sequence[np.ndarray], alone: Logi
         )
         empty = row("precision", candidate, [], [], text)
         return [dataclasses.replace(empty, status="skipped", max_abs=None)]
-    parts = candidate.runner.parts()
+    parts = candidate.parts()
     kept = [part.parameters() for part in parts]
     rows = []
     for dtype in (mx.float16, mx.bfloat16):
         for part in parts:
             part.set_dtype(dtype)
         try:
-            other = [candidate.runner.results([waveform])[0] for waveform in waveforms]
+            other = [candidate.results([waveform])[0] for waveform in held.waveforms]
         finally:
             for part, parameters in zip(parts, kept, strict=True):
                 part.update(parameters)
         name = str(dtype).rpartition(".")[2]
-        found = row(name, candidate, alone, other, _flips(alone, other))
+        found = held.row(name, other, _flips(held.alone, other))
         healthy = all(np.isfinite(logits).all() for logits in other)
         rows.append(dataclasses.replace(found, status="note" if healthy else "fail", limit=None))
     return rows
@@ -226,3 +273,19 @@ def _flips(alone: Logits, other: Logits) -> str:
         return "no arg-max changes" if [*map(len, alone)] == [*map(len, other)] else "the number of tokens changes"
     within = sum(margin <= moved for margin, moved in margins)
     return f"{len(margins)} change, {within} of them closer than the logits move; widest margin {max(margins)[0]:.2g}"
+
+
+ROWS: dict[str, Callable[[Held], list[InvarianceRow]]] = {
+    BATCH: batched,
+    "padding length": padding,
+    "file order": order,
+    "compiled blocks": compiled,
+    "nothing compiled": eager,
+    "lanes": side_by_side,
+    "CPU engine": on_engine,
+    "GPU path": fused,
+    "audio format": formats,
+    "arrival of samples": arrival,
+    "device": device,
+    "precision": precision,
+}

@@ -10,11 +10,11 @@ from mlx_model.audio.files import load_audio
 from mlx_model.errors import OutputError, UsageError
 from mlx_model.files.destination import claimed, staged
 from mlx_model.files.scratch import scratch
+from parity import families
 from parity.layers.check import Comparing
 from parity.sides import guard, reference
 from parity.sides.audio_files import find_files
-from parity.sides.candidate import Candidate, tapset_of
-from parity.taps.tapset import load_tapset
+from parity.sides.candidate import Candidate
 from parity.taps.trace import Trace
 from reports.environment import directory_sha256
 from reports.schema import ParityReport, write
@@ -68,7 +68,7 @@ def run(
     guard.check(str(src))
     with claimed(out, [REPORT], apart_from=[src, model]):
         found = find_audio(audio, limit)
-        candidate = Candidate(model, tapset_of(model), taps)
+        candidate = families.candidate(model, taps)
         for _, path in found:
             load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
         with scratch("trace") as folder:
@@ -125,8 +125,7 @@ def check(
     """
     with claimed(out, [REPORT], apart_from=[model, trace]):
         recorded = Trace.open(Path(trace))
-        tapset = load_tapset(recorded.meta["family"])
-        candidate = Candidate(model, tapset, [*taps] or recorded.meta["taps"])
+        candidate = families.candidate(model, [*taps] or recorded.meta["taps"], recorded.meta["family"])
         report = compare_trace(recorded, candidate, progress, invariants=invariants)
         if out is not None:
             write(report, Path(out) / REPORT)
@@ -138,8 +137,9 @@ def compare_trace(
 ) -> ParityReport:
     """Return the report of a recorded reference against a candidate."""
     comparing, digest = Comparing(trace, candidate), directory_sha256(candidate.path)
-    if reason := comparing.outcomes.nothing_heard(trace):
-        raise UsageError(reason)
+    if not any(map(comparing.decisions.heard, trace.utterances)):
+        found = f"no recording {comparing.family.nothing} in FunASR ({len(trace.utterances)} heard)"
+        raise UsageError(f"{found}: nothing to compare, give speech")
     reading = trace.read()
     for utterance, arrays in reading:
         comparing.add(utterance, arrays, reading.ahead)

@@ -18,7 +18,6 @@ from parity.layers.check import Comparing
 from parity.layers.run import find_audio
 from parity.sides import guard, reference
 from parity.sides.candidate import Candidate
-from parity.taps.tapset import load_tapset
 from parity.taps.trace import Recorded, Trace, TracedUtterance
 from reports.environment import describe
 from reports.schema import FaultRow, ParityReport, SelftestReport, write
@@ -97,10 +96,10 @@ def judge(
 
     The faults are the family's where none are given.
     """
-    chosen: Sequence[Fault] = families.by_name(trace.meta["family"]).piece("faults") if faults is None else faults
+    chosen: Sequence[Fault] = families.by_name(trace.meta["family"]).seeded() if faults is None else faults
     started = time.perf_counter() if started is None else started
     recorded = list(trace.read()) if trace.size_mb() < KEEP_MB else trace.read
-    healthy = examine(trace, recorded, Candidate(model, load_tapset(trace.meta["family"])), invariants=True)
+    healthy = examine(trace, recorded, families.candidate(model, family=trace.meta["family"]), invariants=True)
     rows = []
     for fault in chosen:
         row = seeded(trace, recorded, model, fault, healthy)
@@ -143,7 +142,7 @@ def seeded(
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        candidate = Candidate(model, load_tapset(trace.meta["family"]))
+        candidate = families.candidate(model, family=trace.meta["family"])
         if not fault.fits(candidate):
             return None
         fault.seed(candidate, stack)

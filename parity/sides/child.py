@@ -1,4 +1,4 @@
-"""Runs `python -m parity.sides.reference` on a JSON request, in a process of its own, and passes on answers and errors.
+"""Runs parity.sides.reference on a JSON request, in a process of its own, and passes on answers and errors.
 
 Why a process: a BLAS loaded with RTLD_GLOBAL for MLX would take over torch's matrix products too. Imports no torch.
 """
@@ -20,6 +20,7 @@ from mlx_model.machine import children
 
 MARK = "mlx-funasr-answer "  # FunASR prints on stdout as it pleases; our lines carry this mark
 FORESEEN = {error.__name__: error for error in (DependencyError, CheckpointError, UsageError)}
+START = "import sys; from parity.sides.reference import main; sys.exit(main(sys.argv[1]))"
 Progress = Callable[[float], None]
 
 
@@ -68,7 +69,7 @@ def _child(request: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     with scratch("reference") as folder:
         failure, log, path = (folder / name for name in ("failure.json", "log", "request.json"))
         path.write_text(json.dumps({**request, "failure": str(failure)}), "utf-8")
-        command = [python, "-m", "parity.sides.reference", str(path)]
+        command = [python, "-c", START, str(path)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with (
             log.open("wb") as stderr,

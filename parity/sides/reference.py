@@ -1,30 +1,38 @@
 """The reference: the real FunASR, loaded, proved equal to its checkpoint, and run one utterance at a time.
 
-Only this file, the recorders and what they import use funasr, in a process of their own (process.py says why).
-`record` and `transcribe` start it (`python -m parity.sides.reference`) and read what it wrote. Must not import mlx.
+Only this file and the families' own reference.py use funasr, in a process of their own (child.py says why). `record`
+and `transcribe` start it and read what it wrote. Must not import mlx.
 
-The truth is the same FunASR in float64. What is recorded of a family, and how it is run, is its recorder's matter
-(parity/families/NAME/recorder.py); recording.py holds what they share.
+The truth is the same FunASR in float64. What is recorded of a family, and how it is run, is said by the `Reference` of
+families/NAME/reference.py, a subclass of the one below.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import pickle
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError
-from parity import families
+import numpy as np
+
+from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError, UsageError
+from mlx_model.families import FAMILIES, module_of
+from parity import facts
 from parity.sides import guard
 from parity.sides.child import MARK, Progress, ask_reference, stream_reference
-from parity.taps.tapset import load_tapset
-from parity.taps.trace import Trace
+from parity.taps.packing import Pair
+from parity.taps.tap import ARGS
+from parity.taps.tap import record as tapped
+from parity.taps.tapset import TapSet, load_tapset
+from parity.taps.trace import Recorded, Trace
 
 INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[reference]'"
 
@@ -160,7 +168,6 @@ def _state(checkpoint: Path) -> Any:
     Raises:
         CheckpointError: it cannot be read so.
     """
-    import numpy as np
     import torch
 
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
@@ -180,31 +187,146 @@ def _state(checkpoint: Path) -> Any:
         raise CheckpointError(f"{checkpoint} was not given to FunASR: {reason[:200]}") from error
 
 
+class Reference(ABC):
+    """Both precisions of one FunASR model, and what is recorded of them; `single` and `double` are AutoModels."""
+
+    def __init__(self, single: Any, double: Any, tapset: TapSet, taps: Sequence[str], steps: bool):
+        self.single, self.double = single, double
+        names = [name for name, _ in self.single.model.named_modules()]
+        self.tapset = tapset.restricted(taps, names) if taps else tapset
+        self.isolated = self.tapset.isolated(names, names)
+        self.probes_inside = self.tapset.introduced_probes(names, self.isolated, steps=steps)
+        self.probes = list(dict.fromkeys([*self.tapset.probes(names, args=True), *tapset.always]))
+        self.collecting = tapset
+
+    @abstractmethod
+    def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
+        """Return the row (what TracedUtterance has: duration, text, token ids, ...) and the arrays of one file."""
+
+    def structure(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what distances could miss, {fact: {module: value}}: the facts of those names, and the family's own."""
+        return {**facts.read(names, self.single.model, reference=True), **self.more_facts()}
+
+    def more_facts(self) -> dict[str, dict[str, Any]]:
+        """Return what of the structure only this family has, {fact: {module: value}}; the candidate reads the same."""
+        return {}
+
+    def against_itself(self, audio: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Return in what FunASR's results depend on how it is run, over all (utt_id, path): fields of InvarianceRow."""
+        return []
+
+    def inside(self, module: str) -> list[str]:
+        """Return what is recorded of an isolated module: itself and its steps."""
+        within = (f"{module}.", f"{module}@")
+        return [probe for probe in self.probes_inside if probe.startswith(within) or probe == module]
+
+    def exactly(self) -> contextlib.AbstractContextManager[None]:
+        """Let the float64 model be exact where FunASR would round; nothing by default."""
+        return contextlib.nullcontext()
+
+    def introduced(self, seen: dict[str, Any]) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Pair]]:
+        """Return (inputs, {tap: (float64, float32)}) of every isolated module on the truth's inputs, in float32."""
+        inputs: dict[str, dict[str, np.ndarray]] = {}
+        introduced: dict[str, Pair] = {}
+        for module, tap in self.isolated:
+            if f"{module}@{ARGS}" not in seen:
+                continue  # it did not run: no token, so no decoder
+            args, kwargs = seen[f"{module}@{ARGS}"]
+            given = {number: args[int(number)].astype(np.float32) for number in tap.introduced if number.isdigit()}
+            args = tuple(given.get(str(number), value) for number, value in enumerate(args))
+            truth, single = (self._call(auto, module, tap, args, kwargs) for auto in (self.double, self.single))
+            kept = [name for name in truth if not self.tapset.is_discrete(name)]
+            introduced |= {name: Pair.of(truth[name], single[name]) for name in kept}
+            inputs[module] = given
+        return inputs, introduced
+
+    def _call(self, auto: Any, module: str, tap: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        dtype = next(auto.model.parameters()).dtype
+
+        def tensor(value: Any) -> Any:
+            if not isinstance(value, np.ndarray):
+                return value
+            made = torch.from_numpy(value.copy())
+            return made.to(dtype) if made.is_floating_point() else made
+
+        inside = self.inside(module)
+        exact = self.exactly() if dtype == torch.float64 else contextlib.nullcontext()
+        with exact, tapped(auto.model, inside) as seen, torch.inference_mode():
+            auto.model.get_submodule(module)(*map(tensor, args), **{key: tensor(v) for key, v in kwargs.items()})
+        return self.tapset.collect_introduced(module, tap, seen, reference=True)
+
+
+@contextlib.contextmanager
+def fbank_tap() -> Iterator[list[Any]]:
+    """Catch, call by call, what FunASR's front end gets from its fbank back end, which is a function, not a module."""
+    from funasr.frontends import wav_frontend
+
+    original, seen = wav_frontend.kaldi.fbank, []
+
+    def fbank(*args: Any, **kwargs: Any) -> Any:
+        seen.append(original(*args, **kwargs))
+        return seen[-1].clone()  # LFR and CMVN write in place
+
+    wav_frontend.kaldi.fbank = fbank
+    try:
+        yield seen
+    finally:
+        wav_frontend.kaldi.fbank = original
+
+
+def features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
+    """Return ({waveform, fbank, feats}, feats tensor, lengths, duration in seconds) of one file."""
+    import torch
+
+    from mlx_model.audio.files import load_audio
+
+    frontend = auto.kwargs["frontend"]
+    waveform = torch.from_numpy(load_audio(path, frontend.fs))
+    with fbank_tap() as seen:
+        feats, lengths = frontend(waveform[None], torch.tensor([len(waveform)]))
+    taps = {"waveform": waveform.numpy(), "fbank": seen[0].numpy()[None], "feats": feats.numpy().copy()}
+    return taps, feats, lengths, len(waveform) / frontend.fs
+
+
 def _record(request: dict[str, Any]) -> None:
     from reports.environment import describe, file_sha256
 
     trace = Trace.create(Path(request["out"]))
     single = load(request["src"])
-    family = families.by_class(type(single.model).__name__)
-    recorder = family.piece("recorder")(
-        single, load(request["src"], "float64"), load_tapset(family.name), request["taps"], request["steps"]
+    family = _family(type(single.model).__name__)
+    reference: Reference = importlib.import_module(f"{family.__name__}.reference").Reference(
+        single, load(request["src"], "float64"), load_tapset(family.FAMILY.name), request["taps"], request["steps"]
     )
     for utt_id, path in request["audio"]:
-        row, arrays = recorder.utterance(path)
+        row, arrays = reference.utterance(path)
         trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
         _answer(1.0)
     trace.finish(
         {
             "source": request["named"],
-            "family": family.name,
+            "family": family.FAMILY.name,
             "checkpoint_sha256": file_sha256(Path(single.kwargs["init_param"])),
             "taps": request["taps"],
             "steps": request["steps"],
-            "structure": recorder.structure(),
+            "structure": reference.structure(family.FAMILY.facts),
+            "reference_rows": reference.against_itself(request["audio"]),
             "environment": describe(),
-            **recorder.facts([path for _, path in request["audio"]]),
         }
     )
+
+
+def _family(funasr_class: str) -> Any:
+    """Return the folder of the family of one of FunASR's classes, found by name.
+
+    Raises:
+        UsageError: it cannot be compared.
+    """
+    for name, known in FAMILIES.items():
+        if known == funasr_class:
+            return module_of("parity.families", name)
+    raise UsageError(f"FunASR's {funasr_class} cannot be compared; there are {', '.join(FAMILIES.values())}")
 
 
 def _transcribe(request: dict[str, Any]) -> None:
@@ -242,7 +364,3 @@ def main(request_path: str) -> int:
         Path(request["failure"]).write_text(json.dumps(report, ensure_ascii=False), "utf-8")
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

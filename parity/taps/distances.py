@@ -123,11 +123,11 @@ class Distances:
 
 @dataclass(slots=True, kw_only=True)
 class TapTotals:
-    """One tap over all utterances: on each side's own inputs, alone on given inputs, by absolute value or by entry."""
+    """One tap over all utterances: propagated and introduced distances, or judged by absolute value or by entry."""
 
     name: str
-    own: Distances | None = None
-    alone: Distances | None = None
+    propagated: Distances | None = None
+    introduced: Distances | None = None
     absolute: bool = False
     max_abs: float = 0.0
     rel_l2: float | None = None
@@ -160,18 +160,19 @@ class TapTotals:
 
     def row(self, spec: TapSpec | None, precision: Precision, drift: float) -> TapRow:
         """Return the finished row; `spec` is None for outcomes that must agree exactly."""
-        if self.own is None and self.alone is None:
+        if self.propagated is None and self.introduced is None:
             return self._plain_row(spec)
         limit = spec.ratio * precision.multiple if spec is not None and spec.ratio is not None else None
-        shown = self.own or self.alone or Distances()
+        shown = self.propagated or self.introduced or Distances()
         numbers = shown.settled() if shown.pairs else (None, None, None)
-        grows = self.own is not None and spec is not None and bool(spec.isolate)
+        grows = self.propagated is not None and spec is not None and bool(spec.introduced)
         wide = limit * drift if limit is not None and grows else limit
         problems = [*self.failures, *shown.judge(wide, precision.frames)]
         if numbers[0] is not None and not numbers[0] <= MOST_REL_L2:
             problems.append(f"rel_l2 {numbers[0]:.2g}: no precision excuses more than {MOST_REL_L2:g}")
-        alone = self.alone.judge(limit, precision.frames) if self.own is not None and self.alone is not None else []
-        reasons = [*problems, *(f"introduced: {problem}" for problem in alone)]
+        both = self.propagated is not None and self.introduced is not None
+        own = self.introduced.judge(limit, precision.frames) if both and self.introduced is not None else []
+        reasons = [*problems, *(f"introduced: {problem}" for problem in own)]
         return TapRow(
             name=self.name,
             max_abs=shown.max_abs,
@@ -182,22 +183,22 @@ class TapTotals:
             status=FAIL if reasons else PASS,
             reason="; ".join(reasons[:3]) or (spec.reason if spec is not None else ""),
             worst=shown.worst,
-            scope="propagated" if self.own is not None else "inner",
+            scope="propagated" if self.propagated is not None else "introduced",
             worst_frame=shown.worst_frame() if shown.frames else None,
-            introduced=self._introduced(alone) if self.own is not None else None,
+            introduced=self._share(own) if self.propagated is not None else None,
         )
 
-    def _introduced(self, problems: Sequence[str]) -> Introduced | None:
-        if self.alone is None or not self.alone.pairs:
+    def _share(self, problems: Sequence[str]) -> Introduced | None:
+        if self.introduced is None or not self.introduced.pairs:
             return None
-        distance, floor, ratio = self.alone.settled()
+        distance, floor, ratio = self.introduced.settled()
         return Introduced(
-            max_abs=self.alone.max_abs,
+            max_abs=self.introduced.max_abs,
             rel_l2=distance,
             floor_rel_l2=floor,
             ratio=ratio,
             status=FAIL if problems else PASS,
-            worst=self.alone.worst,
+            worst=self.introduced.worst,
         )
 
     def _plain_row(self, spec: TapSpec | None) -> TapRow:
@@ -235,10 +236,10 @@ class Comparison:
         for name, value in candidate.items():
             self.total(name).add_absolute(utt_id, plain.get(name, plain[name.rsplit(".", 1)[-1]]), value)
 
-    def place(self, own: Sequence[str], alone: Sequence[str]) -> None:
+    def place(self, propagated: Sequence[str], introduced: Sequence[str]) -> None:
         """Fix the order of rows: what happens inside a module stands before what comes out of it."""
-        waiting, order = list(alone), []
-        for name in own:
+        waiting, order = list(introduced), []
+        for name in propagated:
             if name in waiting:
                 until = waiting.index(name)
                 order += waiting[:until]
@@ -246,7 +247,7 @@ class Comparison:
             order.append(name)
         self.order = max(self.order, [*order, *waiting], key=len)
 
-    def add_own(
+    def add_propagated(
         self,
         utt_id: str,
         recorded: Recorded,
@@ -263,8 +264,8 @@ class Comparison:
             excused: discrete taps whose differences the noise floor accounts for.
             skip: prefixes of taps left out, after such a difference in the number of tokens.
         """
-        reference = {**recorded.own, **{name: recorded.plain[name] for name in recorded.plain if name in taps}}
-        for name in dict.fromkeys([*recorded.own, *taps]):
+        reference = {**recorded.propagated, **{name: recorded.plain[name] for name in recorded.plain if name in taps}}
+        for name in dict.fromkeys([*recorded.propagated, *taps]):
             if name.startswith(skip):
                 continue
             if name not in reference or name not in taps:
@@ -272,20 +273,20 @@ class Comparison:
                 self.total(name).failures.append(f"{utt_id}: only the {side} has it")
             elif self.tapset.is_discrete(name):
                 self.total(name).add_discrete(utt_id, reference[name], taps[name], explained=name in excused)
-            elif math.prod(recorded.own[name].shape) or taps[name].size:  # without tokens: empty
+            elif math.prod(recorded.propagated[name].shape) or taps[name].size:  # without tokens: empty
                 total = self.total(name)
-                total.own = total.own or Distances()
-                total.own.add(utt_id, recorded.own[name], taps[name], self.tapset.floor_rel_l2)
+                total.propagated = total.propagated or Distances()
+                total.propagated.add(utt_id, recorded.propagated[name], taps[name], self.tapset.floor_rel_l2)
 
-    def add_alone(self, utt_id: str, recorded: Mapping[str, Pair], taps: Mapping[str, np.ndarray]) -> None:
-        """Compare every tap of isolated modules, both sides fed the same inputs."""
+    def add_introduced(self, utt_id: str, recorded: Mapping[str, Pair], taps: Mapping[str, np.ndarray]) -> None:
+        """Compare every tap of modules run alone, both sides fed the same inputs."""
         for name, pair in recorded.items():
             total = self.total(name)
             if name not in taps:
                 total.failures.append(f"{utt_id}: only the reference has it")
             elif math.prod(pair.shape) or taps[name].size:
-                total.alone = total.alone or Distances()
-                total.alone.add(utt_id, pair, taps[name], self.tapset.floor_rel_l2)
+                total.introduced = total.introduced or Distances()
+                total.introduced.add(utt_id, pair, taps[name], self.tapset.floor_rel_l2)
 
     def rows(self) -> list[TapRow]:
         """Return one row per tap, in network order: the front end first, what has no place in the network last."""

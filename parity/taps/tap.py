@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from parity.taps.swap import swapped
+
 Activations = dict[str, Any]
 Around = Callable[..., Any]  # (the module's own call, what it is called with) -> what to return in its place
 INPUT, ARGS = "input", "args"
@@ -88,15 +90,11 @@ def record(model: Any, probes: Sequence[str], around: Mapping[str, Around] | Non
     seen: Activations = {}
     around = around or {}
     modules = dict(model.named_modules())
-    tapped: list[tuple[Any, type]] = []
-    try:
+    with ExitStack() as stack:
         for name, wanted in _wanted(modules, probes).items():
-            tapped.append((modules[name], type(modules[name])))
-            modules[name].__class__ = _recording(type(modules[name]), name, wanted, seen, around.get(name))
+            call = _recording(type(modules[name]), name, wanted, seen, around.get(name))
+            stack.enter_context(swapped(modules[name], __call__=call))
         yield seen
-    finally:
-        for module, cls in reversed(tapped):
-            module.__class__ = cls
     for key, value in seen.items():
         seen[key] = _settled(value)
 
@@ -123,8 +121,10 @@ def matches(name: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _recording(cls: type, name: str, wanted: dict[str, None], seen: Activations, around: Around | None) -> type:
-    """Return a subclass of a module's class that records calls and what its functions return."""
+def _recording(
+    cls: type, name: str, wanted: dict[str, None], seen: Activations, around: Around | None
+) -> Callable[..., Any]:
+    """Return a module's call that records itself and what its functions return."""
     functions = [what for what in wanted if what not in ("", INPUT, ARGS)]
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -144,7 +144,7 @@ def _recording(cls: type, name: str, wanted: dict[str, None], seen: Activations,
         assert around is not None
         return around(functools.partial(call, self), *args, **kwargs)
 
-    return type(cls.__name__, (cls,), {"__call__": replaced if around else call, "__module__": cls.__module__})
+    return replaced if around else call
 
 
 @contextmanager

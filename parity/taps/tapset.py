@@ -1,11 +1,35 @@
-"""Tap sets: which modules are compared, under which names, and how far apart they may be (tapsets/*.toml)."""
+"""Tap sets: which modules are compared, under which names, and how far apart they may be.
+
+A part says where it is tapped (parts/NAME.toml), a family which parts it has and where in its model each sits
+(families/NAME/taps.toml), precisions.toml what a precision allows. Distances are relative L2 from the float64
+reference; `ratio` is the candidate's distance as a multiple of the float32 reference's own, the noise floor of that
+tap; `max_abs` is used where there is no float64 truth. In a part's file:
+
+    always, discrete  modules that are judged in every run; last words of taps that are compared entry by entry
+    [[tap]]
+      name        patterns of modules, within the part ("" is the part itself); what is no module keeps its name
+      at, label   `at = "input"` takes what goes in, under the name given by `label`
+      outputs     names the parts of what a module returns that are kept, in order ("" is the module itself, "-" is
+                  skipped); `order` is the order in which they come about
+      introduced  the module is also run alone, on the float64 reference's inputs: which of the reference's positional
+                  arguments the candidate's call gets, in order ("-" is None, "lengths" the number of frames, "cache" a
+                  new one). Masks are None: one utterance at a time
+      steps       which list of steps inside the module is recorded in that run
+    [[steps.*]]
+      name        of the inner module, relative to the outer one. `call` means what a function it calls returns, `at`
+                  its input; `label` replaces the name
+      split       equal parts of the last axis; `channels_first`: FunASR's side is (B, D, T)
+
+A family's file holds `[[part]]` rows (`name`, `at`) and may have taps of its own beside them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tomllib
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +38,8 @@ import numpy as np
 from mlx_model.errors import UsageError
 from parity.taps.tap import ARGS, INPUT, Activations, matches
 
-FOLDER = Path(__file__).parent / "tapsets"
+HERE = Path(__file__).parent
+FAMILIES = HERE.parent / "families"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +80,7 @@ class TapSpec:
     order: tuple[str, ...] = ()
     ratio: float | None = None
     max_abs: float | None = None
-    isolate: tuple[str, ...] = ()
+    introduced: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 
     def fits(self, module: str) -> bool:
@@ -82,7 +107,7 @@ class Precision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TapSet:
-    """All taps of one architecture, in network order. `floor_rel_l2`: no tap's floor is taken as smaller than this.
+    """All taps of one family, in network order. `floor_rel_l2`: no tap's floor is taken as smaller than this.
 
     `drift`: how many times a tap's ratio errors may grow to that a module did not introduce itself. `always`: modules
     that are judged in every run. `discrete`: names of taps that are compared entry by entry, never by distance.
@@ -91,10 +116,10 @@ class TapSet:
     family: str
     floor_rel_l2: float
     drift: float
+    precisions: dict[str, Precision]
     taps: tuple[TapSpec, ...]
     always: tuple[str, ...] = ()
     discrete: tuple[str, ...] = ()
-    precisions: dict[str, Precision] = field(default_factory=dict)
 
     def is_discrete(self, tap_name: str) -> bool:
         """Return whether a tap is compared entry by entry: its last word says so."""
@@ -117,22 +142,22 @@ class TapSet:
         wanted = []
         for module, tap in self.modules(names):
             wanted.append(f"{module}@{tap.at}" if tap.at else module)
-            if args and tap.isolate:
+            if args and tap.introduced:
                 wanted.append(f"{module}@{ARGS}")
         return wanted
 
     def isolated(self, names: Iterable[str], inputs: Container[str]) -> list[tuple[str, TapSpec]]:
         """Return (module, row) of every module to be run alone that there are inputs for, in network order."""
-        return [(module, tap) for module, tap in self.modules(names) if tap.isolate and module in inputs]
+        return [(module, tap) for module, tap in self.modules(names) if tap.introduced and module in inputs]
 
-    def inner_probes(
+    def introduced_probes(
         self, names: Container[str], isolated: Iterable[tuple[str, TapSpec]], *, steps: bool = True
     ) -> list[str]:
         """Return what to record when isolated modules are run alone; steps of modules a layer lacks are left out."""
         wanted = []
         for module, tap in isolated:
-            inner = [step.probe(module) for step in tap.steps if f"{module}.{step.name}" in names] if steps else []
-            wanted += [*inner, module]
+            inside = [step.probe(module) for step in tap.steps if f"{module}.{step.name}" in names] if steps else []
+            wanted += [*inside, module]
         return wanted
 
     def collect(self, seen: Activations) -> dict[str, np.ndarray]:
@@ -146,7 +171,9 @@ class TapSet:
                 arrays |= tap.arrays(module, seen[f"{module}@{tap.at}" if tap.at else module])
         return arrays
 
-    def collect_inner(self, module: str, tap: TapSpec, seen: Activations, *, reference: bool) -> dict[str, np.ndarray]:
+    def collect_introduced(
+        self, module: str, tap: TapSpec, seen: Activations, *, reference: bool
+    ) -> dict[str, np.ndarray]:
         """Return {tap name: array} of one module run alone: its steps in order, then what it returned."""
         arrays: dict[str, np.ndarray] = {}
         for step in tap.steps:
@@ -190,30 +217,49 @@ def load_tapset(family: str) -> TapSet:
     Raises:
         UsageError: there is none.
     """
-    path = FOLDER / f"{family}.toml"
+    path = FAMILIES / family / "taps.toml"
     if not path.is_file():
-        known = ", ".join(sorted(item.stem for item in FOLDER.glob("*.toml")))
+        known = ", ".join(sorted(item.parent.name for item in FAMILIES.glob("*/taps.toml")))
         raise UsageError(f"no tap set for family {family!r} (there are: {known})")
-    document = tomllib.loads(path.read_text("utf-8"))
-    steps = {name: tuple(_step(row) for row in rows) for name, rows in document["steps"].items()}
+    document, common = _read(path), _read(HERE / "precisions.toml")
+    parts = [(_read(HERE / f"parts/{row['name']}.toml"), row.get("at", "")) for row in document["part"]]
+    pieces = [*parts, (document, "")]
     return TapSet(
-        family=document["family"],
-        floor_rel_l2=document["floor"]["rel_l2"],
-        drift=document["floor"]["drift"],
-        taps=tuple(_spec(row, steps) for row in document["tap"]),
-        always=tuple(document["always"]),
-        discrete=tuple(document["discrete"]),
-        precisions={name: Precision(**row) for name, row in document["precision"].items()},
+        family=family,
+        floor_rel_l2=common["floor"]["rel_l2"],
+        drift=common["floor"]["drift"],
+        precisions={name: Precision(**row) for name, row in common["precision"].items()},
+        taps=tuple(tap for piece, at in pieces for tap in _taps(piece, at)),
+        always=tuple(_within(at, name) for piece, at in pieces for name in piece.get("always", ())),
+        discrete=tuple(name for piece, _ in pieces for name in piece.get("discrete", ())),
     )
+
+
+@functools.cache
+def _read(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text("utf-8"))
+
+
+def _within(at: str, name: str) -> str:
+    """Return the name in the model of something within a part."""
+    return ".".join(filter(None, (at, name)))
+
+
+def _taps(piece: dict[str, Any], at: str) -> list[TapSpec]:
+    """Return the rows of a part that sits at `at`."""
+    steps = {name: tuple(map(_step, rows)) for name, rows in piece.get("steps", {}).items()}
+    return [_spec(row, at if row.get("kind", "module") == "module" else "", steps) for row in piece.get("tap", ())]
 
 
 def _step(row: dict[str, Any]) -> Step:
     return Step(**{**row, "split": tuple(row.get("split", ()))})
 
 
-def _spec(row: dict[str, Any], steps: dict[str, tuple[Step, ...]]) -> TapSpec:
-    lists = {key: tuple(row[key]) for key in ("name", "outputs", "order", "isolate") if key in row}
-    return TapSpec(**{**row, **lists, "steps": steps[row["steps"]] if "steps" in row else ()})
+def _spec(row: dict[str, Any], at: str, steps: dict[str, tuple[Step, ...]]) -> TapSpec:
+    placed = {"name": tuple(_within(at, name) for name in row["name"])}
+    placed |= {"label": _within(at, row["label"])} if "label" in row else {}
+    lists = {key: tuple(row[key]) for key in ("outputs", "order", "introduced") if key in row}
+    return TapSpec(**{**row, **placed, **lists, "steps": steps[row["steps"]] if "steps" in row else ()})
 
 
 def _prefixes(name: str) -> list[str]:

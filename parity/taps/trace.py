@@ -4,11 +4,11 @@
 Arrays of an utterance, by group:
 
     plain/<name>        waveform, fbank, feats, and discrete outcomes of the float32 reference (firings, counts, ids)
-    own/<tap>           what each tapped module returned on its model's own inputs: float64 truth and float32 reference
-    alone/<tap>         the same where both were given the same inputs, the truth's in float32 (steps included)
+    propagated/<tap>    what each tapped module returned on its model's own inputs: float64 truth and float32 reference
+    introduced/<tap>    the same where both were given the same inputs, the truth's in float32 (steps included)
     input/<module>/<n>  those inputs
 
-own and alone are packed (packing.py). Writing utterance by utterance keeps memory flat at full size.
+propagated and introduced are packed (packing.py). Writing utterance by utterance keeps memory flat at full size.
 """
 
 from __future__ import annotations
@@ -23,25 +23,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import save
 
-from mlx_model.errors import OutputError
+from mlx_model.errors import CheckpointError, OutputError
+from mlx_model.machine.safetensors import header_of, views_of
 from parity.taps.packing import Pair, pack
 from reports.checking import read_json
 from reports.environment import file_sha256
 
-SCHEMA = "trace/3"
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
-META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure"}
+SCHEMA = "trace/4"
+META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure", "reference_rows"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedUtterance:
     """One utterance: its audio, what the float32 reference made of it, its file, and the order of its taps.
 
-    `inputs` gives, per isolated module, the input arrays by argument number; equal ones are stored once. `cif_paths` is
-    FunASR's own code paths on this utterance (see reference_checks.py); `more` is what another family decides.
+    `inputs` gives, per isolated module, the input arrays by argument number; equal ones are stored once. `more` is what
+    only its family says of it (segments, FunASR's own code paths).
     """
 
     utt_id: str
@@ -51,27 +50,27 @@ class TracedUtterance:
     token_ids: list[int]
     file: str
     sha256: str
-    own: list[str]
-    alone: list[str]
+    propagated: list[str]
+    introduced: list[str]
     inputs: dict[str, dict[str, str]]
-    cif_paths: list[dict[str, Any]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
 class Recorded:
-    """The arrays of one utterance. own, alone: {tap: (truth, reference)}; inputs: {module: {argument: array}}."""
+    """The arrays of one utterance. Taps are {name: (truth, reference)}; inputs {module: {argument: array}}."""
 
     plain: dict[str, np.ndarray]
-    own: dict[str, Pair]
-    alone: dict[str, Pair] = field(default_factory=dict)
+    propagated: dict[str, Pair]
+    introduced: dict[str, Pair] = field(default_factory=dict)
     inputs: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 class Trace:
     """A trace directory, read or being written.
 
-    `meta` holds the reference's description: source, sha256 of its files, family, environment, what was recorded.
+    `meta` holds the reference's description: source, sha256 of its files, family, environment, what was recorded, and
+    in `reference_rows` where FunASR differs from itself.
     """
 
     def __init__(self, directory: Path, meta: dict[str, Any], utterances: list[TracedUtterance]):
@@ -117,10 +116,10 @@ class Trace:
         return cls(directory, document["meta"], utterances)
 
     def add(self, row: dict[str, Any], recorded: Recorded) -> None:
-        """Write one utterance: `row` holds utt_id, path, duration_s, text, token_ids, and cif_paths or more."""
+        """Write one utterance: `row` holds utt_id, path, duration_s, text, token_ids, more."""
         file = f"{len(self.utterances):05d}.safetensors"
         flat = {f"plain/{name}": value for name, value in recorded.plain.items()}
-        for group, pairs in (("own", recorded.own), ("alone", recorded.alone)):
+        for group, pairs in (("propagated", recorded.propagated), ("introduced", recorded.introduced)):
             for tap, pair in pairs.items():
                 flat |= {f"{group}/{tap}/{part}": value for part, value in pack(*pair).items()}
         inputs = _share(recorded.inputs, flat)
@@ -130,8 +129,8 @@ class Trace:
                 **row,
                 file=file,
                 sha256=file_sha256(self.directory / file),
-                own=list(recorded.own),
-                alone=list(recorded.alone),
+                propagated=list(recorded.propagated),
+                introduced=list(recorded.introduced),
                 inputs=inputs,
             )
         )
@@ -153,8 +152,9 @@ class Trace:
 
     def waveform(self, utterance: TracedUtterance) -> np.ndarray:
         """Return the audio of one utterance, (S,) float32; its file is taken to have been checked by `arrays`."""
-        with safe_open(str(self.directory / utterance.file), framework="numpy") as file:
-            return file.get_tensor("plain/waveform")
+        path = self.directory / utterance.file
+        entry = header_of(path)["plain/waveform"]
+        return np.fromfile(path, np.float32, entry.shape[0], offset=entry.start)
 
     def arrays(self, utterance: TracedUtterance) -> Recorded:
         """Return the arrays of one utterance.
@@ -169,8 +169,8 @@ class Trace:
                 stream.readinto(whole.data)
             if hashlib.sha256(whole.data).hexdigest() != utterance.sha256:
                 raise OutputError(f"{path}: its sha256 is not the recorded one (damaged or exchanged); record it again")
-            return _recorded(utterance, _views(whole))
-        except (OSError, KeyError) as error:
+            return _recorded(utterance, views_of(whole, path))
+        except (OSError, KeyError, CheckpointError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); record the trace again") from error
 
 
@@ -212,30 +212,16 @@ def _share(inputs: Mapping[str, Mapping[str, np.ndarray]], flat: dict[str, np.nd
     return names
 
 
-def _views(whole: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every array of a safetensors file's bytes as a view; the library's reader copies each.
-
-    The bytes are those that were written: their sha256 has been checked.
-    """
-    start = 8 + int.from_bytes(whole[:8].tobytes(), "little")
-    header = json.loads(whole[8:start].tobytes())
-    views = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        views[name] = whole[start + begin : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return views
-
-
 def _recorded(utterance: TracedUtterance, flat: Mapping[str, np.ndarray]) -> Recorded:
     parts: dict[str, dict[str, np.ndarray]] = {}
     for key, value in flat.items():
-        if key.startswith(("own/", "alone/")):
+        if key.startswith(("propagated/", "introduced/")):
             tap, _, part = key.rpartition("/")
             parts.setdefault(tap, {})[part] = value
     return Recorded(
         plain={key.removeprefix("plain/"): value for key, value in flat.items() if key.startswith("plain/")},
-        own={tap: Pair(parts[f"own/{tap}"]) for tap in utterance.own},
-        alone={tap: Pair(parts[f"alone/{tap}"]) for tap in utterance.alone},
+        propagated={tap: Pair(parts[f"propagated/{tap}"]) for tap in utterance.propagated},
+        introduced={tap: Pair(parts[f"introduced/{tap}"]) for tap in utterance.introduced},
         inputs={
             module: {number: flat[key] for number, key in arguments.items()}
             for module, arguments in utterance.inputs.items()

@@ -1,20 +1,25 @@
 """config.yaml -> configuration, the vocabulary, the family. Oracles: the released sidecars, FunASR's rules by hand."""
 
 import copy
+import dataclasses
+import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from tiny_model import CONFIG, TOKENS
 
-from convert.architectures import FAMILIES, UNSUPPORTED
+from convert.architectures import MET, TABLES, UNSUPPORTED
 from convert.assets import modern, read_config, read_tokens
 from convert.identify import check_tensors, family_of_config
 from convert.sources import resolve
 from mlx_model.errors import AssetError, CheckpointError, ConfigError
+from mlx_model.families import FAMILIES
 
-FAMILY = FAMILIES[0]
+FAMILY = next(table for table in TABLES if table.name == "paraformer")
+UNCONVERTED = next(iter(UNSUPPORTED))
 
 
 def edited(**sections) -> dict:
@@ -94,10 +99,8 @@ def test_an_unsupported_or_misspelt_option_is_named(model_dir, change, reason):
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["SeacoParaformer", "ParaformerStreaming", "BiCifParaformer", "ContextualParaformer",
-                                  "SenseVoiceSmall", "FsmnKWS", "CTTransformer", "CAMPPlus"])  # fmt: skip
+@pytest.mark.parametrize("name", [*UNSUPPORTED])
 def test_known_classes_are_refused_by_name(name):
-    assert name in UNSUPPORTED
     with pytest.raises(ConfigError, match=f"model {name} .* is not supported"):
         family_of_config({"model": name})
 
@@ -130,6 +133,27 @@ def test_an_unknown_family_is_refused(raw, reason):
 def test_the_alias_trap_a_config_that_says_paraformer_over_other_tensors(tensor, cls):
     with pytest.raises(CheckpointError, match=f"config.yaml says Paraformer, but .*{tensor}.* it is a {cls}"):
         check_tensors(FAMILY, ["encoder.after_norm.weight", tensor])
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [("FsmnVADStreaming", "it is a FsmnVADStreaming .*, which has a config.yaml of its own"),
+     (UNCONVERTED, f"it is a {UNCONVERTED} .*, which is not supported")],
+)  # fmt: skip
+def test_a_relative_is_told_where_it_can_be_converted(cls, said):
+    with pytest.raises(CheckpointError, match=said):
+        check_tensors(dataclasses.replace(FAMILY, foreign={"their.**": cls}), ["their.weight"])
+
+
+@pytest.mark.reference
+def test_the_classes_are_funasrs():
+    """Oracle: the names that the installed FunASR registers in its sources."""
+    spec = importlib.util.find_spec("funasr")
+    assert spec is not None
+    assert spec.origin is not None
+    sources = [path.read_text("utf-8") for path in Path(spec.origin).parent.rglob("*.py")]
+    registered = {name for text in sources for name in re.findall(r'register\("model_classes", "(\w+)"\)', text)}
+    assert registered >= {*MET, *FAMILIES.values()}, {*MET, *FAMILIES.values()} - registered
 
 
 def test_other_weights_are_refused_by_what_is_missing():

@@ -1,12 +1,32 @@
-"""FSMN-VAD's pieces of a comparison: frames, transitions, segments, chunks of a stream. The table; no MLX, no torch."""
+"""FSMN-VAD's comparison: its table. Frames, transitions, segments; whole and in chunks. No MLX, no torch."""
 
-from parity.families.family import Family
+from parity.families.family import Family, Seeds
 
-TABLE = Family(
+FAMILY = Family(
     name="fsmn_vad_streaming",
-    funasr_class="FsmnVADStreaming",
-    runner="parity.families.fsmn_vad_streaming.runner:VadRunner",
-    outcomes="parity.families.fsmn_vad_streaming.outcomes:VadOutcomes",
-    recorder="parity.families.fsmn_vad_streaming.recorder:VadRecorder",
-    faults="parity.families.fsmn_vad_streaming.faults:FAULTS",
-)
+    decided={
+        "frame": "end_to_end.speech", "transition": "end_to_end.transitions", "segment": "end_to_end.segments",
+    },
+    nothing="has a segment",
+    faults=(
+        # It stacks frames as they come: there are no surplus frames, and no copies at the ends.
+        Seeds("frontend", without=("lfr_surplus_frame", "lfr_left_zeros", "lfr_right_zeros")),
+        Seeds("fsmn", "encoder"),
+        Seeds("frontend_online"),
+        Seeds("vad_decision"),
+    ),
+    facts=("FSMN orders", "decision"),
+    invariance=("arrival of samples", "nothing compiled", "audio format", "device", "precision"),
+    notes=(
+        "Dynamic silence is off on both sides; the model's own thresholds decide.",
+        "decision rows: the machine on FunASR's own scores and levels, frame by frame, which must agree exactly; "
+        "end_to_end and stream rows: from the waveform on, whole and in chunks of so many milliseconds.",
+        "The network runs in pieces of 2 s on one cache, and so does every module alone.",
+    ),
+    words={
+        "texts": "segments",
+        "tokens": "segments",
+        "firing mismatches": "transitions that differ",
+        "flipped tokens": "frames that differ",
+    },
+)  # fmt: skip

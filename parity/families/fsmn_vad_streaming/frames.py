@@ -1,11 +1,11 @@
-"""What both sides write down of a decision, frame by frame, and how it is cut into pieces. Pure numpy.
+"""What both sides write down of a decision, frame by frame. Pure numpy.
 
-Loaded beside torch by the recorder and beside MLX by the runner; must import neither.
+Loaded beside torch by the reference and beside MLX by the candidate; must import neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +15,6 @@ import numpy as np
 COLUMNS = ("speech", "change", "state", "silent_frames", "start", "latest", "ended")
 SPEECH, CHANGE, STATE = 0, 1, 2
 CHUNKS_MS = (60, 100, 200, 600, 1000)  # streams are compared in chunks of these lengths
-PIECE = 200  # frames the network is given at once, so that its caches are at work in every recording
 
 Frames = np.ndarray  # (T, len(COLUMNS)) int32
 
@@ -38,32 +37,25 @@ def transitions(frames: Frames) -> np.ndarray:
     return np.concatenate([moved[:, None], watched[moved]], axis=1).astype(np.int32)
 
 
-def pieces(counts: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield [first, stop) of pieces of so many frames; pieces of none are left out."""
-    stop = 0
-    for count in counts:
-        first, stop = stop, stop + int(count)
-        if count:
-            yield first, stop
-
-
-def even(frames: int) -> list[int]:
-    """Return the sizes of the pieces in which the network is run on so many frames."""
-    return [min(PIECE, frames - first) for first in range(0, frames, PIECE)]
-
-
-def joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:
-    """Return what was recorded of a module over several calls as of one: outputs joined along time.
-
-    Only what has the time axis is kept of a module that returns more (a cache): the first array.
-    """
-    return {name: [np.concatenate([call[name][0] for call in calls], axis=1)] for name in calls[0]}
-
-
 def edges(silence: np.ndarray, ratio: float, threshold: float) -> np.ndarray:
     """Return how far each frame's probabilities are from the edge of being speech, (T,): at least 0 is speech."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return (1.0 - silence) - np.exp(np.log(silence) * ratio) - threshold
+
+
+def flat(calls: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+    """Return (N, 3): [call, start_ms, end_ms] of all that was reported."""
+    return np.array([[n, *segment] for n, call in enumerate(calls) for segment in call], dtype=np.int64).reshape(-1, 3)
+
+
+def merged(calls: Sequence[Sequence[Sequence[int]]]) -> list[tuple[int, int]]:
+    """Return whole segments of what a stream reports: [start, -1], [-1, end] or [start, end]."""
+    segments, start = [], -1
+    for first, last in (part for call in calls for part in call):
+        start = first if first >= 0 else start
+        if last >= 0:
+            segments.append((start, last))
+    return segments
 
 
 def words(segments: Sequence[Sequence[int]]) -> str:

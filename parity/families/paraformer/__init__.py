@@ -1,12 +1,22 @@
-"""Paraformer's pieces of a comparison: CIF, tokens, text, batches. The table; no MLX, no torch."""
+"""Paraformer's comparison: its table. No MLX, no torch."""
 
-from parity.families.family import Family
+from parity.families.family import BATCHED, Family, Seeds
 
-TABLE = Family(
+FAMILY = Family(
     name="paraformer",
-    funasr_class="Paraformer",
-    runner="parity.families.paraformer.runner:ParaformerRunner",
-    outcomes="parity.families.paraformer.outcomes:ParaformerOutcomes",
-    recorder="parity.families.paraformer.recorder:ParaformerRecorder",
-    faults="parity.families.paraformer.faults:FAULTS",
+    decided={"firing": "predictor.fires", "count": "predictor.token_num", "token": "token_ids"},
+    nothing="yields a token",
+    faults=(
+        Seeds("frontend"),
+        Seeds("sanm_encoder", "encoder"),
+        Seeds("cif", "predictor"),
+        Seeds("sanm_decoder", "decoder"),
+        Seeds("tokens"),
+    ),
+    facts=("LayerNorm eps", "attention heads", "FSMN padding", "predictor"),
+    invariance=BATCHED,
+    notes=(
+        "Distances are from FunASR in float64. Its vectorised CIF would round running sums to float32 even there, so "
+        "the truth uses FunASR's own frame-by-frame loop in float64.",
+    ),
 )

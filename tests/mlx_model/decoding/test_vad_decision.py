@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_model.config.fsmn_vad_streaming import VADXOptions
+from mlx_model.config.parts import VADXOptions
 from mlx_model.decoding.vad_decision import Change, Decision, NoiseFloor, State, Window, decibels, speech_frames
 
 OPTS = VADXOptions()  # window 20 frames, 15 to speech, 15 to silence, 65 frames of silence end, 20 back, 10 ahead

@@ -33,7 +33,7 @@ HALVES = [mx.float16, mx.bfloat16]
 EXTRA = dataclasses.replace(WIDE, decoder=dataclasses.replace(WIDE.decoder, num_blocks=3, sanm_shfit=7))
 
 
-def exactly(array: mx.array) -> np.ndarray:
+def exact64(array: mx.array) -> np.ndarray:
     """Return what 16 bits hold, by MLX's exact cast, in float64."""
     return np.array(array.astype(mx.float32), np.float64)
 
@@ -198,7 +198,7 @@ def test_a_model_of_16_bits_computes_in_float32(dtype: mx.Dtype, bits: int | Non
         with engines.plain() if forced else contextlib.nullcontext():
             hidden, logits = side.encoder(feats, None), side.decoder(embeds, None, memory, None)
         assert hidden.dtype == logits.dtype == side.dtype
-        ways[name] = [exactly(hidden), exactly(logits)]
+        ways[name] = [exact64(hidden), exact64(logits)]
     rounding = 2.0**-8 if dtype == mx.bfloat16 else 2.0**-11
     for engine, plain, truth in zip(*ways.values(), strict=True):
         error, before = (np.linalg.norm(side - truth) / np.linalg.norm(truth) for side in (engine, plain))

@@ -17,7 +17,7 @@ from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.engines import cpu_engine, lanes
 from mlx_model.errors import CheckpointError
 from mlx_model.machine.blas import mx, tree_flatten
-from mlx_model.machine.safetensors import map_tensors
+from mlx_model.machine.safetensors import header_of, map_tensors, views_of
 from mlx_model.models.paraformer import Model
 from tests.mlx_model.asr_models import TOKENS
 from tests.mlx_model.engines.test_cpu_rows import WIDE, packed_model
@@ -105,7 +105,7 @@ def test_a_file_that_ends_early_is_refused(tmp_path: Path):
     whole = path.read_bytes()
     for size in (len(whole) - 4, len(whole) // 2, 20):
         path.write_bytes(whole[:size])
-        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        with pytest.raises(CheckpointError, match=r"not a whole safetensors file|truncated"):
             mlx_model.load(directory)
 
 
@@ -143,3 +143,30 @@ def test_views_of_what_can_be_computed_with(tmp_path: Path):
         assert array.dtype == np.array(arrays[name]).dtype
         assert not array.flags.writeable
         assert not array.flags.owndata
+
+
+def test_a_files_bytes_and_the_file_give_the_same(tmp_path: Path):
+    """Oracle: what was written. A scalar and an empty tensor have views too."""
+    from safetensors.numpy import save
+
+    arrays = {"s": np.array(7.0), "e": np.zeros((0, 4), np.float32), "b": np.array([True, False])}
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(save(arrays, {"made": "here"}))
+    views = views_of(np.fromfile(path, np.uint8), path)
+    assert {name: (entry.code, entry.shape) for name, entry in header_of(path).items()} == {
+        "s": ("F64", ()), "e": ("F32", (0, 4)), "b": ("BOOL", (2,)),
+    }  # fmt: skip
+    assert views.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(views[name], array)
+
+
+@pytest.mark.parametrize("read", [header_of, lambda path: map_tensors(path, {"a"})])
+def test_surplus_bytes_are_damage_to_every_reader(tmp_path: Path, read):
+    path = tmp_path / "t.safetensors"
+    mx.save_safetensors(str(path), {"a": mx.zeros((3,))})
+    size = path.stat().st_size
+    with path.open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(CheckpointError, match=f"has {size + 1} bytes, its header describes {size}: truncated or dam"):
+        read(path)

@@ -52,7 +52,7 @@ def test_every_token_has_its_start_and_nothing_else_changes(
     if device == "gpu":
         monkeypatch.setattr(machine, "on_gpu", lambda: True)
     plain = model.transcribe(waveforms)
-    found = model.transcribe(waveforms, token_times=True)
+    found = model.transcribe(waveforms, times=True)
     assert [replace(one, token_starts_ms=None) for one in found] == plain
     for one, fires in zip(found, alone, strict=True):
         assert one.token_starts_ms is not None

@@ -133,7 +133,7 @@ def test_hugging_face_whole_missing_and_offline(server, tmp_path):
     cached, unknown = run(tmp_path, 9, "hf:org/set/test", "hf:org/other", HF_HUB_OFFLINE="1")
     assert cached == test
     assert unknown["error"] == "DatasetError"
-    assert "org/other: not in the local cache of Hugging Face" in unknown["text"]
+    assert "org/other is not in the local cache of Hugging Face" in unknown["text"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("modelscope_hub") is None, reason="modelscope 1.38 is not installed")
@@ -144,7 +144,7 @@ def test_modelscope_whole_missing_and_offline(server, tmp_path):
     cached, unknown = run(tmp_path, 9, "ms:org/set/test", "ms:org/other", HF_HUB_OFFLINE="1")
     assert cached["rows"] == ROWS
     assert cached["notes"] == ["ModelScope was not reached; the copy in its local cache: org/set"]
-    assert "org/other: not in the local cache of ModelScope, and ModelScope was not reached" in unknown["text"]
+    assert "org/other is not in the local cache of ModelScope, and ModelScope was not reached" in unknown["text"]
 
 
 @pytest.mark.parametrize(("text", "package"), [("hf:a/b", "huggingface_hub"), ("ms:a/b", "modelscope")])

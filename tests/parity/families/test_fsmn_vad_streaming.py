@@ -10,16 +10,16 @@ import pytest
 import convert
 from parity import families
 from parity.decisions.decision import decision
-from parity.families.fsmn_vad_streaming import made_up
-from parity.families.fsmn_vad_streaming.faults import FAULTS
-from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, COLUMNS, table, transitions
-from parity.families.fsmn_vad_streaming.outcomes import Side, _follow, merged
+from parity.families.fsmn_vad_streaming import FAMILY, cases
+from parity.families.fsmn_vad_streaming.decisions import Side, follow
+from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, COLUMNS, merged, table, transitions
 from parity.layers.run import check, record, run
 from parity.layers.selftest import judge
 from parity.taps.trace import Trace
 from tests.conftest import speech_like
 from tests.mlx_model.vad_models import write_vad
 
+FAULTS = FAMILY.seeded()
 SEEDED = ("kernel_reversed", "cache_not_carried", "above_the_threshold", "frame_longer", "rest_lost", "two_frames_more")
 
 
@@ -98,7 +98,7 @@ def test_streams_reports_become_segments():
 
 def test_the_edge_is_an_edge():
     """The made-up probability equals the threshold to the last bit: one step more, and it is silence."""
-    case = next(case for case in made_up.frame_cases() if case.name == "probability on the threshold")
+    case = next(case for case in cases.frame_cases() if case.name == "probability on the threshold")
     silence, threshold = float(case.silence[0]), case.options["speech_noise_thres"]
     assert np.exp(np.log(1 - silence)) == np.exp(np.log(silence)) + threshold
     assert not np.exp(np.log(1 - silence)) >= np.exp(np.log(silence)) + np.nextafter(threshold, 1.0)
@@ -107,9 +107,9 @@ def test_the_edge_is_an_edge():
 def test_only_known_families_can_be_compared():
     from mlx_model.errors import UsageError
 
-    assert families.by_class("FsmnVADStreaming").name == "fsmn_vad_streaming"
-    with pytest.raises(UsageError, match="SenseVoiceSmall cannot be compared; there are Paraformer"):
-        families.by_class("SenseVoiceSmall")
+    assert families.by_name("fsmn_vad_streaming").name == "fsmn_vad_streaming"
+    with pytest.raises(UsageError, match="'lstm' cannot be compared; there are Paraformer"):
+        families.by_name("lstm")
 
 
 def side(state: list[int], segments: list[list[int]]) -> Side:
@@ -128,11 +128,11 @@ def side(state: list[int], segments: list[list[int]]) -> Side:
 def test_what_follows_from_frames_is_explained_by_all_of_them(flips: list[tuple[float, float]], explained: bool):
     reference, candidate = side([1, 1, 2, 2], [[20, 40]]), side([1, 2, 2, 2], [[10, 40]])
     frames = [decision("frame", "a", 1, ("silence", "speech"), margin, noise) for margin, noise in flips]
-    rows = _follow("a", reference, candidate, frames)
+    rows = follow("a", reference, candidate, frames)
     assert [(row.kind, row.position, row.explained) for row in rows] == [
         ("transition", 0, explained),  # the first transition comes a frame early
         ("segment", 0, explained),
     ]
-    assert not _follow("a", reference, reference, frames)
-    [missing] = _follow("a", reference, Side(reference.frames, [[]]), frames)
+    assert not follow("a", reference, reference, frames)
+    [missing] = follow("a", reference, Side(reference.frames, [[]]), frames)
     assert (missing.kind, missing.candidate, missing.explained) == ("segment", "nothing", explained)

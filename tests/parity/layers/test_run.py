@@ -16,11 +16,10 @@ from mlx_model.engines import cpu_engine, gpu_rows
 from mlx_model.errors import CheckpointError, OutputError, UsageError
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx
+from parity import families
 from parity.demo import MODEL, SPEECH
-from parity.layers.invariance import as_users_run_it, in_24_bits
+from parity.layers.invariance import Held, in_24_bits, on_engine
 from parity.layers.run import check, compare_trace, find_audio, record, run
-from parity.sides.candidate import Candidate
-from parity.taps.tapset import load_tapset
 from parity.taps.trace import Trace
 from reports.environment import directory_sha256
 
@@ -70,7 +69,7 @@ def test_other_precisions_pass_by_their_own_tolerances(trace: Trace, tmp_path: P
 
 def test_float16_dressed_as_float32_fails(converted: Path, trace: Trace):
     """Half-precision weights in a float32 model must not slip through."""
-    candidate = Candidate(converted, load_tapset("paraformer"))
+    candidate = families.candidate(converted)
     linear = candidate.model.decoder.decoders3[0].feed_forward.w_2
     linear.weight = linear.weight.astype(mx.float16).astype(mx.float32)
     report = compare_trace(trace, candidate, invariants=False)
@@ -130,10 +129,10 @@ def test_the_engine_is_held_against_a_quantised_model_too(trace: Trace, tmp_path
     import convert
 
     convert.convert(MODEL, tmp_path / "model", bits=4, group_size=32)
-    candidate = Candidate(tmp_path / "model", load_tapset("paraformer"))
+    candidate = families.candidate(tmp_path / "model")
     waveforms = [trace.waveform(row) for row in trace.utterances[:2]]
-    alone = [candidate.runner.results([waveform])[0] for waveform in waveforms]
-    [row] = as_users_run_it(candidate, waveforms, alone)
+    alone = [candidate.results([waveform])[0] for waveform in waveforms]
+    [row] = on_engine(Held(candidate=candidate, waveforms=waveforms, alone=alone))
     assert (row.name, row.status, row.tokens_differ) == ("CPU engine", "pass", 0)
     assert row.max_abs is not None
     assert 0 < row.max_abs < 1e-3  # two orders of summation, logits of about 10
@@ -164,7 +163,7 @@ def test_taps_can_be_chosen_and_a_wrong_pattern_is_refused(converted: Path, trac
     report = check(converted, trace.directory, taps=["encoder.encoders.1"], invariants=False)
     assert report.verdict == "pass", report.sentence
     assert next(row.ratio for row in report.taps if row.name == "decoder.output_layer") < 3  # judged all the same
-    measured = {row.name.rsplit(".", 1)[0] for row in report.taps if row.scope == "inner"}
+    measured = {row.name.rsplit(".", 1)[0] for row in report.taps if row.scope == "introduced"}
     assert all(name.startswith("encoder.encoders.1") for name in measured)
     with pytest.raises(UsageError, match=r"no tap fits 'encoder\.blocks"):
         check(converted, trace.directory, taps=["encoder.blocks.*"])

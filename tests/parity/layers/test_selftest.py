@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 
 from parity.demo import MODEL, SPEECH
-from parity.families.paraformer.faults import FAULTS
+from parity.families.paraformer import FAMILY
 from parity.faults import Fault
 from parity.layers.selftest import judge
 from parity.taps.trace import Trace
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
+
+
+FAULTS = FAMILY.seeded()
 
 
 def selftest_command(source: Path, audio: Path, out: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from parity.families.paraformer.outcomes import add_cif
+from parity.decisions.cif import add_cif
 from parity.taps.distances import Comparison, rel_l2
 from parity.taps.packing import Pair, frame_errors, pack
 from parity.taps.tapset import load_tapset
@@ -26,7 +26,7 @@ def comparison() -> Comparison:
 
 def add(to: Comparison, utt_id: str, truth: np.ndarray, reference: np.ndarray, candidate: np.ndarray | None) -> None:
     taps = {} if candidate is None else {TAP: candidate}
-    to.add_own(utt_id, Recorded(plain={}, own={TAP: Pair.of(truth, reference)}), taps, frozenset())
+    to.add_propagated(utt_id, Recorded(plain={}, propagated={TAP: Pair.of(truth, reference)}), taps, frozenset())
 
 
 def verdict(candidate: np.ndarray, truth: np.ndarray = TRUTH, reference: np.ndarray = REFERENCE):
@@ -59,7 +59,7 @@ def test_distances_of_packed_pairs_are_those_of_the_arrays(scale: float):
     rows = []
     for pair in (Pair.of(truth, reference), Pair(pack(truth, reference))):
         found = comparison()
-        found.add_own("utt", Recorded(plain={}, own={TAP: pair}), {TAP: candidate}, frozenset())
+        found.add_propagated("utt", Recorded(plain={}, propagated={TAP: pair}), {TAP: candidate}, frozenset())
         rows += found.rows()
     plain, packed = rows
     for name in ("max_abs", "rel_l2", "floor_rel_l2", "ratio"):
@@ -126,8 +126,8 @@ def test_one_lucky_floor_does_not_raise_an_alarm():
 def test_discrete_taps_count_entries():
     found = comparison()
     one, other = np.array([[True, False, True]]), np.array([[True, True, False]])
-    recorded = Recorded(plain={"predictor.fires": one}, own={})
-    found.add_own("utt", recorded, {"predictor.fires": other}, frozenset())
+    recorded = Recorded(plain={"predictor.fires": one}, propagated={})
+    found.add_propagated("utt", recorded, {"predictor.fires": other}, frozenset())
     row = found.rows()[0]
     assert (row.status, row.max_abs, row.ratio) == ("fail", 2, None)
 
@@ -163,11 +163,11 @@ def test_a_module_may_not_introduce_what_it_may_pass_on():
     six = TRUTH + 6e-7 * RNG.standard_normal(TRUTH.shape)
     passed_on = comparison()
     add(passed_on, "utt", TRUTH, REFERENCE, six)
-    passed_on.add_alone("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: REFERENCE})
+    passed_on.add_introduced("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: REFERENCE})
     assert passed_on.rows()[0].status == "pass"
     introduced = comparison()
     add(introduced, "utt", TRUTH, REFERENCE, six)
-    introduced.add_alone("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: six})
+    introduced.add_introduced("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: six})
     (row,) = introduced.rows()
     assert (row.status, row.introduced.status) == ("fail", "fail")
     assert "introduced: " in row.reason
@@ -178,7 +178,7 @@ def test_introduced_error_is_told_from_propagated():
     found = comparison()
     wrong = TRUTH + 1e-5 * RNG.standard_normal(TRUTH.shape)
     add(found, "utt", TRUTH, REFERENCE, wrong)
-    found.add_alone("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: REFERENCE})
+    found.add_introduced("utt", {TAP: Pair.of(TRUTH, REFERENCE)}, {TAP: REFERENCE})
     (row,) = found.rows()
     assert (row.status, row.introduced.status) == ("fail", "pass")
     assert row.introduced.ratio == pytest.approx(1.0)

@@ -135,9 +135,9 @@ def test_reading_ahead_gives_what_reading_gives(trace: Trace):
     for (row, ahead), expected in zip(trace.read(), trace.utterances, strict=True):
         arrays = trace.arrays(expected)
         assert row is expected
-        assert [*ahead.own] == [*arrays.own]
-        for name, pair in arrays.own.items():
-            assert all(map(np.array_equal, ahead.own[name], pair))
+        assert [*ahead.propagated] == [*arrays.propagated]
+        for name, pair in arrays.propagated.items():
+            assert all(map(np.array_equal, ahead.propagated[name], pair))
         np.testing.assert_array_equal(trace.waveform(row), arrays.plain["waveform"])
     assert trace.size_mb() > 0.1
 

@@ -1,0 +1,33 @@
+"""The largest of a row of scores: which differ, and whether rounding explains it. Pure numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from parity.decisions.decision import decision
+from reports.schema import DecisionRow
+
+
+def argmax_differences(
+    utt_id: str,
+    truth: np.ndarray,
+    reference: np.ndarray,
+    candidate: np.ndarray,
+    allowance: float,
+    token: Callable[[int], str] = str,
+    kind: str = "token",
+) -> list[DecisionRow]:
+    """Return one row per position of an utterance whose arg-max over scores differs; all are (U, V).
+
+    The margin is the truth's gap between its best and second score; the noise is `allowance` times the float32
+    reference's error at that position, twice over, because the gap has two ends. `token` names an id.
+    """
+    rows = []
+    for position in np.flatnonzero(reference.argmax(-1) != candidate.argmax(-1)):
+        second, best = np.sort(truth[position])[-2:]
+        noise = float(2.0 * allowance * np.abs(reference[position] - truth[position]).max())
+        texts = (token(int(reference[position].argmax())), token(int(candidate[position].argmax())))
+        rows.append(decision(kind, utt_id, int(position), texts, float(best - second), noise))
+    return rows

@@ -1,0 +1,89 @@
+"""Tokens and text: what a recognizer decides by the arg-max of its scores. Families add what comes before (CIF)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parity.decisions.argmax import argmax_differences
+from parity.decisions.base import Decisions
+from parity.decisions.count import unexplained_count
+from parity.decisions.decision import line, rounding
+from parity.sides.candidate import CandidateRun
+from parity.taps.distances import Comparison
+from parity.taps.trace import Recorded, TracedUtterance
+from reports.schema import DecisionRow, UtteranceRow
+
+
+class TokenDecisions(Decisions):
+    """The arg-max over the rows of one tap, token ids and text."""
+
+    LOGITS: str  # the tap whose rows are decided by arg-max
+
+    def token(self, number: int) -> str:
+        """Return a token id in words."""
+        return self.candidate.model.tokenizer.tokens[number]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, as FunASR prints it."""
+        return self.candidate.model.tokenizer.decode(list(ids))
+
+    def decoded(self, recorded: Recorded, run: CandidateRun) -> tuple[int, int]:
+        """Return how many rows of scores the reference and the candidate have."""
+        reference = len(recorded.propagated[self.LOGITS][1][0]) if self.LOGITS in recorded.propagated else 0
+        return reference, len(run.taps[self.LOGITS][0]) if self.LOGITS in run.taps else 0
+
+    def counts(self, recorded: Recorded, run: CandidateRun) -> tuple[int, int]:
+        """Return how many tokens of an utterance are shown as the reference's and the candidate's."""
+        return self.decoded(recorded, run)
+
+    def decide(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
+        """Return every arg-max on which the sides differ; where there are not as many, that is the difference."""
+        self.compared["token"] += len(utterance.token_ids)
+        if self.LOGITS not in recorded.propagated or self.LOGITS not in run.taps:
+            reference, candidate = self.decoded(recorded, run)
+            return [] if reference == candidate else [unexplained_count(utterance.utt_id, reference, candidate)]
+        (truth, single), candidate = recorded.propagated[self.LOGITS], run.taps[self.LOGITS]
+        if not truth.shape == single.shape == candidate.shape:
+            return [unexplained_count(utterance.utt_id, *self.decoded(recorded, run))]
+        return argmax_differences(utterance.utt_id, truth[0], single[0], candidate[0], self.allowance, self.token)
+
+    def compare(
+        self,
+        comparison: Comparison,
+        utterance: TracedUtterance,
+        recorded: Recorded,
+        run: CandidateRun,
+        decided: Sequence[DecisionRow],
+    ) -> UtteranceRow:
+        """Compare token ids and text from the waveform on; return the utterance's row."""
+        text = self._end_to_end(comparison, utterance, run.outcome, decided)
+        kinds = [row.kind for row in decided]
+        reference, candidate = self.counts(recorded, run)
+        return UtteranceRow(
+            utt_id=utterance.utt_id,
+            path=utterance.path,
+            duration_s=utterance.duration_s,
+            reference_text=utterance.text,
+            candidate_text=text,
+            reference_token_num=reference,
+            candidate_token_num=candidate,
+            firing_mismatches=kinds.count("firing"),
+            flipped_tokens=kinds.count("token"),
+            explanation="; ".join(map(line, decided)),
+        )
+
+    def _end_to_end(
+        self, comparison: Comparison, utterance: TracedUtterance, ids: list[int], decided: Sequence[DecisionRow]
+    ) -> str:
+        total, text = comparison.total, self.text(ids)
+        own = self.text(utterance.token_ids)  # the reference's ids
+        total("tokenizer").add_discrete(utterance.utt_id, [utterance.text], [own])
+        # Below float32 the decisions table says what flips and why.
+        excused = rounding(decided, *self.decided) or self.precision.multiple > 1.0
+        total("end_to_end.token_ids").add_discrete(utterance.utt_id, utterance.token_ids, ids, explained=excused)
+        total("end_to_end.text").add_discrete(utterance.utt_id, [utterance.text], [text], explained=excused)
+        return text
+
+    def heard(self, utterance: TracedUtterance) -> bool:
+        """Return whether FunASR found a token."""
+        return bool(utterance.token_ids)
