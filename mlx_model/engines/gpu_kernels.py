@@ -21,10 +21,8 @@ from jaxtyping import Bool, Float, Int
 
 from mlx_model import ops
 from mlx_model.machine.blas import mx
-from mlx_model.machine.device import on_gpu
 from mlx_model.machine.kept import kind_of
-from mlx_model.ops import masked
-from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, length_mask
+from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm
 
 Rows = Float[mx.array, "BT _"]  # all positions of a batch, one below the other
 WARP, THREADS = 32, 256  # of a block, at most
@@ -123,25 +121,22 @@ class Memory(NamedTuple):
     padding: Padding
 
 
-def padding_of(lengths: Int[mx.array, " B"], steps: int) -> Padding:
-    """Return the padding of recordings of these lengths in a batch of so many steps."""
-    return Padding(mx.repeat(lengths[:, None], 4, axis=1), length_mask(lengths, steps))
+def padding_of(keep: Bool[mx.array, "B T"]) -> Padding:
+    """Return the padding of a batch."""
+    lengths = keep.sum(axis=1, keepdims=True)  # int32
+    return Padding(mx.repeat(lengths, 4, axis=1), keep)
 
 
-def sum_and_norm(
-    norm: LayerNorm, residual: Rows | None, added: Rows | None = None, memory: Memory | None = None
-) -> tuple[Rows, Rows]:
-    """Return residual + added + what the FSMN makes of `memory` (see `attention.forward_fsmn`), and LayerNorm of it.
+def sum_and_norm(norm: LayerNorm, terms: tuple[Rows, ...], memory: Memory | None = None) -> tuple[Rows, Rows]:
+    """Return the sum of one or two terms and what the FSMN makes of `memory` (see `ops.memory`), and LayerNorm of it.
 
-    At least two of the three are there. What stands in the padding's rows is never looked at.
+    What stands in the padding's rows is never looked at.
     """
-    like = added if added is not None else residual
-    assert like is not None
-    if _fits(norm, like, memory) and (residual is None or residual.shape == like.shape):
-        total, normed = _kernel(norm, like, residual, added, memory)
+    first, last = terms[0], terms[-1]
+    if _fits(norm, last, memory) and (first is last or first.shape == last.shape):
+        total, normed = _kernel(norm, last, first if len(terms) > 1 else None, last, memory)
         return total, normed
-    parts = [part for part in (residual, added) if part is not None]
-    total = functools.reduce(mx.add, parts if memory is None else [*parts, remembered(memory)])
+    total = functools.reduce(mx.add, terms if memory is None else (*terms, remembered(memory)))
     return total, ops.norm(total, norm)
 
 
@@ -156,7 +151,7 @@ def remembered(memory: Memory) -> Rows:
     """Return what the FSMN makes of `memory`, by MLX."""
     (B, T), size = memory.padding.keep.shape, memory.block.weight.shape[0]
     v = memory.source[:, memory.first : memory.first + size].reshape(B, T, size)
-    v = masked(v, memory.padding.keep)
+    v = ops.masked(v, memory.padding.keep)
     return (memory.block(v) + v).reshape(B * T, size)
 
 
@@ -172,19 +167,25 @@ def _fits(norm: LayerNorm, rows: Rows, memory: Memory | None) -> bool:
 
     And as the modules would: they may have been given other functions, or parameters of another shape.
     """
-    size = rows.shape[1]
-    if not on_cuda() or not on_gpu() or kind_of(norm) != "LayerNorm" or not isinstance(norm.eps, (int, float)):
+    if not on_cuda() or not _is(norm, LayerNorm) or not isinstance(norm.eps, (int, float)):
         return False
-    if any(parameter.dtype != rows.dtype or parameter.shape != (size,) for parameter in (norm.weight, norm.bias)):
+    (_, size), dtype, gain, shift = rows.shape, rows.dtype, norm["weight"], norm["bias"]
+    if gain.dtype != dtype or shift.dtype != dtype or gain.shape != (size,) or shift.shape != (size,):
         return False
-    return size % 2 == 0 and size <= WIDEST and (memory is None or _remembers(memory, rows))
+    return size % 2 == 0 and size <= WIDEST and (memory is None or _remembers(memory, size, dtype))
 
 
-def _remembers(memory: Memory, rows: Rows) -> bool:
+def _is(module: Any, cls: type) -> bool:
+    """Whether a module, all of whose functions are known (`engines.stacks`), does what this class does."""
+    return type(module) is cls or kind_of(module) == cls.__name__
+
+
+def _remembers(memory: Memory, size: int, dtype: mx.Dtype) -> bool:
     """Whether the kernel can compute this FSMN."""
-    block, weight = memory.block, memory.block.weight
-    known = kind_of(block) == "DepthwiseConv1d" and block.keeps_length and weight.dtype == rows.dtype
-    return known and weight.shape[1] <= MOST_TAPS and weight.shape == (rows.shape[1], weight.shape[1], 1)
+    block, weight = memory.block, memory.block["weight"]
+    channels, taps, last = weight.shape
+    known = _is(block, DepthwiseConv1d) and block.keeps_length and weight.dtype == dtype
+    return known and taps <= MOST_TAPS and channels == size and last == 1
 
 
 @functools.cache
@@ -195,15 +196,22 @@ def _no_lengths() -> mx.array:
 
 
 @functools.lru_cache(256)
-def _launcher(rows: int, size: int, dtype: mx.Dtype, **constants: int) -> Callable[..., list[mx.array]]:
-    """Return function(inputs) -> [total, normed], or [normed] where nothing is summed: then relu comes first."""
-    summed = bool(constants["RESIDUAL"] or constants["MEMORY"])
+def _launcher(
+    rows: int, size: int, dtype: mx.Dtype, eps: float, residual: bool, memory: tuple[int, ...]
+) -> Callable[..., list[mx.array]]:
+    """Return function(inputs) -> [total, normed], or [normed] where nothing is summed: then relu comes first.
+
+    Of a memory: how many taps, how many in the past, how wide its source is and where in it it begins.
+    """
+    summed = residual or bool(memory)
+    (bits,) = struct.unpack("<i", struct.pack("<f", eps))
+    constants = {"EPS": bits, "MEMORY": bool(memory), "RESIDUAL": residual, "ADDED": True}
     outputs = ["total", "normed"] if summed else ["normed"]
     names = ["residual", "added", "memory", "taps", "lengths", "gain", "shift"]
     source = SOURCE if summed else f"T* total = nullptr;{SOURCE}"  # never written to, but named
     threads = min(THREADS, -(-size // (2 * WARP)) * WARP)
     turns = 1 if rows < MANY_ROWS else 8
-    constants = {"K": 1, "LEFT": 0, "STRIDE": 0, "FIRST": 0} | constants
+    constants |= zip(("K", "LEFT", "STRIDE", "FIRST"), memory or (1, 0, 0, 0), strict=True)
     constants |= {"D": size, "THREADS": threads, "TURNS": turns, "RELU": not summed}
     kernel: Any = mx.fast.cuda_kernel("sum_and_norm", names, outputs, source, header=HEADER)
     return functools.partial(
@@ -216,17 +224,12 @@ def _launcher(rows: int, size: int, dtype: mx.Dtype, **constants: int) -> Callab
     )
 
 
-def _kernel(
-    norm: LayerNorm, like: Rows, residual: Rows | None, added: Rows | None, memory: Memory | None
-) -> list[mx.array]:
-    source, taps, lengths = like, norm.weight, _no_lengths()
-    (bits,) = struct.unpack("<i", struct.pack("<f", norm.eps))
-    constants = {"EPS": bits, "MEMORY": memory is not None}
-    constants |= {"RESIDUAL": residual is not None, "ADDED": added is not None}
+def _kernel(norm: LayerNorm, like: Rows, residual: Rows | None, added: Rows, memory: Memory | None) -> list[mx.array]:
+    (rows, size), gain = like.shape, norm["weight"]
+    source, taps, lengths, constants = like, gain, _no_lengths(), ()
     if memory is not None:
-        source, taps, lengths = memory.source, memory.block.weight, memory.padding.lengths
-        constants |= {"K": taps.shape[1], "LEFT": memory.block.left}
-        constants |= {"STRIDE": source.shape[1], "FIRST": memory.first}
-    launch = _launcher(*like.shape, like.dtype, **constants)
-    residual, added = like if residual is None else residual, like if added is None else added
-    return launch(inputs=[residual, added, source, taps, lengths, norm.weight, norm.bias])
+        block, source, first, padding = memory
+        taps, lengths = block["weight"], padding.lengths
+        constants = taps.shape[1], block.left, source.shape[1], first
+    launch = _launcher(rows, size, like.dtype, norm.eps, residual is not None, constants)
+    return launch(inputs=[like if residual is None else residual, added, source, taps, lengths, gain, norm["bias"]])

@@ -22,22 +22,19 @@ from mlx_model.engines.stacks import is_written
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn
 from mlx_model.ops import Mask
+from mlx_model.parts.basic import DepthwiseConv1d
 
 Keep = Bool[mx.array, "B T"]  # False in the padding
+MOST_TERMS = 2  # of a sum that waits, beside a memory: what a kernel takes
 Bias = Float[mx.array, "B 1 1 T"]  # what attention adds to the scores: 0, or -inf for keys in the padding
 
 
 class Recordings(NamedTuple):
-    """How long the recordings of a batch are, and what attention adds for it."""
+    """How long the recordings of a batch are, what attention adds for it, and (B, T)."""
 
     padding: Padding
     bias: Bias
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return (B, T)."""
-        batch, steps = self.padding.keep.shape
-        return batch, steps
+    shape: tuple[int, int]
 
 
 def score_bias(keep: Keep, dtype: mx.Dtype) -> Bias:
@@ -54,99 +51,131 @@ def attend(q: mx.array, k: mx.array, v: mx.array, bias: Bias) -> mx.array:
 
 
 class Columns:
-    """Rows (B*T, parts * D) that were split into equal parts; heads of all parts are split in one go."""
+    """Rows (B*T, parts * D) that are split into equal parts; heads of all parts are split in one go."""
+
+    __slots__ = ("_apart", "parts", "source", "width")
 
     def __init__(self, source: mx.array, parts: int):
-        self.source, self.parts = source, parts
-        self.width = source.shape[1] // parts
-        self.heads = functools.cache(self._heads)
+        self.source, self.parts, self.width = source, parts, source.shape[1] // parts
+        self._apart: tuple[int, list[mx.array]] | None = None
 
-    def part(self, number: int) -> mx.array:
-        """Return one part, (B*T, D)."""
-        return self.source[:, number * self.width : (number + 1) * self.width]
-
-    def _heads(self, batch: int, heads: int) -> Sequence[mx.array]:
+    def heads(self, batch: int, heads: int) -> list[mx.array]:
         """Return every part with its heads apart, (B, T, H, D/H) each."""
-        whole = self.source.reshape(batch, -1, self.parts * heads, self.width // heads)
-        return list(mx.split(whole, self.parts, axis=2))
+        if self._apart is None or self._apart[0] != heads:
+            whole = self.source.reshape(batch, -1, self.parts * heads, self.width // heads)
+            self._apart = heads, list(mx.split(whole, self.parts, axis=2))
+        return self._apart[1]
+
+
+class Column(NamedTuple):
+    """One part of columns."""
+
+    columns: Columns
+    number: int
+
+    def array(self) -> mx.array:
+        """Return its values, (B*T, D)."""
+        first = self.number * self.columns.width
+        return self.columns.source[:, first : first + self.columns.width]
+
+
+class Relu(NamedTuple):
+    """max(x, 0), which waits for a norm."""
+
+    x: mx.array
+
+    def array(self) -> mx.array:
+        """Return its values: by MLX's compiled function, whose kernel is faster than that of a maximum."""
+        return nn.relu(self.x)
+
+
+class Sum(NamedTuple):
+    """A sum of arrays and a memory, or a memory alone, which waits for a norm."""
+
+    terms: tuple[mx.array, ...]
+    memory: Memory | None
+
+    def array(self) -> mx.array:
+        """Return its values."""
+        more = () if self.memory is None else (remembered(self.memory),)
+        return functools.reduce(mx.add, (*self.terms, *more))
 
 
 class Rows(ops.Rows):
-    """(B*T, D): an array; or a part of columns, a ReLU or a sum that wait."""
+    """(B*T, D): an array, or what is to become one."""
 
-    __slots__ = ("_column", "_memory", "_relu", "_terms", "of")
+    __slots__ = ("_array", "_waits", "of")
 
-    def __init__(
-        self,
-        of: Recordings,
-        *terms: mx.array,
-        memory: Memory | None = None,
-        relu: bool = False,
-        column: tuple[Columns, int] | None = None,
-    ):
-        self.of, self._memory, self._relu, self._column = of, memory, relu, column
-        self._terms: Sequence[mx.array] = terms
+    def __init__(self, of: Recordings, array: mx.array | None, waits: Column | Relu | Sum | None = None):
+        self.of, self._array, self._waits = of, array, waits
 
     @property
     def array(self) -> Float[mx.array, "BT D"]:
         """Return the rows' values."""
-        if self._column is not None:
-            return self._column[0].part(self._column[1])
-        if self._relu:
-            self._is(mx.maximum(self._terms[0], 0))
-        elif len(self._terms) > 1 or self._memory is not None:
-            more = [] if self._memory is None else [remembered(self._memory)]
-            self._is(functools.reduce(mx.add, [*self._terms, *more]))
-        return self._terms[0]
-
-    def _is(self, array: mx.array) -> None:
-        self._terms, self._memory, self._relu = (array,), None, False
+        if self._array is None:
+            assert self._waits is not None
+            self._array = self._waits.array()
+        return self._array
 
     def linear(self, module: Any) -> Rows:
         """Return x W^T + bias."""
-        return Rows(self.of, ops.linear(self.array, module))
+        if "scales" in module:
+            return Rows(self.of, ops.linear(self.array, module))
+        return Rows(self.of, nn.Linear.__call__(module, self.array))
 
     def norm(self, module: Any) -> Rows:
         """Return LayerNorm over D; a ReLU or a sum that waits is taken in, and the sum is kept."""
-        if self._relu:
-            return Rows(self.of, relu_and_norm(module, *self._terms))
-        if len(self._terms) + (self._memory is not None) > 1 and len(self._terms) < 3:
-            total, normed = sum_and_norm(module, *self._terms, memory=self._memory)
-            self._is(total)
+        waits = self._waits
+        if self._array is None and type(waits) is Sum and waits.terms:
+            self._array, normed = sum_and_norm(module, *waits)
             return Rows(self.of, normed)
+        if self._array is None and type(waits) is Relu:
+            return Rows(self.of, relu_and_norm(module, waits.x))
         return Rows(self.of, ops.norm(self.array, module))
 
     def relu(self) -> Rows:
         """Return max(x, 0), which waits."""
-        return Rows(self.of, self.array, relu=True)
+        return Rows(self.of, None, Relu(self.array))
 
     def split(self, parts: int) -> Sequence[Rows]:
         """Return equal parts of the columns."""
         columns = Columns(self.array, parts)
-        return [Rows(self.of, column=(columns, number)) for number in range(parts)]
+        return [Rows(self.of, None, Column(columns, number)) for number in range(parts)]
 
     def attend(self, k: Rows, v: Rows, heads: int) -> Rows:
         """Return softmax(x k^T / sqrt(D/H)) v."""
-        q, keys, values = (part.by_heads(heads) for part in (self, k, v))
-        return Rows(self.of, attend(q, keys, values, k.of.bias))
+        return Rows(self.of, attend(self.by_heads(heads), k.by_heads(heads), v.by_heads(heads), k.of.bias))
 
     def by_heads(self, heads: int) -> Float[mx.array, "B T H Dh"]:
         """Return the rows with their heads apart."""
         batch, steps = self.of.shape
-        if self._column is not None:
-            columns, number = self._column
+        if type(self._waits) is Column:
+            columns, number = self._waits
             return columns.heads(batch, heads)[number]
         return self.array.reshape(batch, steps, heads, -1)
 
     def memory(self, block: Any) -> Rows:
         """Return the FSMN's memory, which waits for its sum."""
-        source, first = (self._column[0].source, self._column[1] * self._column[0].width) if self._column else (None, 0)
-        return Rows(self.of, memory=Memory(block, self.array if source is None else source, first, self.of.padding))
+        if type(block) is not DepthwiseConv1d:  # somebody watches it, or put something in its place
+            return self.like(ops.memory(self.leave(), block, self.of.padding.keep))
+        if type(self._waits) is Column:
+            columns, number = self._waits
+            found = Memory(block, columns.source, number * columns.width, self.of.padding)
+        else:
+            found = Memory(block, self.array, 0, self.of.padding)
+        return Rows(self.of, None, Sum((), found))
 
     def __add__(self, other: Rows) -> Rows:
-        if self._relu or other._relu or self._column or other._column or (self._memory and other._memory):
-            return Rows(self.of, self.array, other.array)
-        return Rows(self.of, *self._terms, *other._terms, memory=self._memory or other._memory)
+        (terms, memory), (others, another) = self._summands(), other._summands()
+        if len(terms) + len(others) > MOST_TERMS or (memory is not None and another is not None):
+            return Rows(self.of, None, Sum((self.array, other.array), None))
+        return Rows(self.of, None, Sum(terms + others, another if memory is None else memory))
+
+    def _summands(self) -> tuple[tuple[mx.array, ...], Memory | None]:
+        waits = self._waits
+        if self._array is None and type(waits) is Sum:
+            return waits
+        return (self.array,), None
 
     def beside(self, x: Float[mx.array, "B T _"], mask: Mask) -> Rows:
         """Return rows of other inputs of the same stack."""
@@ -165,9 +194,9 @@ class Rows(ops.Rows):
 def rows_of(x: Float[mx.array, "B T _"], mask: Mask) -> Rows:
     """Return x below one another, with how long its recordings are."""
     B, T, width = x.shape
-    lengths = mx.full((B,), T, mx.int32) if mask is None else mask.astype(mx.int32).sum(axis=1)
-    padding = padding_of(lengths, T)
-    return Rows(Recordings(padding, score_bias(padding.keep, x.dtype)), x.reshape(B * T, width))
+    keep = mx.ones((B, T), mx.bool_) if mask is None else mask
+    padding = padding_of(keep)
+    return Rows(Recordings(padding, score_bias(keep, x.dtype), (B, T)), x.reshape(B * T, width))
 
 
 class Fused:

@@ -20,6 +20,7 @@ from typing import Any
 from jaxtyping import Float
 
 from mlx_model import ops
+from mlx_model.engines.stacks import looked_at, stacks_of
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import kind_of
@@ -125,9 +126,9 @@ class FewShapes:
         return self.compiled or self._follows(model)
 
     def _follows(self, model: Any) -> bool:
-        stacks = [module for module in model.modules() if isinstance(module, ops.Stack)]
         return all(kind_of(getattr(model, name)) for name in model.taken_apart) and all(
-            kind_of(stack) and any(engine.in_words(stack) for engine in ops.offered(stack)) for stack in stacks
+            kind_of(stack) and any(engine.in_words(stack) for engine in ops.offered(stack))
+            for stack in stacks_of(model)
         )
 
     def compile(self) -> None:
@@ -148,14 +149,16 @@ class FewShapes:
         """Return what `Model.begin` does. One host synchronisation, for the token counts."""
         steps, (B, T) = self.steps_of(model), feats.shape[:2]
         feats, lengths = padded(feats, sizes)
-        heard = steps.listen(feats, lengths)
+        with looked_at():  # by `takes`, just now
+            heard = steps.listen(feats, lengths)
         mx.async_eval(heard)
 
         def finish() -> Any:
             tokens = max(heard.token_num[:B].tolist())
             logits = model.no_logits(B)
             if tokens > 0:
-                logits = steps.spell(heard, lengths, time_shape(tokens))[:B, :tokens]
+                with looked_at():
+                    logits = steps.spell(heard, lengths, time_shape(tokens))[:B, :tokens]
             return model.output(heard, logits, B, T)
 
         return finish

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,7 +67,8 @@ def _pending(array: mx.array) -> str:
 
 
 # class -> of itself, and of its bases that are here: names of functions, and the functions in that order
-_written: dict[type, tuple[tuple[Any, tuple[str, ...], tuple[Any, ...]], ...]] = {}
+_Entries = tuple[tuple[Any, tuple[str, ...], tuple[Any, ...]], ...]
+_written: dict[type, tuple[_Entries, frozenset[str]]] = {}  # and all of those names
 _names: dict[type, str] = {}  # of classes that count as another
 
 
@@ -74,8 +76,9 @@ def as_written(cls: C) -> C:
     """Let engines compute a module of this class: its functions are written against `ops`. A decorator."""
     functions = {name: value for name, value in vars(cls).items() if callable(value) or isinstance(value, property)}
     own = {name: value for name, value in functions.items() if name not in ("__init__", "__class__")}
-    bases = [entry for base in cls.__mro__ for entry in _written.get(base, ())]
-    _written[cls] = ((cls.__dict__, (*own,), (*own.values(),)), *bases)
+    bases = [entry for base in cls.__mro__ if base in _written for entry in _written[base][0]]
+    entries = ((cls.__dict__, (*own,), (*own.values(),)), *bases)
+    _written[cls] = entries, frozenset(name for _, names, _ in entries for name in names)
     return cls
 
 
@@ -96,11 +99,35 @@ def kind_of(module: Any) -> str:
     by `watching`. It then counts as what it is called, or as its base.
     """
     cls = type(module)
-    entries = _written.get(cls)
-    if entries is None:
+    names = _functions_of(cls)
+    if names is None or not vars(module).keys().isdisjoint(names):
         return ""
-    own = vars(module).keys()
-    for now, names, functions in entries:
-        if tuple(map(now.get, names)) != functions or not own.isdisjoint(names):
-            return ""
     return _names.get(cls, cls.__name__)
+
+
+def are_written(modules: Iterable[Any]) -> bool:
+    """Return whether `kind_of` has a name for all of many modules, each class looked at once."""
+    classes: dict[type, frozenset[str]] = {}
+    for module in modules:
+        cls = type(module)
+        names = classes.get(cls)
+        if names is None:
+            names = _functions_of(cls)
+            if names is None:
+                return False
+            classes[cls] = names
+        if not vars(module).keys().isdisjoint(names):
+            return False
+    return True
+
+
+def _functions_of(cls: type) -> frozenset[str] | None:
+    """Return the names of a class's functions; None where they are not those that were written."""
+    found = _written.get(cls)
+    if found is None:
+        return None
+    entries, names = found
+    for now, own, functions in entries:
+        if tuple(map(now.get, own)) != functions:
+            return None
+    return names

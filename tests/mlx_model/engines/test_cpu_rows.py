@@ -187,6 +187,7 @@ def test_a_model_of_16_bits_computes_in_float32(dtype: mx.Dtype, bits: int | Non
         for part in (model.encoder, model.decoder):
             nn.quantize(part, group_size=32, bits=bits, class_predicate=lambda _, module: isinstance(module, Linear))
     engines.fit(model)
+    assert engines.in_force(model)[0] == "CPU engine"
     exact = copy.deepcopy(model)
     exact.set_dtype(mx.float32)
     shapes = (2, 40, 560), (2, 9, 64), (2, 40, 64)

@@ -8,7 +8,7 @@ import pytest
 from mlx_model.engines import gpu_kernels
 from mlx_model.engines.gpu_kernels import Memory, padding_of, relu_and_norm, sum_and_norm
 from mlx_model.machine.blas import mx
-from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm
+from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, length_mask
 from mlx_model.parts.sanm import forward_fsmn
 
 on_cuda = pytest.mark.skipif(not gpu_kernels.on_cuda(), reason="our own kernels are written for CUDA; none here")
@@ -38,7 +38,7 @@ def parts(shape: tuple[int, ...], dtype: mx.Dtype) -> tuple[LayerNorm, mx.array,
     norm.weight, norm.bias = numbers(size, dtype=dtype), numbers(size, dtype=dtype)
     block.weight = numbers(size, taps, 1, dtype=dtype)
     lengths = mx.array([max(1, steps - 3 * row) for row in range(batch)])
-    memory = Memory(block, numbers(batch * steps, columns, dtype=dtype), first, padding_of(lengths, steps))
+    memory = Memory(block, numbers(batch * steps, columns, dtype=dtype), first, padding_of(length_mask(lengths, steps)))
     return norm, numbers(batch * steps, size, dtype=dtype), numbers(batch * steps, size, dtype=dtype), memory
 
 
@@ -80,10 +80,11 @@ def check(shape: tuple[int, ...], dtype: mx.Dtype) -> None:
     norm, residual, added, memory = parts(shape, dtype)
     kept = np.array(memory.padding.keep).reshape(-1)
     for one, other, remembered in (
-        (residual, added, memory), (residual, added, None), (residual, None, memory), (None, added, memory),
+        (residual, added, memory), (residual, added, None), (residual, None, memory),
     ):  # fmt: skip
-        total, normed = sum_and_norm(norm, one, other, remembered)
-        want = exact(norm, [part for part in (one, other) if part is not None], remembered)
+        terms = (one,) if other is None else (one, other)
+        total, normed = sum_and_norm(norm, terms, remembered)
+        want = exact(norm, list(terms), remembered)
         for found, expected in zip((total, normed), want, strict=True):
             assert_close(found, expected, kept)
     rectified = relu_and_norm(norm, residual)
@@ -116,7 +117,6 @@ def test_nan_stays():
 def test_what_does_not_fit_is_left_to_mlx(monkeypatch: pytest.MonkeyPatch):
     """An odd width, a very wide one, many taps, weights in another precision than what they meet."""
     monkeypatch.setattr(gpu_kernels, "on_cuda", lambda: True)
-    monkeypatch.setattr(gpu_kernels, "on_gpu", lambda: True)
     norm, x, _, memory = parts(SHAPES[1], mx.float32)
     assert gpu_kernels._fits(norm, x, memory)
     assert not gpu_kernels._fits(LayerNorm(33, 1e-12), numbers(4, 33), None)
