@@ -37,7 +37,7 @@ parity: demo, layers < doctor
 parity: bench, precision, parity, doctor < commands
 """
 # And from folder to folder. What computes knows of reports what a report is; how it looks knows only the command line.
-SCHEMA = {f"reports.{name}" for name in ("schema", "parity_schema", "cer_schema", "checking", "environment", "writing")}
+SCHEMA = {f"reports.{name}" for name in ("schema", "checking", "environment", "writing")}
 ACROSS: dict[str, set[str]] = {
     "mlx_model": set(),
     "reports": set(),
