@@ -147,23 +147,25 @@ def transcribe(
     }
     options.check_ranges(given)
     options.check_transcribe(audio, format, {**given, "--vad": vad, "--dynamic-silence": dynamic_silence})
-    from mlx_model.loading import load_detector, load_recognizer
+    from mlx_model.loading import load_as
+    from mlx_model.pipelines.transcribe import transcribe as transcribe_each
+    from mlx_model.roles import Detector, Recognizer
 
-    network = load_recognizer(model)
+    network = load_as(model, Recognizer)
     asked: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds}
     asked |= {"dither": dither or 0.0, "seed": seed or 0}
     _runtime(verbose, network)
     if vad is None:
         with progress_bar("transcribing", len(audio)) as advance:
-            results = network.transcribe(audio, **asked, progress=advance)
+            results = transcribe_each(network, audio, **asked, progress=advance)
     else:
-        from mlx_model.models.fsmn_vad_streaming import VadOptions
         from mlx_model.pipelines.long_audio import total_s, transcribe_long
 
-        detector, vad_options = load_detector(vad), VadOptions(dynamic_silence=dynamic_silence is not False)
-        asked |= {"merge_s": merge_seconds, "word_times": format in formats.SUBTITLES}
+        detector = load_as(vad, Detector)
+        vad_options = options.options_from(detector, {"dynamic_silence": dynamic_silence is not False})
+        asked |= {"merge_s": merge_seconds, "times": format in formats.SUBTITLES}
         with progress_bar("transcribing", total_s(audio)) as advance:
-            results = transcribe_long(network, detector, audio, options=vad_options, **asked, progress=advance)
+            results = transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
     limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
     put(formats.document(format, results, limits, **_about(network, format)), as_json=format == "json")
     _complain("not transcribed", results)
@@ -198,13 +200,12 @@ def vad(
     }
     options.check_ranges(given)
     options.check_vad(audio, stream, {**given, "--dynamic-silence": dynamic_silence})
-    from mlx_model.loading import load_detector
-    from mlx_model.models.fsmn_vad_streaming import VadOptions
+    from mlx_model.loading import load_as
+    from mlx_model.roles import Detector
 
-    chosen = VadOptions(
-        max_end_silence_time=max_end_silence_ms, speech_noise_thres=threshold, dynamic_silence=dynamic_silence
-    )
-    network = load_detector(model)
+    network = load_as(model, Detector)
+    wanted = {"max_end_silence_time": max_end_silence_ms, "speech_noise_thres": threshold}
+    chosen = options.options_from(network, {**wanted, "dynamic_silence": dynamic_silence or None})
     _runtime(False, network)
     asked: dict[str, Any] = {"options": chosen, "rate": 16000 if rate is None else rate}
     asked["chunk_ms"] = (200 if chunk_ms is None else chunk_ms) if stream or "-" in audio else None

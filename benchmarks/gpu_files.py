@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,9 +31,10 @@ from measure import BenchRow
 
 from mlx_model.audio.batching import batches, side_by_side
 from mlx_model.audio.files import duration_s, load_samples
+from mlx_model.audio.reading import decoders, durations_s
 from mlx_model.loading import load
 from mlx_model.machine.blas import mx
-from mlx_model.pipelines.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU, ahead, decoders, durations_s
+from mlx_model.pipelines.transcribe import BATCH_SECONDS_GPU, BATCH_SIZE_GPU
 
 CHECKED = 200  # utterances whose text is compared
 
@@ -61,8 +63,8 @@ def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
 def parts(model: Any, paths: Sequence[str], batch_seconds: float) -> dict[str, float]:
     """Return the seconds of each part alone."""
     rate = model.config.frontend.fs
+    planning, lengths = seconds(lambda: durations_s(list(paths), rate))
     with ThreadPoolExecutor(decoders()) as pool:
-        planning, lengths = seconds(lambda: durations_s(pool, list(paths), rate))
         reading, audio = seconds(lambda: list(pool.map(lambda path: load_samples(path, rate), paths)))
     plan = batches(lengths, BATCH_SIZE_GPU, batch_seconds)
     upload, waveforms = seconds(lambda: [_uploaded([audio[i] for i in indices]) for indices in plan])
@@ -82,8 +84,18 @@ def _uploaded(audio: Sequence[np.ndarray]) -> Any:
 def _on_device(model: Any, waveforms: Sequence[Any], samples: Sequence[list[int]]) -> Iterator[list[list[int]]]:
     """Yield the token ids of waveforms in the device's memory, as `transcribe` overlaps batches, without waiting."""
     features = (model.features_of(*batch) for batch in zip(waveforms, samples, strict=True))
-    begun = ahead((model.begin(*batch) for batch in features), 1)
-    yield from (model.spoken(*tokens) for tokens in ahead((model.best(forward()) for forward in begun), 1))
+    begun = _ahead(model.begin(*batch) for batch in features)
+    yield from (model.spoken(best) for best in _ahead(model.best(forward()) for forward in begun))
+
+
+def _ahead(started: Iterator[Any]) -> Iterator[Any]:
+    """Yield items, each only after the next one was started."""
+    waiting: deque[Any] = deque()
+    for item in started:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def measure_batches(

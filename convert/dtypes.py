@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlx_model.errors import CheckpointError, UsageError
+from mlx_model.machine.safetensors import STORAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,27 +32,24 @@ class Precision:
         return self.mantissa is not None
 
 
-def _precision(
-    name: str, code: str, storage: type, mantissa: int | None = None, exponent: int | None = None
-) -> Precision:
-    dtype = np.dtype(storage).newbyteorder("<")
-    return Precision(name=name, code=code, storage=dtype, mantissa=mantissa, exponent=exponent)
+def _precision(name: str, code: str, mantissa: int | None = None, exponent: int | None = None) -> Precision:
+    return Precision(name=name, code=code, storage=STORAGE[code], mantissa=mantissa, exponent=exponent)
 
 
 PRECISIONS: dict[str, Precision] = {
     item.name: item
     for item in (
-        _precision("float64", "F64", np.float64, 52, 11),
-        _precision("float32", "F32", np.float32, 23, 8),
-        _precision("float16", "F16", np.float16, 10, 5),
-        _precision("bfloat16", "BF16", np.uint16, 7, 8),
-        _precision("int64", "I64", np.int64),
-        _precision("int32", "I32", np.int32),
-        _precision("int16", "I16", np.int16),
-        _precision("int8", "I8", np.int8),
-        _precision("uint8", "U8", np.uint8),
-        _precision("uint32", "U32", np.uint32),
-        _precision("bool", "BOOL", np.bool_),
+        _precision("float64", "F64", 52, 11),
+        _precision("float32", "F32", 23, 8),
+        _precision("float16", "F16", 10, 5),
+        _precision("bfloat16", "BF16", 7, 8),
+        _precision("int64", "I64"),
+        _precision("int32", "I32"),
+        _precision("int16", "I16"),
+        _precision("int8", "I8"),
+        _precision("uint8", "U8"),
+        _precision("uint32", "U32"),
+        _precision("bool", "BOOL"),
     )
 }
 BY_CODE: dict[str, Precision] = {item.code: item for item in PRECISIONS.values()}

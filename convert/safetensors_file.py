@@ -1,14 +1,13 @@
 """safetensors files tensor by tensor: a strict reader and a streaming writer that never hold more than one tensor.
 
 The public library's numpy side knows no bfloat16 and wants the whole model in memory to save it. Pure numpy and
-stdlib. The layout: 8 bytes header length, a JSON header {name: {dtype, shape, data_offsets}}, then the raw data.
+stdlib; the header is read in mlx_model/machine/safetensors.py, which says the layout.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,7 @@ import numpy as np
 
 from convert.dtypes import BY_CODE, PRECISIONS
 from mlx_model.errors import CheckpointError
-
-HEADER_LIMIT = 100_000_000  # bytes; the limit of the safetensors library itself
+from mlx_model.machine.safetensors import STORAGE, header_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,59 +46,16 @@ class SafetensorsReader:
     def __init__(self, path: Path):
         """Parse and check the header of `path`; CheckpointError where it is not a whole safetensors file."""
         self.path = path
-        try:
-            with path.open("rb") as stream:
-                length = int.from_bytes(stream.read(8), "little")
-                actual = os.fstat(stream.fileno()).st_size
-                if not 2 <= length <= min(HEADER_LIMIT, actual - 8):
-                    raise CheckpointError(
-                        f"{path} is not a safetensors file, or it is truncated (header of {length} bytes)"
-                    )
-                header = json.loads(stream.read(length).decode("utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not a safetensors file: its header is not JSON ({error})") from error
-        self._start = 8 + length
-        self._offsets: dict[str, tuple[int, int]] = {}
-        self.infos: dict[str, TensorInfo] = {}
-        self._parse(header)
-        expected = self._start + max((end for _, end in self._offsets.values()), default=0)
-        if actual != expected:
-            raise CheckpointError(f"{path} has {actual} bytes, its header describes {expected}: truncated or damaged")
-
-    def _parse(self, header: Any) -> None:
-        if not isinstance(header, dict):
-            raise CheckpointError(f"{self.path}: the header is a {type(header).__name__}, expected an object")
-        for name, entry in header.items():
-            if name != "__metadata__":
-                self._parse_entry(name, entry)
-        position = 0
-        for begin, end in sorted(self._offsets.values()):
-            if begin != position:
-                raise CheckpointError(f"{self.path}: its tensors overlap or leave a gap at byte {begin}")
-            position = end
-
-    def _parse_entry(self, name: str, entry: Any) -> None:
-        try:
-            code, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{self.path}: tensor {name!r} has a malformed header entry") from error
-        numbers = (*shape, begin, end)
-        if not all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in numbers):
-            raise CheckpointError(f"{self.path}: tensor {name!r} has a malformed shape or offset")
-        if not isinstance(code, str) or code not in BY_CODE:
-            raise CheckpointError(f"{self.path}: tensor {name!r} has the unknown element type {code!r}")
-        info = TensorInfo(name=name, shape=shape, dtype=BY_CODE[code].name)
-        if end - begin != info.nbytes:
-            raise CheckpointError(
-                f"{self.path}: tensor {name!r} has {end - begin} bytes, its shape needs {info.nbytes}"
-            )
-        self.infos[name], self._offsets[name] = info, (begin, end)
+        self._entries = header_of(path)
+        self.infos = {
+            name: TensorInfo(name=name, shape=entry.shape, dtype=BY_CODE[entry.code].name)
+            for name, entry in self._entries.items()
+        }
 
     def read(self, name: str) -> np.ndarray:
         """Return one tensor in its storage type (uint16 bits for bfloat16)."""
-        info, (begin, _) = self.infos[name], self._offsets[name]
-        storage = PRECISIONS[info.dtype].storage
-        data = np.fromfile(self.path, dtype=storage, count=info.size, offset=self._start + begin)
+        info, entry = self.infos[name], self._entries[name]
+        data = np.fromfile(self.path, dtype=STORAGE[entry.code], count=info.size, offset=entry.start)
         if data.size != info.size:
             raise CheckpointError(f"{self.path}: tensor {name!r} ends early; the file changed while it was read")
         return data.reshape(info.shape)

@@ -5,6 +5,7 @@ Not called load.py: a submodule of that name would take the place of the functio
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -14,22 +15,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mlx_model import engines
 from mlx_model.config import config_class
 from mlx_model.config.sections import ModelConfig
-from mlx_model.engines import cpu_engine
-from mlx_model.errors import CheckpointError, ConfigError, UsageError
+from mlx_model.errors import CheckpointError, ConfigError
 from mlx_model.families import FAMILIES, module_of
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.machine.safetensors import map_tensors
-from mlx_model.models import fsmn_vad_streaming, paraformer
+from mlx_model.pipelines.methods import with_methods
+from mlx_model.roles import check_role
 
-M = TypeVar("M")
+R = TypeVar("R")
 
 
 def load(path: str | Path) -> Any:
     """Return the `Model` of a converted directory, weights checked name by name and shape by shape, in eval mode.
 
-    Where the CPU engine computes (`Model.prepare`), linear layers' weights are mapped and not read; they can be, but in
+    Where the CPU engine computes (`engines.fit`), linear layers' weights are mapped and not read; they can be, but in
     this thread alone. All others are read at once, and any thread may use them and call the model.
 
     Raises:
@@ -38,11 +40,7 @@ def load(path: str | Path) -> Any:
         AssetError: tokens.json missing or malformed, where the family has a vocabulary.
     """
     directory = Path(path)
-    settings = read_config(directory)
-    family = settings.get("model_type")
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    model = unfilled(config_class(family).from_dict(settings, f"{directory}/config.json"))
+    model = unfilled(config_of(directory))
     _fill(model, read_weights(directory), directory)
     model.eval()
     if hasattr(model, "set_tokens"):
@@ -50,37 +48,43 @@ def load(path: str | Path) -> Any:
     return model
 
 
+def config_of(directory: Path) -> ModelConfig:
+    """Return the configuration of a converted directory.
+
+    Raises:
+        ConfigError: no config.json, or one this version cannot read.
+    """
+    settings = read_config(directory)
+    family = settings.get("model_type")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise ConfigError(f"{directory}/config.json: model_type {family!r} is not one of {', '.join(FAMILIES)}")
+    return config_class(family).from_dict(settings, f"{directory}/config.json")
+
+
+@functools.cache
+def model_class(family: str) -> type[Any]:
+    """Return the `Model` of a family, with the methods of the roles that it fulfils (pipelines/methods.py)."""
+    return with_methods(module_of("mlx_model.models", family).Model)
+
+
 def unfilled(config: ModelConfig) -> Any:
     """Return a `Model` of this configuration, the layers it names quantised, for weights to be put in."""
-    model = module_of("mlx_model.models", config.model_type).Model(config)
+    model = model_class(config.model_type)(config)
     if config.quantization is not None:
         _quantize(model, config.quantization)
     return model
 
 
-def load_recognizer(path: str | Path) -> paraformer.Model:
-    """Return the model of a directory that turns speech into text; see `load`.
+def load_as(path: str | Path, role: type[R]) -> R:
+    """Return the model of a directory, which fulfils a role (roles.py); see `load`.
 
     Raises:
-        UsageError: the model is of another kind.
+        UsageError: the model is of another kind; says so in one line that names the command that fits.
     """
-    return _of_kind(path, paraformer.Model, "turns speech into text", "mlx-funasr vad")
-
-
-def load_detector(path: str | Path) -> fsmn_vad_streaming.Model:
-    """Return the model of a directory that finds speech; see `load`.
-
-    Raises:
-        UsageError: the model is of another kind.
-    """
-    return _of_kind(path, fsmn_vad_streaming.Model, "finds speech (an FSMN-VAD)", "mlx-funasr transcribe")
-
-
-def _of_kind(path: str | Path, kind: type[M], purpose: str, elsewhere: str) -> M:
-    model = load(path)
-    if not isinstance(model, kind):
-        raise UsageError(f"{path} is a {model.config.model_type}, expected a model that {purpose}; try {elsewhere}")
-    return model
+    directory = Path(path)
+    config = config_of(directory)
+    check_role(model_class(config.model_type), role, path, config.model_type)
+    return load(directory)
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -196,16 +200,14 @@ def _fill(model: nn.Module, weights: dict[str, mx.array], directory: Path) -> No
         if value.shape != expected[name].shape:
             raise CheckpointError(f"{directory}: {name} has shape {value.shape}, expected {expected[name].shape}")
     model.load_weights(list(weights.items()))
-    served = model if isinstance(model, paraformer.Model) and cpu_engine.serves(model) else None
-    mapped = {} if served is None else _mapped(served, directory)
+    mapped = _mapped(engines.mappable(model), directory)
     mx.eval([value for name, value in weights.items() if name not in mapped])
-    if served is not None:
-        served.prepare(mapped)
+    engines.fit(model, mapped)
 
 
-def _mapped(model: paraformer.Model, directory: Path) -> dict[str, np.ndarray]:
-    """Return the weights that the CPU engine computes with as they lie in their files."""
+def _mapped(names: set[str], directory: Path) -> dict[str, np.ndarray]:
+    """Return the weights that an engine computes with as they lie in their files."""
     arrays: dict[str, np.ndarray] = {}
-    for path in weight_files(directory):
-        arrays |= map_tensors(path, cpu_engine.weights_of(model))
+    for path in weight_files(directory) if names else ():
+        arrays |= map_tensors(path, names)
     return arrays

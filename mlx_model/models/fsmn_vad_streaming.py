@@ -8,33 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
+from mlx_model import ops
 from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
 from mlx_model.decoding.vad_decision import Decision, NoiseFloor, Segment, State, decibels, speech_frames
-from mlx_model.engines import lanes
 from mlx_model.errors import AudioError, UsageError
-from mlx_model.machine import blas
 from mlx_model.machine.blas import mx, nn
-from mlx_model.machine.device import cores, on_gpu
+from mlx_model.machine.device import share_products
 from mlx_model.parts.frontend_online import FrontendCache, WavFrontendOnline
 from mlx_model.parts.fsmn import FSMN, Cache
-
-if TYPE_CHECKING:
-    from mlx_model.pipelines.detect import Detection
+from mlx_model.text.results import Times
 
 RECORDING_CHUNK_MS = 60_000  # FunASR's chunk_size for whole recordings
 # dynamic_silence: (speech so far in this utterance, ms; silence that ends it, ms). FunASR's DEFAULT_SILENCE_SCHEDULE.
 SILENCE_SCHEDULE = (
     (10_000, 2000), (20_000, 1000), (30_000, 800), (40_000, 600), (50_000, 400), (60_000, 200), (float("inf"), 100),
 )  # fmt: skip
-SHORT_PIECE = 32_000  # samples
+SHORT_PIECE = 32_000  # samples; the products of shorter ones are over before a second thread has woken up
 DYNAMIC_THRESHOLD = 0.5  # speech_noise_thres while dynamic_silence is on, whatever the model says
-
-Times = list[list[int]]  # [[start_ms, end_ms], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +47,9 @@ class VadOptions:
 
 
 class Model(nn.Module):
-    """An FSMN-VAD. Attributes with parameters carry FunASR's names: frontend (CMVN), encoder."""
+    """An FSMN-VAD. Attributes with parameters carry FunASR's names: frontend (CMVN), encoder. A Detector (roles.py)."""
+
+    Options: ClassVar[type[VadOptions]] = VadOptions
 
     def __init__(self, config: FsmnVADStreamingConfig):
         super().__init__()
@@ -68,7 +65,7 @@ class Model(nn.Module):
     @property
     def engine(self) -> str:
         """What computes the network here, in words; see `numerics.py`."""
-        return "MLX on the GPU, module by module" if on_gpu() else "MLX, module by module"
+        return ops.in_words(self.encoder)
 
     def silence_scores(self, feats: Float[mx.array, "1 T Din"], cache: Cache) -> np.ndarray:
         """Return every frame's probability of silence, (T,) float64, summed over sil_pdf_ids; `cache` is updated."""
@@ -80,17 +77,18 @@ class Model(nn.Module):
     def stream(
         self,
         *,
-        chunk_ms: int = 200,
+        chunk_ms: int | None = 200,
         sample_rate: int | None = None,
         live: bool = True,
         options: VadOptions | None = None,
     ) -> Stream:
-        """Return a new stream; see `Stream`.
+        """Return a new stream; see `Stream`. `chunk_ms` None: in pieces of a minute, as FunASR hears a recording.
 
         Raises:
             UsageError: a chunk below 1 ms.
             AudioError: `sample_rate` is not the model's.
         """
+        chunk_ms = RECORDING_CHUNK_MS if chunk_ms is None else chunk_ms
         return Stream(self, chunk_ms=chunk_ms, sample_rate=sample_rate, live=live, options=options or VadOptions())
 
     def segments(self, waveform: np.ndarray, options: VadOptions | None = None) -> Times:
@@ -103,13 +101,7 @@ class Model(nn.Module):
         Raises:
             AudioError: not one-dimensional float, or NaN or infinite samples.
         """
-        return self.stream(chunk_ms=RECORDING_CHUNK_MS, live=False, options=options).feed(waveform, is_final=True)
-
-    def detect(self, audio: object, **options: object) -> list[Detection]:
-        """Return one Detection per file or waveform, in input order; see `mlx_model.pipelines.detect.detect`."""
-        from mlx_model.pipelines.detect import detect
-
-        return detect(self, audio, **options)  # pyright: ignore[reportArgumentType]
+        return self.stream(chunk_ms=None, live=False, options=options).feed(waveform, is_final=True)
 
 
 class Stream:
@@ -180,7 +172,7 @@ class Stream:
     def _piece(self, samples: np.ndarray, is_final: bool) -> Times:
         if self.options.dynamic_silence:
             self._adapt()
-        _set_threads(len(samples))
+        share_products(alone=len(samples) < SHORT_PIECE)
         feats, covered = self.model.frontend(samples, self.frontend_cache, is_final=is_final)
         if feats.shape[1] == 0:
             return []
@@ -231,12 +223,6 @@ class Stream:
         start = -1 if self.reported_start else start
         self.reported_start = not segment.closed
         return [start, end if segment.closed else -1]
-
-
-def _set_threads(samples: int) -> None:
-    """Let the BLAS use one thread for a short piece, whose products are over before a second one has woken up."""
-    if not on_gpu() and 1 < cores() <= lanes.MOST_CORES:  # as in lanes.use_lanes, which undoes it
-        blas.use_threads(1 if samples < SHORT_PIECE else cores())
 
 
 def _checked(samples: np.ndarray) -> np.ndarray:

@@ -7,48 +7,29 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlx_model.audio.files import blocks, resampler
+from mlx_model.audio.items import Audio, listed, path_of
 from mlx_model.errors import AudioError, UsageError
+from mlx_model.roles import Detector, SpeechStream
 from mlx_model.text.formats import name, tsv_row
+from mlx_model.text.results import Detection, Times
 from mlx_model.text.token_times import pauses as silence
 
-if TYPE_CHECKING:
-    from mlx_model.models.fsmn_vad_streaming import Model, Stream, Times, VadOptions
-
-Audio = str | Path | np.ndarray
 HEADERS = {b"RIFF": "WAV", b"RF64": "WAV", b"FORM": "AIFF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}
 HEADER_BYTES = max(map(len, HEADERS))  # a first write may be shorter
 CLOSED = "standard input is closed; - reads samples from a pipe"
 PIPE_BYTES = 1 << 16  # at most so much is taken from a pipe at once; what has arrived is taken at once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detection:
-    """What came of one recording: [[start_ms, end_ms], ...]. `error` is None, or one line (what was found stays).
-
-    `notes` say what of the file was not heard, or how its header is wrong, one line each (survey.py). `pauses`, where
-    asked for, are all stretches of silence, also those within a segment.
-    """
-
-    path: str | None
-    segments: Times = field(default_factory=list)
-    duration_s: float = 0.0
-    error: str | None = None
-    notes: list[str] = field(default_factory=list)
-    pauses: Times = field(default_factory=list)
-
-
 def detect(
-    model: Model,
+    model: Detector,
     audio: Audio | Sequence[Audio],
     *,
-    options: VadOptions | None = None,
+    options: Any = None,
     chunk_ms: int | None = None,
     rate: int = 16000,
     pauses: bool = False,
@@ -62,7 +43,7 @@ def detect(
     Args:
         model: what `mlx_model.load` returned.
         audio: a path, "-" for standard input (see `pcm`), a mono waveform at the model's rate in [-1, 1], or several.
-        options: see `VadOptions`.
+        options: the family's `Options`; None: as they are by default.
         chunk_ms: decide in pieces of this length, as a stream would; None: as FunASR does with a whole recording.
         rate: of what comes through the pipe, Hz.
         pauses: fill in `pauses`.
@@ -72,31 +53,28 @@ def detect(
     Raises:
         UsageError: a chunk below 1 ms, or options this model cannot follow.
     """
-    items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
-    from mlx_model.models.fsmn_vad_streaming import RECORDING_CHUNK_MS
-
-    model.stream(chunk_ms=1 if chunk_ms is None else chunk_ms, options=options)  # what it refuses, it refuses now
+    model.stream(chunk_ms=chunk_ms, options=options)  # what it refuses, it refuses now
     results = []
     if live is not None:
         live(TSV_HEADER)
-    for item in items:
-        stream = model.stream(
-            chunk_ms=RECORDING_CHUNK_MS if chunk_ms is None else chunk_ms, live=False, options=options
-        )
+    for item in listed(audio):
+        stream = model.stream(chunk_ms=chunk_ms, live=False, options=options)
         stream.speech = [] if pauses else None
-        results.append(_detect_one(stream, item, rate, live))
+        results.append(_detect_one(model, stream, item, rate, live))
         if progress is not None:
             progress(1.0)
     return results
 
 
-def _detect_one(stream: Stream, item: Audio, pipe_rate: int, live: Callable[[str], None] | None) -> Detection:
-    path, config = None if isinstance(item, np.ndarray) else str(item), stream.model.config
+def _detect_one(
+    model: Detector, stream: SpeechStream, item: Audio, pipe_rate: int, live: Callable[[str], None] | None
+) -> Detection:
+    path, frontend = path_of(item), model.config.frontend
     segments: Times = []
     notes: list[str] = []
     samples, error = 0, None
     try:
-        for found, count in detected(stream, _pieces(item, config.frontend.fs, pipe_rate, notes)):
+        for found, count in detected(stream, _pieces(item, frontend.fs, pipe_rate, notes)):
             segments += found
             if found and live is not None:
                 live(tsv_rows(path, found))
@@ -106,10 +84,10 @@ def _detect_one(stream: Stream, item: Audio, pipe_rate: int, live: Callable[[str
     return Detection(
         path=path,
         segments=segments,
-        duration_s=samples / config.frontend.fs,
+        duration_s=samples / frontend.fs,
         error=error,
         notes=notes,
-        pauses=silence(stream.speech or [], config.vad_opts.frame_in_ms),
+        pauses=silence(stream.speech or [], frontend.frame_shift),
     )
 
 
@@ -130,7 +108,7 @@ def _standard_input() -> int:
         raise AudioError(CLOSED) from None
 
 
-def detected(stream: Stream, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Times, int]]:
+def detected(stream: SpeechStream, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Times, int]]:
     """Yield (whole segments that became known, samples so far) for every piece, and for the end.
 
     Raises:

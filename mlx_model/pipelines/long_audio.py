@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from mlx_model.audio.files import blocks, duration_s
+from mlx_model.audio.items import Audio, listed
 from mlx_model.errors import AudioError, UsageError
-from mlx_model.pipelines.detect import Detection, detect
-from mlx_model.pipelines.transcribe import Audio, TextSegment, Transcript, transcribe
+from mlx_model.pipelines.detect import detect
+from mlx_model.pipelines.options import option_kinds
+from mlx_model.pipelines.transcribe import transcribe
+from mlx_model.roles import Detector, Recognizer
+from mlx_model.text.results import Detection, Segment, Times, Transcript, Word
 from mlx_model.text.token_times import timed
-
-if TYPE_CHECKING:
-    from mlx_model.models.fsmn_vad_streaming import Model as Detector
-    from mlx_model.models.fsmn_vad_streaming import Times, VadOptions
-    from mlx_model.models.paraformer import Model
-    from mlx_model.text.tokenizer import Tokenizer
+from mlx_model.text.tokenizer import Tokenizer
 
 Recognise = Callable[[list[np.ndarray]], list[Transcript]]
 Progress = Callable[[float], None]
@@ -37,18 +37,15 @@ WINDOW_S = 600.0  # of speech: 38 MB of samples, and enough segments for batches
 
 
 def transcribe_long(
-    model: Model,
+    model: Recognizer,
     detector: Detector,
     audio: Audio | Sequence[Audio],
     *,
-    options: VadOptions | None = None,
+    vad_options: Any = None,
     merge_s: float | None = None,
-    batch_size: int | None = None,
-    batch_seconds: float | None = None,
-    dither: float = 0.0,
-    seed: int = 0,
-    word_times: bool = False,
+    times: bool = False,
     progress: Progress | None = None,
+    **asked: Any,
 ) -> list[Transcript]:
     """Return one Transcript per recording, of any length, with the times of its segments, in input order.
 
@@ -56,20 +53,18 @@ def transcribe_long(
 
     Args:
         model: the recogniser.
-        detector: an FSMN-VAD.
+        detector: finds the segments.
         audio: a path, a mono waveform at the models' rate in [-1, 1], or a sequence of these.
-        options: of the detector; None: FunASR's own choice here, which is dynamic_silence.
+        vad_options: the detector's `Options`; None: FunASR's own choice here, which is dynamic_silence.
         merge_s: join neighbouring segments up to so many seconds, as FunASR's merge_vad does (AutoModel's
             merge_length_s, which 1.4.16 does not see where `generate` is told it).
-        batch_size, batch_seconds, dither, seed: as for `transcribe`.
-        word_times: give the segments their `words`, for subtitles.
+        times: give the segments their `words`, for subtitles: the family's, or about where its tokens are.
         progress: called with the seconds of recording that are done since the last call.
+        asked: batch_size, batch_seconds, dither, seed and the family's options, as for `transcribe`.
 
     Raises:
-        UsageError: models of different rates, a batch size below 1, a length to merge to that is not above 0.
+        UsageError: models of different rates, a length to merge to that is not above 0, what `transcribe` refuses.
     """
-    from mlx_model.models.fsmn_vad_streaming import VadOptions
-
     rates = model.config.frontend.fs, detector.config.frontend.fs
     if rates[0] != rates[1]:
         raise UsageError(
@@ -77,19 +72,21 @@ def transcribe_long(
         )
     if merge_s is not None and not 0 < merge_s < math.inf:
         raise UsageError("the length to merge segments to must be above 0 s")
-    recognise = _recogniser(model, batch_size, batch_seconds, dither, seed, word_times)
-    items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
+    recognise = partial(transcribe, model, times=times, **asked)
+    recognise([])  # what it refuses, it refuses now
+    if vad_options is None and "dynamic_silence" in option_kinds(detector):
+        vad_options = detector.Options(dynamic_silence=True)
     results = []
-    for item in items:
-        (found,) = detect(detector, item, options=options or VadOptions(dynamic_silence=True), pauses=word_times)
-        times = found.segments if merge_s is None else merged(found.segments, round(merge_s * 1000))
-        result = _transcript(item, found, times, rates[0], recognise, progress)
-        results.append(_with_words(result, model.tokenizer, found.pauses) if word_times else result)
+    for item in listed(audio):
+        (found,) = detect(detector, item, options=vad_options, pauses=times)
+        spans = found.segments if merge_s is None else merged(found.segments, round(merge_s * 1000))
+        result = _transcript(item, found, spans, rates[0], recognise, progress)
+        results.append(_with_words(result, model.tokenizer, found.pauses) if times else result)
     return results
 
 
 def _with_words(result: Transcript, tokenizer: Tokenizer, pauses: Times) -> Transcript:
-    """The same with the words of every segment, at the times of their tokens."""
+    """The same with the words of every segment, at the times of their tokens where the family gave none."""
     ends = [end for _, end in pauses]
     segments = []
     for part in result.segments or ():
@@ -98,7 +95,7 @@ def _with_words(result: Transcript, tokenizer: Tokenizer, pauses: Times) -> Tran
         tokens = [tokenizer.tokens[token] for token in part.token_ids]
         starts = [part.start_ms + start for start in part.token_starts_ms or []]
         words = timed(part.text, tokens if starts else [], starts, (part.start_ms, part.end_ms), silent)
-        segments.append(replace(part, words=words))
+        segments.append(part if part.words is not None else replace(part, words=words))
     return replace(result, segments=segments)
 
 
@@ -113,15 +110,34 @@ def _transcript(
         error = error or str(refused)
     text = " ".join(part.text for part in segments)
     errors = [error, *(part.error for part in segments)]
+    events = dict.fromkeys(event for part in segments for event in part.events or ())
     return Transcript(
         path=found.path,
         text=text if text.strip() else "",
         token_ids=[token for part in segments for token in part.token_ids],
         duration_s=found.duration_s,
         error=next((reason for reason in errors if reason), None),
+        words=_words(segments),
         segments=segments,
+        language=_agreed(part.language for part in segments),
+        emotion=_agreed(part.emotion for part in segments),
+        events=list(events) if any(part.events is not None for part in segments) else None,
         notes=found.notes,
     )
+
+
+def _words(segments: Sequence[Segment]) -> list[Word] | None:
+    """The words of all segments, where the family gives the words of everything that was said."""
+    known = [part.words for part in segments if part.words is not None]
+    if not known or any(part.text and part.words is None for part in segments):
+        return None
+    return [word for words in known for word in words]
+
+
+def _agreed(values: Iterable[str | None]) -> str | None:
+    """The one value that all segments have which have any; None where they differ."""
+    found = {value for value in values if value is not None}
+    return found.pop() if len(found) == 1 else None
 
 
 def total_s(audio: Sequence[str | Path]) -> int:
@@ -133,20 +149,6 @@ def total_s(audio: Sequence[str | Path]) -> int:
     return round(total)
 
 
-def _recogniser(
-    model: Model, batch_size: int | None, batch_seconds: float | None, dither: float, seed: int, token_times: bool
-) -> Recognise:
-    return lambda waveforms: transcribe(
-        model,
-        waveforms,
-        batch_size=batch_size,
-        batch_seconds=batch_seconds,
-        dither=dither,
-        seed=seed,
-        token_times=token_times,
-    )
-
-
 def _segments(
     item: Audio,
     times: Times,
@@ -154,9 +156,9 @@ def _segments(
     rate: int,
     recognise: Recognise,
     progress: Progress | None,
-) -> list[TextSegment]:
+) -> list[Segment]:
     """Recognise the segments of one recording, window after window."""
-    done: list[TextSegment] = []
+    done: list[Segment] = []
     waveforms: list[np.ndarray] = []
     reported = 0.0
     pieces = iter([item]) if isinstance(item, np.ndarray) else blocks(item, rate)
@@ -166,11 +168,7 @@ def _segments(
             continue
         window = times[len(done) : number]
         for (start, end), result in zip(window, recognise(waveforms), strict=True):
-            done.append(
-                TextSegment(
-                    start, end, result.text, result.token_ids, result.error, token_starts_ms=result.token_starts_ms
-                )
-            )
+            done.append(_segment(start, end, result))
         waveforms = []
         if progress is not None:
             progress(window[-1][1] / 1000 - reported)
@@ -178,6 +176,25 @@ def _segments(
     if progress is not None:
         progress(max(length_s - reported, 0.0))
     return done
+
+
+def _segment(start_ms: int, end_ms: int, heard: Transcript) -> Segment:
+    """What was heard between two times of a recording; its words get the recording's times."""
+    words = heard.words and [
+        replace(word, start_ms=word.start_ms + start_ms, end_ms=word.end_ms + start_ms) for word in heard.words
+    ]
+    return Segment(
+        start_ms=start_ms,
+        end_ms=end_ms,
+        text=heard.text,
+        token_ids=heard.token_ids,
+        error=heard.error,
+        words=words,
+        language=heard.language,
+        emotion=heard.emotion,
+        events=heard.events,
+        token_starts_ms=heard.token_starts_ms,
+    )
 
 
 def cut(pieces: Iterator[np.ndarray], times: Times, rate: int) -> Iterator[np.ndarray]:

@@ -1,13 +1,17 @@
-"""What a caller may ask of `transcribe` and `vad`, checked before a model is loaded: ranges, NaN, and sense.
+"""What a caller may ask of `transcribe` and `vad`: ranges, NaN, sense, and the options of a model's family.
 
-An option that does nothing where it stands is refused by its name, in the command line's words. Stdlib only.
+An option that does nothing where it stands is refused by its name, in the command line's words, before a model is
+loaded; one that the model's family does not have, or a value that it does not take, as soon as the family is known.
+Stdlib only.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from mlx_model.audio.plain_wave import MAX_RATE, MIN_RATE
 from mlx_model.errors import UsageError
@@ -96,3 +100,100 @@ def _refuse(given: Mapping[str, Any], options: Sequence[str], why: str) -> None:
         value = given[option]
         if value is not None:
             raise UsageError(f"{'--no-' + option[2:] if value is False else option} {why}")
+
+
+# Options of families that the command line has by names of their own; every other one is --option NAME=VALUE.
+FLAGS = {"language": "--language", "use_itn": "--itn", "as_funasr": "--as-funasr"}
+SWITCHES = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+
+
+class WithOptions(Protocol):
+    """A model, or the class of one."""
+
+    Options: ClassVar[type[Any]]
+
+
+def options_from(model: WithOptions, given: Mapping[str, Any], spelt: Mapping[str, str] | None = None) -> Any:
+    """Return a family's options with these values, checked; the others are as they are by default.
+
+    Args:
+        model: a model, or the class of one: its `Options` is a frozen dataclass.
+        given: values by the options' names; None is an option that was not given.
+        spelt: how the caller wrote an option, for errors; by its name.
+
+    Raises:
+        UsageError: the family has no such option (the message lists those it has), or it does not take the value.
+    """
+    kinds = option_kinds(model)
+    values = {name: value for name, value in given.items() if value is not None}
+    for name, value in values.items():
+        said = (spelt or {}).get(name, name)
+        if name not in kinds:
+            raise UsageError(f"{said}: a {_family(model)} has no such option; it has {listing(model)}")
+        if not _is_of(value, kinds[name]):
+            raise UsageError(f"{said} = {value!r}: expected {_kind(kinds[name])}")
+    return model.Options(**values)
+
+
+def option_kinds(model: WithOptions) -> dict[str, Any]:
+    """Return the types of a family's options, by their names."""
+    hints = typing.get_type_hints(model.Options)
+    return {field.name: hints[field.name] for field in dataclasses.fields(model.Options)}
+
+
+def listing(model: WithOptions) -> str:
+    """Return a family's options and what they are by default, in words."""
+    fields = dataclasses.fields(model.Options)
+    return ", ".join(f"{field.name} ({_shown(field.default)})" for field in fields) or "none"
+
+
+def options_of_text(model: WithOptions, texts: Sequence[str]) -> dict[str, Any]:
+    """Return the values of `--option NAME=VALUE ...`, each read as the type that the family's option has.
+
+    Raises:
+        UsageError: one is not NAME=VALUE, comes twice, or is no value of that type.
+    """
+    kinds, found = option_kinds(model), {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {text}: expected NAME=VALUE; a {_family(model)} has {listing(model)}")
+        if name in found:
+            raise UsageError(f"--option {name} is given twice")
+        found[name] = _read(name, value, kinds.get(name, str))
+    return found
+
+
+def _family(model: WithOptions) -> str:
+    return model.__module__.rpartition(".")[2]  # a family's module has its name
+
+
+def _read(name: str, text: str, kind: Any) -> Any:
+    wanted = _simple(kind)
+    try:
+        return SWITCHES[text.lower()] if bool in wanted else next(iter(wanted))(text)
+    except (KeyError, ValueError):
+        raise UsageError(f"--option {name}={text}: expected {_kind(kind)}") from None
+
+
+def _simple(kind: Any) -> tuple[type[Any], ...]:
+    """Return the types that a value may have, None left out."""
+    return tuple(one for one in (typing.get_args(kind) or (kind,)) if one is not type(None))
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    wanted = _simple(kind)
+    if not {*wanted} <= {bool, int, float, str}:
+        return True  # the dataclass knows
+    if isinstance(value, bool):
+        return bool in wanted
+    return isinstance(value, wanted) or (float in wanted and isinstance(value, int))
+
+
+def _kind(kind: Any) -> str:
+    names = {bool: "on or off", int: "a whole number", float: "a number", str: "text"}
+    return " or ".join(names.get(one, one.__name__) for one in _simple(kind))
+
+
+def _shown(default: object) -> str:
+    return {True: "on", False: "off"}[default] if isinstance(default, bool) else str(default)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from mlx_model.errors import UsageError
-from mlx_model.text.token_times import Word, wide
+from mlx_model.text.results import Word
+from mlx_model.text.token_times import wide
 
 LEAST_MS = 1000  # a cue that ends sooner is shown so long, where the next one leaves room
 RUN_MS = 500  # segments as close as this may share a cue, which they do where one of them is very short
@@ -90,7 +91,7 @@ def _fitting(word: Word, limits: CueLimits) -> list[Word]:
     duration = word.end_ms - word.start_ms
     edges = [word.start_ms + duration * number // len(pieces) for number in range(len(pieces) + 1)]
     return [
-        Word(piece, start, min(end, start + longest), word.spaced and number == 0)
+        Word(text=piece, start_ms=start, end_ms=min(end, start + longest), spaced=word.spaced and number == 0)
         for number, (piece, (start, end)) in enumerate(zip(pieces, pairwise(edges), strict=True))
     ]
 

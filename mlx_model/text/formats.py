@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlx_model.errors import UsageError
 from mlx_model.files.names import written
 from mlx_model.text import subtitles
+from mlx_model.text.results import Transcript
 from mlx_model.text.subtitles import CueLimits
-
-if TYPE_CHECKING:
-    from mlx_model.pipelines.transcribe import Transcript
 
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
 _ESCAPED = {code: f"\\u{code:04x}" for code in _CONTROLS} | str.maketrans(

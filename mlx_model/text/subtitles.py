@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mlx_model.text.cues import Cue, CueLimits, cues
+from mlx_model.text.results import Transcript
 from mlx_model.text.token_times import timed
-
-if TYPE_CHECKING:
-    from mlx_model.pipelines.transcribe import Transcript
 
 
 def srt(results: Sequence[Transcript], limits: CueLimits | None = None) -> str:

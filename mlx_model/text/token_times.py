@@ -11,24 +11,15 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 
+from mlx_model.text.results import Times, Word
+
 EARLY_MS = 30  # half an encoder frame of the usual 60 ms: a token is heard a little before it is complete
 SHORT_MS = 100  # a word has begun so long before a pause, or it begins behind it
 PAUSE_MS = 200  # what is silent for longer is a pause, and no consonant
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word, or one character of a script without spaces; `spaced`: a space stands in front of it."""
-
-    text: str
-    start_ms: int
-    end_ms: int
-    spaced: bool
 
 
 def starts_ms(fires: np.ndarray, kept: np.ndarray, frame_ms: float) -> list[int]:
@@ -45,7 +36,7 @@ def starts_ms(fires: np.ndarray, kept: np.ndarray, frame_ms: float) -> list[int]
     return np.maximum(np.round(frames[kept] * frame_ms).astype(int) - EARLY_MS, 0).tolist()
 
 
-def pauses(speech: Sequence[bool], frame_ms: float) -> list[list[int]]:
+def pauses(speech: Sequence[bool], frame_ms: float) -> Times:
     """Return [[start_ms, end_ms], ...] of silence that lasts for PAUSE_MS, from the VAD's verdict on every frame."""
     edges = np.flatnonzero(np.diff(np.concatenate([[True], np.asarray(speech, bool), [True]]))) * frame_ms
     runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
@@ -84,7 +75,7 @@ def timed(
     result = []
     for (word, spaced), start, end in zip(found, times, ends, strict=True):
         begin, stop = _without_pauses(start, end, silent)
-        result.append(Word(word, begin, stop, spaced))
+        result.append(Word(text=word, start_ms=begin, end_ms=stop, spaced=spaced))
     return result
 
 

@@ -78,11 +78,12 @@ def open_recognizer(engine: str, model: str) -> Recognizer:
 
 
 def _open_mlx(model: str) -> Recognizer:
-    from mlx_model.loading import load_recognizer
+    from mlx_model.loading import load_as
     from mlx_model.machine.numerics import numerics
     from mlx_model.pipelines.transcribe import in_batches
+    from mlx_model.roles import Recognizer as Role
 
-    loaded = load_recognizer(model)
+    loaded = load_as(model, Role)
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
         for transcripts in in_batches(loaded, batches):

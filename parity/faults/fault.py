@@ -9,6 +9,8 @@ from typing import Any
 from unittest import mock
 
 from mlx_model.machine.blas import mx
+from mlx_model.machine.kept import as_written
+from mlx_model.ops import Rows
 from parity.sides.candidate import Candidate
 from parity.taps.swap import swap
 
@@ -21,6 +23,7 @@ class Fault:
 
     `module` is where the harness must say it is (a prefix of the address); `needs` says what audio shows it, where not
     all does. `batch` faults only show when utterances are batched. `fits` is False for models that have no such part.
+    `engine` is the one that the fault is in, "" for one of the model; its address must end in one of `operations`.
     """
 
     name: str
@@ -30,10 +33,14 @@ class Fault:
     needs: str = ""
     batch: bool = False
     fits: Callable[[Candidate], bool] = lambda candidate: True
+    engine: str = ""
+    operations: tuple[str, ...] = ()
 
     def is_at(self, address: str | None) -> bool:
-        """Return whether an address lies in the fault's module."""
-        return address is not None and (address == self.module or address.startswith(f"{self.module}."))
+        """Return whether an address lies in the fault's module, and is one of its operations where it has such."""
+        if address is None or not f"{address}.".startswith(f"{self.module}."):
+            return False
+        return not self.operations or any(f".{address}".endswith(f".{name}") for name in self.operations)
 
 
 def exchange(stack: ExitStack, place: str, value: Any) -> None:
@@ -47,8 +54,18 @@ def fault(name: str, module: str, description: str, seed: Seed, **more: Any) -> 
 
 
 def behave(module: Any, call: Callable[..., Any]) -> None:
-    """Let one module of a candidate compute `call(module, *args)`; `type(module).__mro__[1]` is its healthy class."""
+    """Let one module of a candidate compute `call(module, *args)`, which is written against MLX: no engine will."""
     swap(module, __call__=call)
+
+
+def rewrite(module: Any, call: Callable[..., Any]) -> None:
+    """Let one module of a candidate compute `call(module, *args)`, which is written against ops: engines compute it."""
+    swap(module, as_written, __call__=call)
+
+
+def scaled(x: Any, factor: float) -> Any:
+    """Return an array, or an engine's rows, times a factor."""
+    return x.like(x.leave() * factor) if isinstance(x, Rows) else x * factor
 
 
 def method(module: Any, name: str, function: Callable[..., Any]) -> None:
@@ -68,7 +85,7 @@ def lost(module: Any) -> None:
 
 def without(module: Any) -> None:
     """Let a module return what it is given."""
-    behave(module, lambda self, x: x)
+    rewrite(module, lambda self, x: x)
 
 
 def reorder(linear: Any, order: tuple[int, ...]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mlx_model.machine.blas import mx, nn
-from parity.faults.fault import Fault, Seed, behave, fault, lost, reorder, within, without
+from mlx_model import ops
+from mlx_model.machine.blas import mx
+from parity.faults.fault import Fault, Seed, fault, lost, reorder, rewrite, within, without
 
 
 def _fsmn_first(self: Any, tgt: mx.array, tgt_mask: Any, memory: mx.array, memory_mask: Any) -> mx.array:
@@ -27,12 +28,12 @@ def _no_fsmn_residual(self: Any, tgt: mx.array, tgt_mask: Any, memory: mx.array,
 
 
 def _norm_before_relu(self: Any, x: mx.array) -> mx.array:
-    return self.w_2(nn.relu(self.norm(self.w_1(x))))
+    return self.w_2(ops.relu(self.norm(self.w_1(x))))
 
 
 def _residual_in_last(layer: Any) -> None:
     call = type(layer).__call__
-    behave(layer, lambda self, tgt, *rest: tgt + call(self, tgt, *rest))
+    rewrite(layer, lambda self, tgt, *rest: tgt + call(self, tgt, *rest))
 
 
 def _shifted(memory: Any) -> None:
@@ -56,14 +57,14 @@ def faults(at: str) -> tuple[Fault, ...]:
         return lambda candidate, stack: change(candidate.modules[at].decoders[0])
 
     return (
-        fault("fsmn_before_ffn", layer, "FSMN before the feed-forward", first(lambda x: behave(x, _fsmn_first))),
-        fault("cross_before_fsmn", layer, "cross-attention before the FSMN", first(lambda x: behave(x, _cross_first))),
+        fault("fsmn_before_ffn", layer, "FSMN before the feed-forward", first(lambda x: rewrite(x, _fsmn_first))),
+        fault("cross_before_fsmn", layer, "cross-attention before the FSMN", first(lambda x: rewrite(x, _cross_first))),
         fault("no_decoder_residual", layer, "residual around feed-forward and FSMN forgotten",
-              first(lambda x: behave(x, _no_fsmn_residual))),
+              first(lambda x: rewrite(x, _no_fsmn_residual))),
         fault("ffn_norm_lost", f"{layer}.feed_forward", "feed-forward without its inner norm",
               first(lambda x: without(x.feed_forward.norm))),
         fault("ffn_norm_before_relu", f"{layer}.feed_forward", "inner norm before the ReLU",
-              first(lambda x: behave(x.feed_forward, _norm_before_relu))),
+              first(lambda x: rewrite(x.feed_forward, _norm_before_relu))),
         fault("decoder_fsmn_shift", f"{layer}.self_attn", "FSMN window moved",
               first(lambda x: _shifted(x.self_attn.fsmn_block))),
         fault("cross_k_v_swapped", f"{layer}.src_attn.k", "k and v exchanged in cross-attention",

@@ -8,10 +8,25 @@ from typing import Any
 
 import numpy as np
 
+from mlx_model import ops
 from mlx_model.machine.blas import mx, nn
+from mlx_model.ops import Rows
 from mlx_model.parts import basic as layers
 from mlx_model.parts import sanm as attention
-from parity.faults.fault import Fault, Seed, behave, exchange, fault, lost, reorder, taps_reversed, within, without
+from parity.faults.fault import (
+    Fault,
+    Seed,
+    behave,
+    exchange,
+    fault,
+    lost,
+    reorder,
+    rewrite,
+    scaled,
+    taps_reversed,
+    within,
+    without,
+)
 from parity.sides.candidate import Candidate
 
 BATCH = "invariance: batch composition"
@@ -65,23 +80,35 @@ def _no_residual(self: Any, x: mx.array, mask: Any = None) -> mx.array:
 
 
 def _interleaved_heads(stack: ExitStack) -> None:
-    def split_heads(x: mx.array, heads: int) -> mx.array:
-        B, T, D = x.shape
-        return x.reshape(B, T, D // heads, heads).transpose(0, 3, 1, 2)  # (B, H, T, D/H)
+    """Head h of H has every H-th channel, from the h-th on."""
+    original = attention.attend
 
-    exchange(stack, f"{FILE}.split_heads", split_heads)
+    def mixed(x: Any, heads: int) -> Any:
+        if isinstance(x, Rows):
+            return x.like(mixed(x.leave(), heads))
+        B, T, D = x.shape
+        return x.reshape(B, T, D // heads, heads).swapaxes(2, 3).reshape(B, T, D)  # (B, T, D)
+
+    def attend(q: Any, k: Any, v: Any, heads: int, mask: Any) -> Any:
+        return original(mixed(q, heads), mixed(k, heads), mixed(v, heads), heads, mask)
+
+    exchange(stack, f"{FILE}.attend", attend)
 
 
 def _unscaled_attention(stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, f"{FILE}.attend", lambda q, k, v, mask: original(q * q.shape[-1] ** 0.5, k, v, mask))
+
+    def attend(q: Any, k: Any, v: Any, heads: int, mask: Any) -> Any:
+        return original(scaled(q, (ops.leave(q).shape[-1] // heads) ** 0.5), k, v, heads, mask)
+
+    exchange(stack, f"{FILE}.attend", attend)
 
 
 def _fsmn(stack: ExitStack, residual: float) -> None:
     original = attention.forward_fsmn
 
     def forward_fsmn(block: Any, inputs: mx.array, mask: Any) -> mx.array:
-        return original(block, inputs, mask) + (residual - 1.0) * inputs
+        return original(block, inputs, mask) + scaled(inputs, residual - 1.0)
 
     exchange(stack, f"{FILE}.forward_fsmn", forward_fsmn)
 
@@ -128,11 +155,11 @@ def _nan(module: Any) -> None:
 
 def _no_attention_mask(stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, f"{FILE}.attend", lambda q, k, v, mask: original(q, k, v, None))
+    exchange(stack, f"{FILE}.attend", lambda q, k, v, heads, mask: original(q, k, v, heads, None))
 
 
 def _no_fsmn_mask(stack: ExitStack) -> None:
-    exchange(stack, f"{FILE}.masked", lambda x, mask: x)
+    exchange(stack, "mlx_model.ops.masked", lambda x, mask: x)
 
 
 def faults(at: str) -> tuple[Fault, ...]:
@@ -181,7 +208,7 @@ def faults(at: str) -> tuple[Fault, ...]:
                  lambda b: _transposed(b.self_attn.linear_out)),
         in_block("bias_lost", "feed_forward.w_1", "bias of one projection lost", lambda b: lost(b.feed_forward.w_1)),
         in_block("gelu", "feed_forward", "GELU for ReLU in one block", lambda b: behave(b.feed_forward, _gelu)),
-        in_block("no_block_residual", "", "feed-forward residual forgotten", lambda b: behave(b, _no_residual)),
+        in_block("no_block_residual", "", "feed-forward residual forgotten", lambda b: rewrite(b, _no_residual)),
         in_block("float16_block", "", "one block's output rounded to float16", _half_precision),
         fault("no_after_norm", after_norm, "last LayerNorm left out", of(lambda encoder: without(encoder.after_norm))),
         fault("tf32", first, "matrix products at TF32", lambda c, s: _tf32(c)),

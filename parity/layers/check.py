@@ -8,17 +8,19 @@ from typing import Any
 from mlx_model.errors import OutputError, UsageError
 from mlx_model.machine.numerics import numerics, product_error
 from parity import families
-from parity.decisions.base import Decisions, settled
+from parity.decisions.base import Decisions
+from parity.layers.columns import Column, hold
 from parity.layers.invariance import AS_USERS_RUN_IT, invariance
 from parity.sides.candidate import Candidate
 from parity.taps.distances import PASS, Comparison
 from parity.taps.pictures import heat_map
 from parity.taps.trace import Recorded, Trace, TracedUtterance
-from parity.taps.verdict import conclude, structure
+from parity.taps.verdict import Verdict, conclude, structure
 from reports.environment import describe
 from reports.schema import HeatMap, InvarianceRow, ParityReport, TapRow, UtteranceRow
 
 PICTURES = 3  # utterances drawn
+ENGINE_UTTERANCES = 2  # read by every engine as well
 PLAIN = "MLX, module by module"
 
 
@@ -35,7 +37,9 @@ def same_checkpoint(trace: Trace, candidate: Candidate) -> None:
 class Comparing:
     """One trace against one candidate, utterance by utterance; `report` sums up."""
 
-    def __init__(self, trace: Trace, candidate: Candidate, *, pictures: int = PICTURES):
+    def __init__(
+        self, trace: Trace, candidate: Candidate, *, pictures: int = PICTURES, engines: int = ENGINE_UTTERANCES
+    ):
         same_checkpoint(trace, candidate)
         precisions = candidate.tapset.precisions
         if candidate.precision not in precisions:
@@ -48,7 +52,8 @@ class Comparing:
         self.decisions: Decisions = self.family.piece("decisions")(
             trace, candidate, self.precision, self.family.decided
         )
-        self.pictures_wanted = pictures
+        self.columns = [Column(engine, candidate, self.decisions) for engine in candidate.engines()]
+        self.pictures_wanted, self.read_by_engines = pictures, engines
 
     def add(self, utterance: TracedUtterance, arrays: Recorded, ahead: Callable[[], None] = lambda: None) -> None:
         """Compare one utterance: front end on the waveform, network on the reference's features, outcome end to end.
@@ -56,23 +61,19 @@ class Comparing:
         `ahead` is called when the products on all cores are through: one of those waits for its slowest thread.
         """
         recorded, decisions = self.chosen(arrays), self.decisions
-        plain, utt_id = recorded.plain, utterance.utt_id
+        plain, steps = recorded.plain, self.trace.meta["steps"]
         front = self.candidate.frontend(plain["waveform"])
-        self.comparison.add_frontend(utt_id, plain, front)
-        run = self.candidate.run(plain, front, recorded.inputs, steps=self.trace.meta["steps"])
+        self.comparison.add_frontend(utterance.utt_id, plain, front)
+        run = self.candidate.run(plain, front, recorded.inputs, steps=steps)
         ahead()
-        decided = decisions.decide(utterance, recorded, run)
-        steps = [name for name in recorded.introduced if name in run.introduced]
-        self.comparison.place(decisions.order([*run.taps]), steps)
-        skip = decisions.skipped(recorded, run, decided)
-        kept = settled(recorded, run.taps)
-        self.comparison.add_propagated(utt_id, kept, run.taps, decisions.excused(decided), skip)
-        introduced = {name: pair for name, pair in recorded.introduced.items() if pair.settled}
-        self.comparison.add_introduced(utt_id, introduced, run.introduced)
+        decided = hold(self.comparison, decisions, utterance, recorded, run)
         self.rows.append(decisions.compare(self.comparison, utterance, recorded, run, decided))
         decisions.rows += decided
         if len(self.rows) <= self.pictures_wanted:
             decisions.picture(utterance, recorded, run)
+        for column in self.columns:
+            if column.utterances < self.read_by_engines and decisions.heard(utterance):
+                column.add(utterance, recorded, steps=steps)
 
     def chosen(self, recorded: Recorded) -> Recorded:
         """Return what was recorded, without the taps that were not asked for.
@@ -95,39 +96,56 @@ class Comparing:
             inputs=recorded.inputs,
         )
 
-    def heat(self, taps: Sequence[TapRow]) -> HeatMap | None:
-        """Return the worst tap's error map, from the utterance it is worst in (computed again)."""
+    def heat(self, taps: Sequence[TapRow], engine: str) -> HeatMap | None:
+        """Return the worst tap's error map in a column, from the utterance it is worst in (computed again)."""
         measured = [row for row in taps if row.ratio is not None and row.worst and len(row.worst["index"]) == 3]
         if not measured:
             return None
         guilty = [row for row in measured if row.status != PASS][:1]
         worst = (guilty or sorted(measured, key=lambda row: -(row.ratio or 0.0) / (row.tolerance_ratio or 1.0)))[0]
         utt_id = (worst.worst or {})["utt_id"]
-        utterance = next(row for row in self.trace.utterances if row.utt_id == utt_id)
-        recorded = self.trace.arrays(utterance)
-        if worst.scope == "introduced":
-            inputs = {module: given for module, given in recorded.inputs.items() if worst.name.startswith(module)}
-            return heat_map(
-                worst.name,
-                utt_id,
-                recorded.introduced[worst.name],
-                self.candidate.introduced(inputs, steps=True)[worst.name],
-            )
-        return heat_map(
-            worst.name,
-            utt_id,
-            recorded.propagated[worst.name],
-            self.candidate.network(recorded.plain["feats"])[worst.name],
-        )
+        recorded = self.trace.arrays(next(row for row in self.trace.utterances if row.utt_id == utt_id))
+        with self.candidate.by(engine):
+            if worst.scope == "introduced":
+                inputs = {module: given for module, given in recorded.inputs.items() if worst.name.startswith(module)}
+                value = self.candidate.introduced(inputs, steps=True)[worst.name]
+                return heat_map(worst.name, utt_id, recorded.introduced[worst.name], value)
+            value = self.candidate.network(recorded.plain["feats"])[worst.name]
+            return heat_map(worst.name, utt_id, recorded.propagated[worst.name], value)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return one row per kind of structural fact."""
+        return structure(self.trace.meta["structure"], self.candidate.structure(self.family.facts))
+
+    def plain(
+        self, taps: Sequence[TapRow], facts: Sequence[dict[str, Any]], checks: Sequence[InvarianceRow]
+    ) -> Verdict:
+        """Return the verdict over the plain column alone."""
+        return conclude(taps, facts, self.decisions.rows, checks, self.candidate.precision, self.family.decided)
+
+    def verdict(
+        self, taps: Sequence[TapRow], facts: Sequence[dict[str, Any]], checks: Sequence[InvarianceRow]
+    ) -> Verdict:
+        """Return the verdict over the plain column, and over the first engine's that fails where that one passes."""
+        plain = self.plain(taps, facts, checks)
+        read = [column for column in self.columns if column.utterances]
+        if not plain.passed or not read:
+            return plain
+        failed = next((found for found in (column.verdict(facts) for column in read) if not found.passed), None)
+        if failed is not None:
+            return failed._replace(sentence=f"Under {failed.engine}, and not under MLX alone: {failed.sentence}")
+        names = " and ".join(column.engine for column in read)
+        return plain._replace(sentence=f"{plain.sentence[:-1]}; so under {names}.")
 
     def report(self, invariants: bool) -> ParityReport:
         """Return the report over all utterances added."""
         decisions, family = self.decisions, self.family
-        taps = self.comparison.rows()
-        facts = structure(self.trace.meta["structure"], self.candidate.structure(family.facts))
+        plain, facts = self.comparison.rows(), self.facts()
         checks = invariance(family.invariance, family.scored, self.candidate, self.trace) if invariants else []
-        found = tapped(self.candidate, checks)
-        verdict = conclude(taps, facts, decisions.rows, checks, self.candidate.precision, family.decided)
+        found = tapped(self.candidate, checks, self.columns)
+        verdict = self.verdict(plain, facts, checks)
+        by_engine = {column.engine: column.rows() for column in self.columns if column.utterances}
+        taps = [*plain, *(row for rows in by_engine.values() for row in rows)]
         return ParityReport(
             verdict="pass" if verdict.passed else "fail",
             first_failure=verdict.first_failure,
@@ -142,24 +160,33 @@ class Comparing:
             ),
             numerics=found,
             precision=self.candidate.precision,
+            engine=verdict.engine,
             address=verdict.address,
             sentence=verdict.sentence,
-            decisions=decisions.rows,
+            decisions=[*decisions.rows, *(row for column in self.columns for row in column.decided)],
             invariance=checks,
-            heatmap=self.heat(taps) if self.pictures_wanted else None,
+            heatmap=self.heat(by_engine.get(verdict.engine, plain), verdict.engine) if self.pictures_wanted else None,
             outcomes=decisions.outcomes(),
             words=dict(family.words),
             **decisions.fields(),
         )
 
 
-def tapped(candidate: Candidate, checks: Sequence[InvarianceRow]) -> dict[str, Any]:
+def tapped(candidate: Candidate, checks: Sequence[InvarianceRow], columns: Sequence[Column]) -> dict[str, Any]:
     """Return the candidate's numerics, and what of it the taps watched: never more than was proved."""
     found = dict(numerics(candidate.model))
     rows = {row.name: row.status for row in checks if row.name in AS_USERS_RUN_IT}
-    held = ", ".join(f"{name} held against them by its invariance row ({status})" for name, status in rows.items())
+    read = [
+        f"{column.engine} at the same taps, {counted(column.utterances)}" for column in columns if column.utterances
+    ]
+    held = [f"{name} held against them by its invariance row ({status})" for name, status in rows.items()]
     otherwise = "what users run was not held against them" if found["engine"] != PLAIN else "which is what users run"
-    return {**found, "tapped": f"plain MLX modules; {held or otherwise}"}
+    return {**found, "tapped": f"plain MLX modules; {', '.join([*read, *held]) or otherwise}"}
+
+
+def counted(utterances: int) -> str:
+    """Return "1 utterance" or "2 utterances"."""
+    return f"{utterances} utterance{'s' if utterances > 1 else ''}"
 
 
 def notes(candidate: Candidate, reason: str, own: Sequence[str], tapped: str) -> list[str]:

@@ -19,8 +19,9 @@ from parity.layers.run import find_audio
 from parity.sides import guard, reference
 from parity.sides.candidate import Candidate
 from parity.taps.trace import Recorded, Trace, TracedUtterance
+from parity.taps.verdict import Verdict
 from reports.environment import describe
-from reports.schema import FaultRow, ParityReport, SelftestReport, write
+from reports.schema import PLAIN, FaultRow, ParityReport, SelftestReport, write
 
 REPORT = "selftest.json"
 RIGHT_ADDRESS = 0.95  # share of faults whose module must be named
@@ -99,11 +100,11 @@ def judge(
     chosen: Sequence[Fault] = families.by_name(trace.meta["family"]).seeded() if faults is None else faults
     started = time.perf_counter() if started is None else started
     recorded = list(trace.read()) if trace.size_mb() < KEEP_MB else trace.read
-    healthy = examine(trace, recorded, families.candidate(model, family=trace.meta["family"]), invariants=True)
-    rows = []
+    sound = examine(trace, recorded, families.candidate(model, family=trace.meta["family"]))
+    healthy = sound.report(invariants=True)
+    rows: list[FaultRow] = []
     for fault in chosen:
-        row = seeded(trace, recorded, model, fault, healthy)
-        rows += [row] if row is not None else []
+        rows += seeded(trace, recorded, model, fault, healthy)
         if progress is not None:
             progress("faults", 1.0)
     caught, right = sum(row.caught for row in rows), sum(row.right_address for row in rows)
@@ -126,30 +127,63 @@ def judge(
             "right, no alarm on the healthy model.",
             "An address is right where the row that first shows introduced error lies in the module the fault was put "
             "into. Faults of masks only show in a batch and are looked for by the invariance rows.",
+            *plain_only(rows, healthy),
         ],
         environment=describe(reference=trace.meta.get("environment", {})),
         numerics=healthy.numerics,
     )
 
 
+def plain_only(rows: Sequence[FaultRow], healthy: ParityReport) -> list[str]:
+    """Return which faults have no row of an engine, and why; nothing where the machine has none."""
+    engines = {row.engine for row in healthy.taps} - {PLAIN}
+    if not engines:
+        return []
+    reached = {row.name for row in rows if row.engine != PLAIN}
+    alone = [row.name for row in rows if row.name not in reached]
+    return [
+        f"Every other fault was looked for under {', '.join(sorted(engines))} as well, on one utterance. Under MLX "
+        "alone, because no engine computes what they are in, or only MLX what was put there: " + ", ".join(alone)
+        + "."
+    ]
+
+
 def seeded(
     trace: Trace, recorded: Utterances, model: str | Path, fault: Fault, healthy: ParityReport
-) -> FaultRow | None:
-    """Return how one fault fared in a candidate loaded for it, or None where the model has no such part.
+) -> list[FaultRow]:
+    """Return how one fault fared in a candidate loaded for it, a row for every engine; none without such a part.
 
-    It is visible where any number of the report differs from the healthy one's: a fault that changes nothing on this
-    audio cannot be caught with it.
+    An engine has a row where it computes the module that the fault is in, and goes on to: where something was put there
+    that only MLX computes, the plain row says all. A fault is visible where any number differs from the healthy
+    model's: one that changes nothing on this audio cannot be caught with it.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
         candidate = families.candidate(model, family=trace.meta["family"])
         if not fault.fits(candidate):
-            return None
+            return []
+        if fault.engine and fault.engine not in candidate.engines():
+            return []
         fault.seed(candidate, stack)
-        report = examine(trace, recorded, candidate, invariants=fault.batch)
-    caught = report.verdict == "fail"
-    address = (report.address or report.first_failure) if caught else None
-    ratios = [row.ratio for row in report.taps if row.name == report.first_failure]
+        comparing = examine(trace, recorded, candidate, only_engines=bool(fault.engine))
+        report = comparing.report(invariants=fault.batch)
+        verdicts = {column.engine: column.verdict(report.structure) for column in comparing.columns}
+        if fault.engine:
+            verdicts = {fault.engine: verdicts[fault.engine]}
+        else:
+            reached = not fault.batch and candidate.in_stack(fault.module)
+            plain = comparing.plain(comparing.comparison.rows(), report.structure, report.invariance)
+            verdicts = {PLAIN: plain, **(verdicts if reached else {})}
+    seconds = (time.perf_counter() - started) / len(verdicts)
+    return [_row(fault, engine, found, report, healthy, seconds) for engine, found in verdicts.items()]
+
+
+def _row(
+    fault: Fault, engine: str, verdict: Verdict, report: ParityReport, healthy: ParityReport, seconds: float
+) -> FaultRow:
+    caught = not verdict.passed
+    address = (verdict.address or verdict.first_failure) if caught else None
+    ratios = [row.ratio for row in report.taps if (row.name, row.engine) == (verdict.first_failure, engine)]
     return FaultRow(
         name=fault.name,
         module=fault.module,
@@ -157,22 +191,25 @@ def seeded(
         caught=caught,
         address=address,
         right_address=fault.is_at(address),
-        first_failure=report.first_failure,
+        first_failure=verdict.first_failure,
         ratio=ratios[0] if ratios else None,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         needs=fault.needs,
-        visible=caught or numbers(report) != numbers(healthy) or fault.batch,
+        visible=caught or numbers(report, engine) != numbers(healthy, engine) or fault.batch,
+        engine=engine,
     )
 
 
-def numbers(report: ParityReport) -> list[tuple[str, float, float | None]]:
-    """Return what tells two reports apart: every tap's distances."""
-    return [(row.name, row.max_abs, row.rel_l2) for row in report.taps]
+def numbers(report: ParityReport, engine: str) -> list[tuple[str, float, float | None]]:
+    """Return what tells two reports apart: every tap's distances in one column."""
+    return [(row.name, row.max_abs, row.rel_l2) for row in report.taps if row.engine == engine]
 
 
-def examine(trace: Trace, recorded: Utterances, candidate: Candidate, *, invariants: bool) -> ParityReport:
-    """Return the parity report of a candidate, without pictures."""
-    comparing = Comparing(trace, candidate, pictures=0)
+def examine(trace: Trace, recorded: Utterances, candidate: Candidate, *, only_engines: bool = False) -> Comparing:
+    """Return a candidate compared with every utterance, without pictures; engines read the first one with speech."""
+    comparing = Comparing(trace, candidate, pictures=0, engines=1)
     for utterance, arrays in recorded() if callable(recorded) else recorded:
         comparing.add(utterance, arrays)
-    return comparing.report(invariants)
+        if only_engines and all(column.utterances for column in comparing.columns):
+            break
+    return comparing

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlx_model.errors import UsageError
+from mlx_model.text.results import Hypothesis
 from parity.precision.trial import Trial
 
 Errors = dict[str, dict[int, float]]  # {module: {bits: relative error at the logits with that module alone quantised}}
@@ -59,17 +60,17 @@ class Found:
 def find(
     trial: Trial,
     budget: Budget,
-    cost: Callable[[Sequence[Sequence[int]]], float],
+    cost: Callable[[Sequence[Hypothesis]], float],
     *,
     levels: Sequence[int] = (4, 6, 8),
     progress: Callable[[float], None] = lambda done: None,
 ) -> Found:
-    """Return the smallest recipe of its kind with which `cost(token ids)` stays within the budget.
+    """Return the smallest recipe of its kind with which `cost(what is heard)` stays within the budget.
 
     Args:
         trial: the model and the audio.
         budget: the limit.
-        cost: what every waveform's token ids cost, in the budget's unit.
+        cost: what it costs that this is heard in the waveforms, in the budget's unit.
         levels: bits that may be used.
         progress: called with 1 after each layer and level.
 
@@ -89,19 +90,19 @@ def find(
     known: dict[int, float] = {}
     while low < high:
         middle = (low + high) // 2
-        known[middle] = cost(trial.tokens(climbed(least, steps[:middle])))
+        known[middle] = cost(trial.heard(climbed(least, steps[:middle])))
         tried += 1
         low, high = (low, middle) if known[middle] <= budget.limit else (middle + 1, high)
     modules = climbed(least, steps[:low])
     if not modules:  # a strict budget: which layers cost nothing at all?
         order = [name for name, bits in reversed(steps) if bits is None]
-        modules = one_by_one(order, levels[-1], lambda bits: cost(trial.tokens(bits)) <= budget.limit)
+        modules = one_by_one(order, levels[-1], lambda bits: cost(trial.heard(bits)) <= budget.limit)
         tried += len(order)
     if not modules:
         raise UsageError(f"the budget of {budget.limit:g} {budget.kind} allows no layer to be quantised")
     return Found(
         modules=modules,
-        cost=known[low] if low in known else cost(trial.tokens(modules)),
+        cost=known[low] if low in known else cost(trial.heard(modules)),
         size_mb=trial.size_mb(modules),
         full_size_mb=trial.size_mb({}),
         errors=errors,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import numpy as np
 
 from mlx_model.audio.files import load_audio
 from mlx_model.errors import AudioError, UsageError
-from mlx_model.loading import load_recognizer
+from mlx_model.loading import load_as
 from mlx_model.machine.numerics import numerics
-from mlx_model.text.tokenizer import Tokenizer
+from mlx_model.roles import Recognizer
+from mlx_model.text.results import Hypothesis
 from parity.precision.recipe import Budget, Found, find
 from parity.precision.trial import Trial
 
@@ -111,20 +113,19 @@ def search(
     Raises:
         UsageError: the budget is one of CER and the speech has no transcripts, or no layer can be quantised.
     """
-    model = load_recognizer(path)
+    model = load_as(path, Recognizer)
     speech = listen(audio, data, limit, model.config.frontend.fs)
     if budget.kind == "cer" and speech.texts is None:
         raise UsageError("a budget of CER needs transcripts: give a test set with --data DATASET")
     trial = Trial(model, speech.waveforms, group_size)
     share = 1.0 / (len(trial.names) * len(levels))
     measure = Measure(trial, speech)
-    found = find(
-        trial, budget, lambda ids: measure.of_kind(budget.kind, ids), levels=levels, progress=lambda _: progress(share)
-    )
-    rows = [{"bits": None, "size_mb": found.full_size_mb, **measure(trial.ids)}]
+    cost = partial(measure.of_kind, budget.kind)
+    found = find(trial, budget, cost, levels=levels, progress=lambda _: progress(share))
+    rows = [{"bits": None, "size_mb": found.full_size_mb, **measure(trial.before)}]
     for bits in sorted(levels, reverse=True):
         uniform = dict.fromkeys(trial.names, bits)
-        rows.append({"bits": bits, "size_mb": trial.size_mb(uniform), **measure(trial.tokens(uniform))})
+        rows.append({"bits": bits, "size_mb": trial.size_mb(uniform), **measure(trial.heard(uniform))})
     document = {
         "schema": SCHEMA,
         "numerics": numerics(trial.model),
@@ -133,7 +134,11 @@ def search(
         "uniform": rows,
     }
     about = _about(document, levels, len(trial.names))
-    return Searched(found=found, document=document, about=about, judge=lambda path: measure(_tokens(path, trial)))
+
+    def judge(written: Path) -> dict[str, float]:
+        return measure(trial.heard_by(load_as(written, Recognizer)))
+
+    return Searched(found=found, document=document, about=about, judge=judge)
 
 
 def _document(trial: Trial, speech: Speech, budget: Budget, found: Found) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def _about(document: Mapping[str, Any], levels: Sequence[int], layers: int) -> s
 
 
 class Measure:
-    """What token ids cost.
+    """What it costs that something else is heard.
 
     {tokens: how many changed; cer: points of CER more than the unquantised model's; cer_se: that difference's standard
     error, over utterances}, the last two where transcripts are known.
@@ -170,28 +175,27 @@ class Measure:
 
     def __init__(self, trial: Trial, speech: Speech):
         self.trial, self.texts = trial, speech.texts
-        self.tokenizer: Tokenizer = trial.model.tokenizer
-        self.before, self.lengths = self._errors(trial.ids)
+        self.before, self.lengths = self._errors(trial.before)
 
-    def __call__(self, ids: Sequence[Sequence[int]]) -> dict[str, float]:
+    def __call__(self, heard: Sequence[Hypothesis]) -> dict[str, float]:
         """Return what the class says."""
-        cost = {"tokens": float(self.trial.changed(ids))}
+        cost = {"tokens": float(self.trial.changed(heard))}
         if self.texts is None:
             return cost
-        difference, error = paired_difference(self._errors(ids)[0] - self.before, self.lengths)
+        difference, error = paired_difference(self._errors(heard)[0] - self.before, self.lengths)
         return cost | {"cer": 100.0 * difference, "cer_se": 100.0 * error}
 
-    def of_kind(self, kind: str, ids: Sequence[Sequence[int]]) -> float:
+    def of_kind(self, kind: str, heard: Sequence[Hypothesis]) -> float:
         """Return what a budget of that kind limits. One of CER has to hold with a standard error to spare.
 
         What a recipe costs on other speech is the same up to the error of both. That of a few hundred utterances is as
         large as the difference a recipe may make, and of many recipes the search meets a lucky one; no model gets
         better by rounding, so that gains count as none.
         """
-        cost = self(ids)
+        cost = self(heard)
         return max(cost["cer"], 0.0) + cost["cer_se"] if kind == "cer" else cost[kind]
 
-    def _errors(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    def _errors(self, heard: Sequence[Hypothesis]) -> tuple[np.ndarray, np.ndarray]:
         """Return the errors in each utterance, and its length."""
         if self.texts is None:
             return np.zeros(0), np.zeros(0)
@@ -199,8 +203,8 @@ class Measure:
         from parity.cer.score import score, utterance_errors
 
         references = {str(number): text for number, text in enumerate(self.texts)}
-        heard: Mapping[str, str] = {str(number): self.tokenizer.decode(list(row)) for number, row in enumerate(ids)}
-        rows = score(references, heard, find_normalizer("none")).rows
+        texts: Mapping[str, str] = {str(number): one.text for number, one in enumerate(heard)}
+        rows = score(references, texts, find_normalizer("none")).rows
         lengths = [row.hits + row.substitutions + row.deletions for row in rows]
         return np.array([utterance_errors(row) for row in rows]), np.array(lengths)
 
@@ -213,12 +217,3 @@ def paired_difference(errors: np.ndarray, lengths: np.ndarray) -> tuple[float, f
     total = max(int(lengths.sum()), 1)
     difference = float(errors.sum()) / total
     return difference, float(np.sqrt(np.sum((errors - difference * lengths) ** 2))) / total
-
-
-def _tokens(path: Path, trial: Trial) -> list[list[int]]:
-    """Return every waveform's token ids by a written model, its layers packed, as the `transcribe` command computes."""
-    model = load_recognizer(path)
-    found: dict[int, list[int]] = {}
-    for indices, features in zip(trial.plan, trial.features, strict=True):
-        found |= zip(indices, model.token_ids(model(*features)), strict=True)
-    return [found[index] for index in range(trial.count)]

@@ -7,17 +7,20 @@ the same numbers as the packed layer's up to the order of summation, at the spee
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
-from mlx_model.audio.batching import batches
+from mlx_model.audio.batching import batches, side_by_side
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx, nn, tree_flatten
-from mlx_model.models.paraformer import Model
-from mlx_model.parts.basic import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
+from mlx_model.parts.quantized import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
+from mlx_model.roles import Recognizer
+from mlx_model.text.results import Hypothesis
 from parity.cer.score import edits
 
 Bits = Mapping[str, int]  # {module: bits}; a module left out keeps its precision
+Features = tuple[mx.array, mx.array]
 SENSITIVE_S = 60.0  # of audio are enough for the order of the layers; the budget is held on all of it
 BATCH_S = 60.0
 MOST_BITS = 8  # a layer is on trial where even these make it smaller, so that every step of the ladder adds bytes
@@ -35,32 +38,33 @@ class Trial:
         UsageError: the model is quantised already, or none of its layers can be with this group size.
     """
 
-    def __init__(self, model: Model, waveforms: Sequence[np.ndarray], group_size: int):
+    def __init__(self, model: Recognizer, waveforms: Sequence[np.ndarray], group_size: int):
         self.model, self.group_size = model, group_size
+        network = cast(nn.Module, model)  # which every model is, whatever its role
         if model.config.quantization is not None:
             raise UsageError("the model is quantised already; give the unquantised conversion")
-        linear = {name: module for name, module in self.model.named_modules() if isinstance(module, nn.Linear)}
+        linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
         self.linear = {name: module for name, module in linear.items() if self._pays(module.weight)}
         if not self.linear:
             raise UsageError(f"no linear layer gets smaller in groups of {group_size}; try 32")
         self.weights = {name: module.weight for name, module in self.linear.items()}
-        whole = sum(value.nbytes for value in dict(tree_flatten(model.parameters())).values())
+        whole = sum(value.nbytes for value in dict(tree_flatten(network.parameters())).values())
         self.others_mb = (whole - sum(weight.nbytes for weight in self.weights.values())) / 1e6
         self.now: dict[str, int] = {}
         self.plan, self.features = self._batched(waveforms)
         self.count = len(waveforms)
         audio_s = sum(map(len, waveforms)) / self.model.config.frontend.fs
         _, self.sample = self._batched(waveforms[:: max(1, round(audio_s / SENSITIVE_S))])
-        self.ids = self.tokens({})
+        self.before = self.heard({})
         self.logits = self._logits({})
 
     def _pays(self, weight: mx.array) -> bool:
         return quantizing_pays(weight.shape, weight.itemsize, group_size=self.group_size, bits=MOST_BITS)
 
-    def _batched(self, waveforms: Sequence[np.ndarray]) -> tuple[list[list[int]], list[tuple[mx.array, mx.array]]]:
+    def _batched(self, waveforms: Sequence[np.ndarray]) -> tuple[list[list[int]], list[Features]]:
         rate = self.model.config.frontend.fs
         plan = batches([len(waveform) / rate for waveform in waveforms], None, BATCH_S)
-        return plan, [self.model.features([waveforms[index] for index in indices]) for indices in plan]
+        return plan, [features(self.model, [waveforms[index] for index in indices]) for indices in plan]
 
     @property
     def names(self) -> list[str]:
@@ -81,26 +85,27 @@ class Trial:
         restored = restore_weight(*parts, group_size=self.group_size, bits=bits)
         return restored[:, : weight.shape[1]].astype(weight.dtype)
 
-    def tokens(self, bits: Bits) -> list[list[int]]:
-        """Return every waveform's token ids, in the order given."""
+    def heard(self, bits: Bits) -> list[Hypothesis]:
+        """Return what is heard in every waveform, in the order given."""
         self.use(bits)
-        found: dict[int, list[int]] = {}
-        for indices, features in zip(self.plan, self.features, strict=True):
-            found |= zip(indices, self.model.token_ids(self.model(*features)), strict=True)
+        return self.heard_by(self.model)
+
+    def heard_by(self, model: Recognizer) -> list[Hypothesis]:
+        """Return what a model hears in every waveform, as the `transcribe` command computes, in the order given."""
+        found: dict[int, Hypothesis] = {}
+        options = model.Options()
+        for indices, given in zip(self.plan, self.features, strict=True):
+            found |= zip(indices, model.hypotheses(model.best(output(model, given)), options), strict=True)
         return [found[index] for index in range(self.count)]
 
-    def changed(self, ids: Sequence[Sequence[int]]) -> int:
+    def changed(self, heard: Sequence[Hypothesis]) -> int:
         """Return how many tokens differ from the unquantised model's: the fewest edits that undo it."""
-        return sum(edits(before, after) for before, after in zip(self.ids, ids, strict=True))
+        pairs = zip(self.before, heard, strict=True)
+        return sum(edits(before.token_ids, after.token_ids) for before, after in pairs)
 
     def _logits(self, bits: Bits) -> list[np.ndarray]:
         self.use(bits)
-        rows = []
-        for features in self.sample:
-            output = self.model(*features)
-            logits = np.array(output.logits.astype(mx.float32))
-            rows += [logits[row, :count] for row, count in enumerate(np.array(output.token_num).tolist())]
-        return rows
+        return [row for given in self.sample for row in self.model.logits_of(output(self.model, given))]
 
     def error(self, bits: Bits) -> float:
         """Return |logits - unquantised logits| / |unquantised logits|; an utterance whose token count changes counts 1.
@@ -125,3 +130,14 @@ class Trial:
         if bits is None:
             return weight.nbytes
         return quantized_bytes(weight.shape, group_size=self.group_size, bits=bits)
+
+
+def features(model: Recognizer, waveforms: Sequence[np.ndarray]) -> Features:
+    """Return the features of a batch, and their lengths."""
+    rows, samples = side_by_side(waveforms)
+    return model.features_of(mx.array(rows), samples, dither=0.0, seed=0)
+
+
+def output(model: Recognizer, given: Features) -> Any:
+    """Return a batch's network output, the family's options as they are by default."""
+    return model.begin(*given, model.Options())()

@@ -7,15 +7,19 @@ is a subclass of this one, of `BatchCandidate` (batches.py), or runs in pieces (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlx_model import engines, ops
 from mlx_model.engines import lanes
 from mlx_model.loading import load
 from mlx_model.machine.blas import mx, nn
+from mlx_model.machine.device import turns
+from mlx_model.machine.kept import watching
 from parity import facts
 from parity.sides.conversion import conversion_of
 from parity.taps.tap import Activations, record
@@ -24,6 +28,7 @@ from parity.taps.tapset import TapSet, TapSpec
 Arrays = Mapping[str, np.ndarray]
 Inputs = Mapping[str, Mapping[str, np.ndarray]]  # {module: {number of the argument: array (1, ...)}}
 Facts = dict[str, dict[str, Any]]
+LANES = 2  # in which the lanes' column is read, however short an utterance
 
 
 class CandidateRun(NamedTuple):
@@ -123,19 +128,61 @@ class Candidate(ABC):
             return True
         return any(f"{tap}.".startswith(f"{module}.") for module in self.restricted_to)
 
+    def engines(self) -> list[str]:
+        """Return the names of the engines that compute this model here for users, best first; none for most."""
+        return engines.in_force(self.model)
+
+    def in_stack(self, module: str) -> bool:
+        """Return whether a module is one that engines may compute, or within one."""
+        stacks = [name for name, each in self.modules.items() if isinstance(each, ops.Stack)]
+        return any(f"{module}.".startswith(f"{name}.") for name in stacks)
+
+    def by(self, engine: str) -> AbstractContextManager[None]:
+        """Return a context in which one engine computes, step by step; ops.PLAIN is MLX itself."""
+        return lanes.exactly(LANES) if engine == lanes.NAME else engines.only(engine)
+
+    def column(self, engine: str, plain: Arrays, inputs: Inputs, *, steps: bool) -> CandidateRun:
+        """Return the taps of one utterance's features and of modules on given inputs, as one engine computes them."""
+        with self.by(engine):
+            return CandidateRun(self.network(plain["feats"]), None, self.introduced(inputs, steps=steps))
+
+    @contextmanager
+    def watched(self, probes: Sequence[str], around: Mapping[str, Any] | None = None) -> Iterator[Activations]:
+        """Record the model's modules, plain unless an engine was asked for (`by`)."""
+        engine = self.by(ops.PLAIN) if ops.chosen() is None else nullcontext()
+        with engine, record(self.model, probes, around, watching) as seen:
+            yield seen
+
     def introduced(self, inputs: Inputs, *, steps: bool) -> dict[str, np.ndarray]:
-        """Return {tap: array} of modules, each run alone on given inputs; with `steps`, their inside as well."""
+        """Return {tap: array} of modules, each run alone on given inputs; with `steps`, their inside as well.
+
+        A module of a stack that an engine computes is given that engine's rows, as in the stack's own call.
+        """
         isolated = self.tapset.isolated(self.modules, inputs)
-        probes = self.tapset.introduced_probes(self.modules, isolated, steps=steps)
-        with lanes.exactly(1), record(self.model, probes) as seen:
-            for stream, (name, tap) in zip(lanes.turns(len(isolated)), isolated, strict=True):
+        with self.watched(self.tapset.introduced_probes(self.modules, isolated, steps=steps)) as seen:
+            for stream, (name, tap) in zip(turns(len(isolated)), isolated, strict=True):
                 given = {number: mx.array(value).astype(self.model.dtype) for number, value in inputs[name].items()}
                 lengths = mx.array([next(iter(inputs[name].values())).shape[1]])
-                known = {**given, "-": None, "lengths": lengths}
                 with mx.stream(stream):
+                    rows = self._entered(name, given)
+                    known = {**rows, "-": None, "lengths": lengths}
                     output = self.modules[name](*(known[argument] for argument in tap.introduced))
+                    output = ops.leave(output)
                 mx.async_eval(output)
         return self.collected(seen, isolated)
+
+    def _entered(self, name: str, given: Mapping[str, mx.array]) -> dict[str, Any]:
+        """Return a module's inputs as its stack gives them to it: rows, where an engine was asked for and takes it."""
+        parents = [".".join(name.split(".")[:size]) for size in range(1, name.count(".") + 1)]
+        stack = next((self.modules[each] for each in parents if isinstance(self.modules[each], ops.Stack)), None)
+        if stack is None:
+            return dict(given)
+        first: Any = None
+        rows: dict[str, Any] = {}
+        for number, value in given.items():
+            rows[number], _ = ops.enter(value, None, stack, like=first)
+            first = rows[number] if first is None else first
+        return rows
 
     def collected(self, seen: Activations, isolated: Sequence[tuple[str, TapSpec]]) -> dict[str, np.ndarray]:
         """Return {tap: array} of what was seen of modules run alone."""

@@ -10,18 +10,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+Mark = Callable[[type], type]  # tells others what a subclass is, as mlx_model.machine.kept does engines
 
-def swap(target: Any, **functions: Callable[..., Any]) -> type:
+
+def swap(target: Any, mark: Mark | None = None, **functions: Callable[..., Any]) -> type:
     """Return the class that an object had, once its own is a subclass with other functions, by their names."""
     healthy = type(target)
-    target.__class__ = type(healthy.__name__, (healthy,), {**functions, "__module__": healthy.__module__})
+    other = type(healthy.__name__, (healthy,), {**functions, "__module__": healthy.__module__})
+    target.__class__ = other if mark is None else mark(other)
     return healthy
 
 
 @contextmanager
-def swapped(target: Any, **functions: Callable[..., Any]) -> Iterator[type]:
+def swapped(target: Any, mark: Mark | None = None, **functions: Callable[..., Any]) -> Iterator[type]:
     """Yield the class that an object had; it has it again when the block is left."""
-    healthy = swap(target, **functions)
+    healthy = swap(target, mark, **functions)
     try:
         yield healthy
     finally:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.taps.swap import swapped
+from parity.taps.swap import Mark, swapped
 
 Activations = dict[str, Any]
 Around = Callable[..., Any]  # (the module's own call, what it is called with) -> what to return in its place
@@ -49,8 +49,8 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def is_array(value: Any) -> bool:
-    """Return whether a value is a tensor or array of either side."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    """Return whether a value is a tensor or array of either side, or an engine's rows, which can be left for one."""
+    return (hasattr(value, "shape") and hasattr(value, "dtype")) or hasattr(value, "leave")
 
 
 def snapshot(value: Any) -> Any:
@@ -61,6 +61,8 @@ def snapshot(value: Any) -> Any:
     """
     if isinstance(value, np.ndarray):
         return value.copy()
+    if hasattr(value, "leave"):
+        return snapshot(value.leave())
     if str(value.dtype).endswith("float64"):  # MLX has it on the CPU only, and makes no second handle on a GPU
         return to_numpy(value)
     return to_numpy(value) if hasattr(value, "detach") else type(value)(value)
@@ -73,7 +75,9 @@ def outputs_of(value: Any) -> list[Any]:
 
 
 @contextmanager
-def record(model: Any, probes: Sequence[str], around: Mapping[str, Around] | None = None) -> Iterator[Activations]:
+def record(
+    model: Any, probes: Sequence[str], around: Mapping[str, Around] | None = None, mark: Mark | None = None
+) -> Iterator[Activations]:
     """Yield a dict that fills with {probe of one module: its arrays} as the model runs; a second call overwrites.
 
     Keys are `<module>` or `<module>@<what>`, values lists of numpy arrays once the block is left. `@args` gives
@@ -83,6 +87,7 @@ def record(model: Any, probes: Sequence[str], around: Mapping[str, Around] | Non
         model: a torch or MLX module (anything with `named_modules()`).
         probes: see above; patterns are shell-style, `*` does not cross a dot.
         around: {name of a probed module: what to call in its place}, with the module's own call, which is recorded.
+        mark: says of a class that it only looks on, to whoever asks what class a module is of.
 
     Raises:
         LookupError: a probe names no module of this model, or a function its modules do not have.
@@ -93,7 +98,7 @@ def record(model: Any, probes: Sequence[str], around: Mapping[str, Around] | Non
     with ExitStack() as stack:
         for name, wanted in _wanted(modules, probes).items():
             call = _recording(type(modules[name]), name, wanted, seen, around.get(name))
-            stack.enter_context(swapped(modules[name], __call__=call))
+            stack.enter_context(swapped(modules[name], mark, __call__=call))
         yield seen
     for key, value in seen.items():
         seen[key] = _settled(value)

@@ -23,16 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import save
 
-from mlx_model.errors import OutputError
+from mlx_model.errors import CheckpointError, OutputError
+from mlx_model.machine.safetensors import header_of, views_of
 from parity.taps.packing import Pair, pack
 from reports.checking import read_json
 from reports.environment import file_sha256
 
 SCHEMA = "trace/4"
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure", "reference_rows"}
 
 
@@ -153,8 +152,9 @@ class Trace:
 
     def waveform(self, utterance: TracedUtterance) -> np.ndarray:
         """Return the audio of one utterance, (S,) float32; its file is taken to have been checked by `arrays`."""
-        with safe_open(str(self.directory / utterance.file), framework="numpy") as file:
-            return file.get_tensor("plain/waveform")
+        path = self.directory / utterance.file
+        entry = header_of(path)["plain/waveform"]
+        return np.fromfile(path, np.float32, entry.shape[0], offset=entry.start)
 
     def arrays(self, utterance: TracedUtterance) -> Recorded:
         """Return the arrays of one utterance.
@@ -169,8 +169,8 @@ class Trace:
                 stream.readinto(whole.data)
             if hashlib.sha256(whole.data).hexdigest() != utterance.sha256:
                 raise OutputError(f"{path}: its sha256 is not the recorded one (damaged or exchanged); record it again")
-            return _recorded(utterance, _views(whole))
-        except (OSError, KeyError) as error:
+            return _recorded(utterance, views_of(whole, path))
+        except (OSError, KeyError, CheckpointError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); record the trace again") from error
 
 
@@ -210,20 +210,6 @@ def _share(inputs: Mapping[str, Mapping[str, np.ndarray]], flat: dict[str, np.nd
             flat[key] = value
             names.setdefault(module, {})[number] = key
     return names
-
-
-def _views(whole: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every array of a safetensors file's bytes as a view; the library's reader copies each.
-
-    The bytes are those that were written: their sha256 has been checked.
-    """
-    start = 8 + int.from_bytes(whole[:8].tobytes(), "little")
-    header = json.loads(whole[8:start].tobytes())
-    views = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        views[name] = whole[start + begin : start + end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return views
 
 
 def _recorded(utterance: TracedUtterance, flat: Mapping[str, np.ndarray]) -> Recorded:

@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from parity.taps.distances import FAIL, PASS
-from reports.schema import DecisionRow, InvarianceRow, TapRow
+from reports.schema import PLAIN, DecisionRow, InvarianceRow, TapRow
 
 Facts = Mapping[str, Mapping[str, Any]]
 
 
 class Verdict(NamedTuple):
-    """`first_failure` is a tap (or a fact, or an invariance), `address` a module or step that introduces error."""
+    """`first_failure` is a tap (or a fact, or an invariance), `address` a module or step that introduces error.
+
+    `engine` is what computed where it failed.
+    """
 
     passed: bool
     first_failure: str | None
     address: str | None
     sentence: str
+    engine: str = PLAIN
 
 
 def structure(reference: Facts, candidate: Facts) -> list[dict[str, Any]]:

@@ -52,8 +52,8 @@ def test_a_minute_of_noise_that_counts_as_speech(tmp_path: Path):
     detector, recogniser = mlx_model.load(tmp_path / "vad"), mlx_model.load(write_recogniser(tmp_path / "model"))
     noise = (np.random.default_rng(1).standard_normal(16000 * 75) * 0.1).astype(np.float32)
     options = VadOptions(speech_noise_thres=-1.0)  # all is speech: a segment ends where the model's longest one does
-    (plain,) = transcribe_long(recogniser, detector, noise, options=options)
-    (timed,) = transcribe_long(recogniser, detector, noise, options=options, word_times=True)
+    (plain,) = transcribe_long(recogniser, detector, noise, vad_options=options)
+    (timed,) = transcribe_long(recogniser, detector, noise, vad_options=options, times=True)
     assert timed.text == plain.text
     assert max(part.end_ms - part.start_ms for part in plain.segments or []) > 30_000
     for result in (plain, timed):
@@ -67,7 +67,7 @@ def test_a_minute_of_real_speech_is_cut_at_its_pauses(tmp_path: Path, shared: Pa
     convert.convert(shared / "checkpoints/fsmn_vad", tmp_path / "vad")
     waveform = load_audio(shared / "data/speech_misc/vad_example/vad_example.wav")
     detector = mlx_model.load(tmp_path / "vad")
-    (result,) = transcribe_long(mlx_model.load(tmp_path / "asr"), detector, waveform, word_times=True)
+    (result,) = transcribe_long(mlx_model.load(tmp_path / "asr"), detector, waveform, times=True)
     found = check(FORMATS["srt"]([result]), result.text, len(waveform) / 16000)
     assert 12 <= len(found) <= 24
     # The loudest cut is still quiet: below a tenth of what speech has, on average over 100 ms.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mlx_model.pipelines.detect import FORMATS as VAD_FORMATS
-from mlx_model.pipelines.detect import Detection, tsv_rows
-from mlx_model.pipelines.transcribe import Transcript
+from mlx_model.pipelines.detect import tsv_rows
 from mlx_model.text.formats import FORMATS
+from mlx_model.text.results import Detection, Transcript
 
 NAMES = ["tab\there.wav", "new\nline.wav", "return\r.wav", "back\\slash.wav", "separator\u2028.wav", "plain.wav"]
 

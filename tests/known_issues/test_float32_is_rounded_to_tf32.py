@@ -46,7 +46,7 @@ def test_mlx_finds_the_setting_when_it_is_loaded(first: str, given: dict[str, st
 
 def test_results_say_which():
     from mlx_model.machine.numerics import numerics
-    from mlx_model.pipelines.transcribe import FORMATS
+    from mlx_model.text.formats import FORMATS
 
     document = json.loads(FORMATS["json"]([], numerics=numerics()))
     assert document["numerics"]["float32"] == "exact"

@@ -12,6 +12,7 @@ FAMILY = Family(
         Seeds("cif", "predictor"),
         Seeds("sanm_decoder", "decoder"),
         Seeds("tokens"),
+        Seeds("engine", "encoder"),
     ),
     facts=("LayerNorm eps", "attention heads", "FSMN padding", "predictor"),
     invariance=BATCHED,

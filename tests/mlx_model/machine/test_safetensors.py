@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 import mlx_model
+from mlx_model import engines
 from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.engines import cpu_engine, lanes
 from mlx_model.errors import CheckpointError
 from mlx_model.machine.blas import mx, tree_flatten
-from mlx_model.machine.safetensors import map_tensors
+from mlx_model.machine.safetensors import header_of, map_tensors, views_of
 from mlx_model.models.paraformer import Model
 from tests.mlx_model.asr_models import TOKENS
-from tests.mlx_model.engines.test_cpu_engine import WIDE, packed_model
+from tests.mlx_model.engines.test_cpu_rows import WIDE, packed_model
 from tests.mlx_model.engines.test_lanes import random_model
 
 engine_only = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
@@ -58,11 +59,11 @@ def test_a_loaded_model_computes_from_its_files(tmp_path: Path, bits: int | None
     made.set_dtype(dtype)
     directory = saved(tmp_path / "model", made, config, shards)
     model, feats, sizes = mlx_model.load(directory), mx.random.normal((2, 60, 560)), mx.array([60, 23])
-    made.prepare()
+    engines.fit(made)
     got, expected = (np.array(side(feats, sizes).logits.astype(mx.float32)) for side in (model, made))
     np.testing.assert_array_equal(got, expected)
-    assert model.encoder._engine is not None
-    for name in sorted(cpu_engine.weights_of(model)):
+    assert engines.in_force(model)[0] == "CPU engine"
+    for name in sorted(engines.mappable(model)):
         weight = dict(tree_flatten(made.parameters()))[name]
         assert mx.array_equal(dict(tree_flatten(model.parameters()))[name], weight)
 
@@ -104,7 +105,7 @@ def test_a_file_that_ends_early_is_refused(tmp_path: Path):
     whole = path.read_bytes()
     for size in (len(whole) - 4, len(whole) // 2, 20):
         path.write_bytes(whole[:size])
-        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        with pytest.raises(CheckpointError, match=r"not a whole safetensors file|truncated"):
             mlx_model.load(directory)
 
 
@@ -119,7 +120,7 @@ def test_what_cannot_be_mapped_is_read(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("mmap.mmap", refused)
     model = mlx_model.load(directory)
-    assert model.encoder._engine is not None
+    assert engines.in_force(model)[0] == "CPU engine"
     np.testing.assert_array_equal(np.array(model(feats, sizes).logits), expected)
 
 
@@ -142,3 +143,30 @@ def test_views_of_what_can_be_computed_with(tmp_path: Path):
         assert array.dtype == np.array(arrays[name]).dtype
         assert not array.flags.writeable
         assert not array.flags.owndata
+
+
+def test_a_files_bytes_and_the_file_give_the_same(tmp_path: Path):
+    """Oracle: what was written. A scalar and an empty tensor have views too."""
+    from safetensors.numpy import save
+
+    arrays = {"s": np.array(7.0), "e": np.zeros((0, 4), np.float32), "b": np.array([True, False])}
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(save(arrays, {"made": "here"}))
+    views = views_of(np.fromfile(path, np.uint8), path)
+    assert {name: (entry.code, entry.shape) for name, entry in header_of(path).items()} == {
+        "s": ("F64", ()), "e": ("F32", (0, 4)), "b": ("BOOL", (2,)),
+    }  # fmt: skip
+    assert views.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(views[name], array)
+
+
+@pytest.mark.parametrize("read", [header_of, lambda path: map_tensors(path, {"a"})])
+def test_surplus_bytes_are_damage_to_every_reader(tmp_path: Path, read):
+    path = tmp_path / "t.safetensors"
+    mx.save_safetensors(str(path), {"a": mx.zeros((3,))})
+    size = path.stat().st_size
+    with path.open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(CheckpointError, match=f"has {size + 1} bytes, its header describes {size}: truncated or dam"):
+        read(path)

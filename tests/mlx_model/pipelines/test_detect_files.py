@@ -16,7 +16,8 @@ import mlx_model
 from mlx_model.audio import files as audio
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.models.fsmn_vad_streaming import Model, VadOptions
-from mlx_model.pipelines.detect import FORMATS, Detection, check_format, pcm
+from mlx_model.pipelines.detect import FORMATS, check_format, pcm
+from mlx_model.text.results import Detection
 from tests.conftest import speech_like
 from tests.mlx_model.vad_models import write_vad
 

@@ -16,7 +16,8 @@ from mlx_model.errors import UsageError
 from mlx_model.models.fsmn_vad_streaming import VadOptions
 from mlx_model.pipelines import long_audio
 from mlx_model.pipelines.long_audio import cut, merged, transcribe_long
-from mlx_model.pipelines.transcribe import FORMATS, TextSegment, Transcript, check_format, to_document
+from mlx_model.text.formats import FORMATS, check_format, to_document
+from mlx_model.text.results import Segment, Transcript
 from mlx_model.text.subtitles import clock
 from parity.demo import MODEL, SPEECH
 from tests.mlx_model.vad_models import write_vad
@@ -45,7 +46,7 @@ def speech() -> np.ndarray:
 
 def test_every_segment_is_what_transcribe_says_of_it(models, speech: np.ndarray):
     recogniser, detector = models
-    (found,) = transcribe_long(recogniser, detector, speech, options=FIXED)
+    (found,) = transcribe_long(recogniser, detector, speech, vad_options=FIXED)
     times = detector.segments(speech, FIXED)
     assert len(times) > 5
     assert [[part.start_ms, part.end_ms] for part in found.segments] == times
@@ -58,11 +59,11 @@ def test_every_segment_is_what_transcribe_says_of_it(models, speech: np.ndarray)
 def test_windows_and_pieces_make_no_difference(models, speech: np.ndarray, tmp_path: Path, monkeypatch):
     recogniser, detector = models
     soundfile.write(tmp_path / "a.wav", speech, 16000, subtype="FLOAT")
-    (whole,) = transcribe_long(recogniser, detector, tmp_path / "a.wav", options=FIXED)
+    (whole,) = transcribe_long(recogniser, detector, tmp_path / "a.wav", vad_options=FIXED)
     monkeypatch.setattr(long_audio, "WINDOW_S", 2.0)
     monkeypatch.setattr("mlx_model.audio.files.BLOCK", 12_345)
     done: list[float] = []
-    (pieces,) = transcribe_long(recogniser, detector, tmp_path / "a.wav", options=FIXED, progress=done.append)
+    (pieces,) = transcribe_long(recogniser, detector, tmp_path / "a.wav", vad_options=FIXED, progress=done.append)
     assert pieces == whole
     assert sum(done) == pytest.approx(len(speech) / 16000)
     assert len(done) > 3
@@ -72,7 +73,7 @@ def test_silence_says_nothing_and_a_bad_file_says_why(models, tmp_path: Path):
     recogniser, detector = models
     options = VadOptions(speech_noise_thres=1.1)  # nothing is speech
     silent, bad = transcribe_long(
-        recogniser, detector, [np.zeros(16000, np.float32), tmp_path / "no.wav"], options=options
+        recogniser, detector, [np.zeros(16000, np.float32), tmp_path / "no.wav"], vad_options=options
     )
     assert (silent.text, silent.segments, silent.error) == ("", [], None)
     assert (bad.text, bad.segments) == ("", [])
@@ -102,9 +103,10 @@ def test_merging_by_hand():
 
 def test_subtitles_by_hand():
     segments = [
-        TextSegment(1500, 3000, "你好", [3]), TextSegment(3000, 4000, "", []),
-        TextSegment(3_600_250, 3_604_007, "a <b> & c", [4]),
-    ]  # fmt: skip
+        Segment(start_ms=1500, end_ms=3000, text="你好", token_ids=[3]),
+        Segment(start_ms=3000, end_ms=4000, text="", token_ids=[]),
+        Segment(start_ms=3_600_250, end_ms=3_604_007, text="a <b> & c", token_ids=[4]),
+    ]
     results = [Transcript(path="a", text="", token_ids=[], duration_s=4000.0, segments=segments)]
     assert FORMATS["srt"](results) == (
         "1\n00:00:01,500 --> 00:00:03,000\n你好\n\n2\n01:00:00,250 --> 01:00:04,007\na <b> & c\n"
@@ -139,7 +141,7 @@ def test_the_text_is_automodel_s(models, speech: np.ndarray, tmp_path: Path):
     found = [
         transcribe_long(
             *models, arrays[case["audio"]], merge_s=4 if "merge_vad" in case["options"] else None,
-            options=VadOptions(dynamic_silence=case["options"].get("dynamic_silence", True)),
+            vad_options=VadOptions(dynamic_silence=case["options"].get("dynamic_silence", True)),
         )[0].text
         for case in cases
     ]  # fmt: skip

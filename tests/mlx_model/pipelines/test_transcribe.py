@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 
 import mlx_model
 from mlx_model import ops_cpu as cpu_kernels
+from mlx_model.audio import reading
 from mlx_model.audio.batching import batches
-from mlx_model.engines import gpu
+from mlx_model.engines import lanes
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
+from mlx_model.machine import device as machine
 from mlx_model.machine.blas import mx
 from mlx_model.models.paraformer import Model
 from mlx_model.pipelines import transcribe as transcribing
-from mlx_model.pipelines.transcribe import FORMATS, check_format, to_document
+from mlx_model.text.formats import FORMATS, check_format, to_document
 from tests.conftest import speech_like
 from tests.mlx_model.asr_models import write_recogniser
 
@@ -72,14 +74,13 @@ def test_another_thread_gives_the_same(directory: Path, count: int):
 
 @pytest.mark.parametrize("quick_s", [0.0, 1e-9, 10.0])
 def test_durations_in_this_thread_or_in_others(tmp_path: Path, quick_s: float, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(transcribing, "QUICK_S", quick_s)
+    monkeypatch.setattr(reading, "QUICK_S", quick_s)
     items: list[Path | np.ndarray] = [tmp_path / "absent.wav", np.zeros(800, np.float32)]
     for number in range(40):
         items.append(tmp_path / f"{number}.{'wav' if number % 3 else 'flac'}")
         soundfile.write(items[-1], np.zeros(1600 + 16 * number, np.int16), 16000)
-    with ThreadPoolExecutor(3) as pool:
-        found = transcribing.durations_s(pool, items, 16000)
-        assert transcribing.durations_s(pool, [], 16000) == []
+    found = reading.durations_s(items, 16000)
+    assert reading.durations_s([], 16000) == []
     assert found == pytest.approx([0.0, 0.05, *(0.1 + 0.001 * number for number in range(40))])
 
 
@@ -91,12 +92,14 @@ def test_the_next_batches_are_made_ready_beside_the_network(
     batch n + 1 before the tokens of batch n are waited for, and the decoder of n + 1 before the text of n is made."""
     happened: list[tuple[str, float]] = []
     if device == "gpu":
-        monkeypatch.setattr(gpu, "takes", lambda model: True)
+        for module in (machine, transcribing):
+            monkeypatch.setattr(module, "on_gpu", lambda: True)
 
     def noted(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def note(model: Model, batch: Any, *rest: Any) -> Any:
+        def note(batch: Any) -> Any:
+            result = function(batch)
             happened.append((event, batch.found[0] / 16000))
-            return function(model, batch, *rest)
+            return result
 
         return note
 
@@ -106,7 +109,7 @@ def test_the_next_batches_are_made_ready_beside_the_network(
             yield [speech_like(1.0 + number)]
 
     for event in ("start_features", "begin", "finish", "transcripts"):
-        monkeypatch.setattr(transcribing, f"_{event}", noted(event, getattr(transcribing, f"_{event}")))
+        monkeypatch.setattr(transcribing.Batch, event, noted(event, getattr(transcribing.Batch, event)))
     durations = [batch[0].duration_s for batch in transcribing.in_batches(model, plan())]
     assert durations == [1.0, 2.0, 3.0, 4.0]
     place = {event: number for number, event in enumerate(happened)}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mlx_model.errors import UsageError
 from mlx_model.text.cues import Cue, CueLimits, cues
-from mlx_model.text.token_times import Word, split, timed
+from mlx_model.text.results import Word
+from mlx_model.text.token_times import split, timed
 
 TEXT = st.text(st.sampled_from("abcdefg  字汉语，。(（「',-"), max_size=120)
 LIMITS = st.builds(CueLimits, seconds=st.floats(0.5, 20), chars=st.integers(1, 60), wide_chars=st.integers(1, 30))
@@ -26,7 +27,7 @@ def speech(draw: st.DrawFn) -> list[list[Word]]:
         for word, spaced in split(text):
             start = time + chance.choice([0, 0, 0, 60, 400, 2000])
             time = start + chance.choice([0, 60, 180, 300, 300, 9000])
-            words.append(Word(word, start, time, spaced))
+            words.append(Word(text=word, start_ms=start, end_ms=time, spaced=spaced))
         segments.append(words)
         time += chance.randrange(3000)
     return segments
@@ -67,7 +68,7 @@ def spoken(text: str, start: int = 0, each: int = 250, pauses: dict[int, int] | 
     words, time = [], start
     for number, (word, spaced) in enumerate(split(text)):
         time += (pauses or {}).get(number, 0)
-        words.append(Word(word, time, time + each, spaced))
+        words.append(Word(text=word, start_ms=time, end_ms=time + each, spaced=spaced))
         time += each
     return words
 
@@ -96,13 +97,13 @@ def test_lines_are_balanced_and_break_at_a_space():
 
 
 def test_a_word_wider_than_a_line_is_split_and_a_long_one_ends():
-    found = cues([[Word("a" * 100, 0, 20_000, False)]], CueLimits(), 60_000)
+    found = cues([[Word(text="a" * 100, start_ms=0, end_ms=20_000)]], CueLimits(), 60_000)
     assert sum(len(line) for cue in found for line in cue.lines) == 100
     assert max(cue.end_ms - cue.start_ms for cue in found) <= 7000
 
 
 def test_a_flash_joins_its_neighbour_and_a_lone_one_is_shown_longer():
-    first, second = [Word("好", 0, 200, False)], spoken("字" * 8, start=200)
+    first, second = [Word(text="好", start_ms=0, end_ms=200)], spoken("字" * 8, start=200)
     assert ["".join(cue.lines) for cue in cues([first, second], CueLimits(), 9000)] == ["好" + "字" * 8]
     assert cues([first, spoken("字" * 8, start=5000)], CueLimits(), 9000)[0] == Cue(0, 1000, ("好",))
     assert cues([first], CueLimits(), 700) == [Cue(0, 700, ("好",))]

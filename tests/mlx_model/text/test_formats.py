@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from mlx_model.errors import UsageError
 from mlx_model.pipelines.detect import FORMATS as VAD_FORMATS
-from mlx_model.pipelines.detect import Detection
-from mlx_model.pipelines.transcribe import TextSegment, Transcript
 from mlx_model.text.formats import FORMATS, check_format, cue_limits, document, tsv_row
+from mlx_model.text.results import Detection, Segment, Transcript
 
 ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
 NASTY = st.text(st.sampled_from("a字\t\n\r\\\v\f\x1c\x1d\x1e\x85\u2028\u2029\x00\x1b\"'-> <&"), max_size=20)
@@ -66,7 +65,9 @@ def test_text_has_one_line_a_recording():
 @given(st.lists(ANY, min_size=1, max_size=5))
 def test_subtitles_hold_their_text_whatever_it_is(texts: list[str]):
     """srt: blocks of a number, a time and lines, a blank line between; vtt: the same without numbers, & < > escaped."""
-    segments = [TextSegment(2000 * n, 2000 * n + 1500, text, []) for n, text in enumerate(texts)]
+    segments = [
+        Segment(start_ms=2000 * n, end_ms=2000 * n + 1500, text=text, token_ids=[]) for n, text in enumerate(texts)
+    ]
     results = [Transcript(path="a", text="", token_ids=[], duration_s=99.0, segments=segments)]
     plain = ["".join(text.split()) for text in texts]
     blocks = [block.split("\n") for block in FORMATS["srt"](results).rstrip("\n").split("\n\n") if block]
@@ -83,7 +84,7 @@ def test_subtitles_hold_their_text_whatever_it_is(texts: list[str]):
 
 
 def test_limits_reach_the_subtitles():
-    segment = TextSegment(0, 6000, "一二三四五六七八", [])
+    segment = Segment(start_ms=0, end_ms=6000, text="一二三四五六七八", token_ids=[])
     results = [Transcript(path="a", text="", token_ids=[], duration_s=9.0, segments=[segment])]
     assert document("srt", results, cue_limits(None, None, None)).count("-->") == 1
     assert document("srt", results, cue_limits(None, None, 2)).count("-->") == 2

@@ -258,7 +258,7 @@ def test_an_unknown_engine_is_refused():
 def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, tmp_path, monkeypatch):
     seen: list[Any] = []
 
-    def load(path: str) -> SimpleNamespace:
+    def load(path: str, role: type) -> SimpleNamespace:
         seen.append(path)
         return SimpleNamespace()
 
@@ -266,7 +266,7 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, tmp_path, mo
         for batch in batches:
             yield [SimpleNamespace(**item) for item in heard(batch)]
 
-    monkeypatch.setattr("mlx_model.loading.load_recognizer", load, raising=False)
+    monkeypatch.setattr("mlx_model.loading.load_as", load)
     monkeypatch.setattr("mlx_model.pipelines.transcribe.in_batches", in_batches)
     monkeypatch.setattr("mlx_model.machine.numerics.numerics", lambda model: {"engine": "the one in force"})
     model = tmp_path / "converted"

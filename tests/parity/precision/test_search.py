@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 import mlx_funasr
 from mlx_model.errors import UsageError
-from mlx_model.loading import load_recognizer
+from mlx_model.loading import load_as
+from mlx_model.roles import Recognizer
+from mlx_model.text.results import Hypothesis
 from parity.demo import SPEECH
 from parity.precision import Budget, search
 from parity.precision.recipe import climbed, find, ladder
@@ -61,7 +63,7 @@ def test_the_ladder_takes_most_error_per_byte_first():
 
 
 class MadeUp:
-    """A trial whose layers err as told; `tokens` are the layers that are quantised."""
+    """A trial whose layers err as told; what is `heard` are the layers that are quantised."""
 
     def __init__(self, errors: dict[str, float]):
         self.errors, self.names = errors, list(errors)
@@ -71,7 +73,7 @@ class MadeUp:
         [(name, number)] = bits.items()
         return self.errors[name] / number
 
-    def tokens(self, bits: dict[str, int]) -> list[list[str]]:
+    def heard(self, bits: dict[str, int]) -> list[list[str]]:
         return [list(bits)]
 
     def size_mb(self, bits: dict[str, int]) -> float:
@@ -97,10 +99,10 @@ def waveforms() -> list[np.ndarray]:
 def test_a_trial_gives_what_the_packed_layers_give_and_leaves_the_model_as_it_was(converted: Path, waveforms):
     import mlx.core as mx
 
-    model = load_recognizer(converted)
+    model = load_as(converted, Recognizer)
     trial = Trial(model, waveforms, 32)
     assert trial.error({}) == 0.0
-    assert trial.changed(trial.tokens({})) == 0
+    assert trial.changed(trial.heard({})) == 0
     name = next(name for name in trial.names if trial.weights[name].shape[1] % 32)  # zeros fill the last group
     packed = trial.linear[name].to_quantized(group_size=32, bits=4)
     x = mx.random.normal((5, trial.weights[name].shape[1]))
@@ -138,15 +140,18 @@ def test_a_difference_has_the_standard_error_of_resampled_utterances():
     assert paired_difference(np.zeros(5), np.zeros(5)) == (0.0, 0.0)
 
 
+def heard(texts: str) -> list[Hypothesis]:
+    return [Hypothesis(token_ids=["abcd".index(text)], text=text) for text in texts]
+
+
 def test_a_budget_of_cer_holds_with_a_standard_error_to_spare():
     """By hand: 4 utterances of 1 character, one wrong more and one less are no difference, but an error of sqrt(2)/4.
     Two less are a gain, which counts as none."""
-    trial = SimpleNamespace(changed=lambda ids: 2, ids=[[0], [1], [2], [3]])
-    trial.model = SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda row: "abcd"[row[0]]))
+    trial = SimpleNamespace(changed=lambda heard: 2, before=heard("abcd"))
     measure = Measure(trial, Speech(waveforms=[], texts=["a", "b", "a", "a"], skipped=[]))  # type: ignore[arg-type]
-    assert measure([[0], [2], [0], [3]]) == {"tokens": 2, "cer": 0.0, "cer_se": pytest.approx(100 * 2**0.5 / 4)}
-    assert measure.of_kind("cer", [[0], [2], [0], [3]]) == pytest.approx(100 * 2**0.5 / 4)
-    better = [[0], [1], [0], [0]]
+    assert measure(heard("acad")) == {"tokens": 2, "cer": 0.0, "cer_se": pytest.approx(100 * 2**0.5 / 4)}
+    assert measure.of_kind("cer", heard("acad")) == pytest.approx(100 * 2**0.5 / 4)
+    better = heard("abaa")
     assert measure(better)["cer"] == -50.0
     assert measure.of_kind("cer", better) == pytest.approx(measure(better)["cer_se"])
     assert measure.of_kind("tokens", better) == 2
@@ -163,7 +168,7 @@ def test_quantize_writes_what_it_measured(converted: Path, tmp_path: Path, capsy
     settings = json.loads((tmp_path / "out/config.json").read_text("utf-8"))["quantization"]
     assert settings["modules"] == document["modules"]
     assert settings["bits"] == min(document["modules"].values())
-    model = load_recognizer(tmp_path / "out")
+    model = load_as(tmp_path / "out", Recognizer)
     assert {name: model_bits(model, name) for name in settings["modules"]} == settings["modules"]
     file = (tmp_path / "out/model.safetensors").read_bytes()
     size = len(file) - 8 - int.from_bytes(file[:8], "little")  # without its header

@@ -1,0 +1,44 @@
+"""What a loaded model can be asked directly: `model.transcribe(audio)`, `model.detect(audio)`.
+
+Models know no pipeline; `loading` gives a family's class the methods of the roles that it fulfils. The pipelines, and
+with them the readers of audio files, are imported at the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlx_model.audio.items import Audio
+from mlx_model.roles import Detector, Recognizer, fulfils
+from mlx_model.text.results import Detection, Transcript
+
+
+class Transcribes:
+    """What every Recognizer can be asked."""
+
+    def transcribe(self: Any, audio: Audio | Sequence[Audio], **options: Any) -> list[Transcript]:
+        """Return one Transcript per file or waveform, in input order; see `pipelines.transcribe.transcribe`."""
+        from mlx_model.pipelines.transcribe import transcribe
+
+        return transcribe(self, audio, **options)
+
+
+class Detects:
+    """What every Detector can be asked."""
+
+    def detect(self: Any, audio: Audio | Sequence[Audio], **options: Any) -> list[Detection]:
+        """Return one Detection per file or waveform, in input order; see `pipelines.detect.detect`."""
+        from mlx_model.pipelines.detect import detect
+
+        return detect(self, audio, **options)
+
+
+METHODS: dict[type[Any], type[Any]] = {Recognizer: Transcribes, Detector: Detects}
+
+
+def with_methods(model: type[Any]) -> type[Any]:
+    """Return a family's class with the methods of its roles."""
+    methods = [mixin for role, mixin in METHODS.items() if fulfils(model, role)]
+    body = {"__module__": model.__module__, "__doc__": model.__doc__, "__qualname__": model.__qualname__}
+    return type(model.__name__, (model, *methods), body)

@@ -1,0 +1,157 @@
+"""What a pipeline may ask of a model, whatever family it is of: one Protocol a role, a few methods each.
+
+A family fulfils a role by having its methods; nothing is inherited and nothing registered. `loading.load_as` opens a
+directory in a role. What only one family can do is an option: every family declares a frozen dataclass, its `Options`,
+which pipelines pass through unchanged and the command line lists (pipelines/options.py). Options check themselves
+(`__post_init__` raises UsageError), and have FunASR's names.
+
+Roles without a pipeline (Punctuator, Aligner, Embedder, Classifier, Spotter) are not here yet. Loads no MLX.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from mlx_model.errors import UsageError
+from mlx_model.text.results import Hypothesis, Times
+from mlx_model.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from mlx_model.machine.blas import mx
+
+
+class FrontendConfig(Protocol):
+    """How a model takes sound: its rate, Hz, and the time between two frames, ms."""
+
+    @property
+    def fs(self) -> int: ...  # noqa: D102
+
+    @property
+    def frame_shift(self) -> float: ...  # noqa: D102
+
+
+class Config(Protocol):
+    """What every model that takes sound says of itself."""
+
+    @property
+    def model_type(self) -> str: ...  # noqa: D102
+
+    @property
+    def frontend(self) -> FrontendConfig: ...  # noqa: D102
+
+    @property
+    def quantization(self) -> Mapping[str, Any] | None: ...  # noqa: D102
+
+
+class Frontend(Protocol):
+    """Samples to features; `min_samples` make the first frame."""
+
+    @property
+    def min_samples(self) -> int: ...  # noqa: D102
+
+
+class Recognizer(Protocol):
+    """Speech to text, a batch at a time, in four steps.
+
+    features_of, begin, the function that begin returns, best: each starts what it can and leaves the device busy;
+    `hypotheses` waits for it. What begin's function returns, and what best returns, are the family's own.
+    """
+
+    Options: ClassVar[type[Any]]
+    tokenizer: Tokenizer
+
+    @property
+    def config(self) -> Config: ...  # noqa: D102
+
+    @property
+    def frontend(self) -> Frontend: ...  # noqa: D102
+
+    def features_of(
+        self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float, seed: int
+    ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
+        """Return features and their lengths of padded waveforms, float32 or int16; `samples` are their own lengths."""
+        ...
+
+    def begin(
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: Any = None
+    ) -> Callable[[], Any]:
+        """Start a batch, and return the function that finishes it and returns the network's output."""
+        ...
+
+    def logits_of(self, output: Any) -> list[Float[np.ndarray, "U V"]]:
+        """Return what each recording's tokens are chosen by, padding left out, in float32."""
+        ...
+
+    def best(self, output: Any) -> Any:
+        """Return what `hypotheses` needs of an output, being computed, so that the rest of it can be let go."""
+        ...
+
+    def hypotheses(self, best: Any, options: Any, *, times: bool = False) -> list[Hypothesis]:
+        """Return one Hypothesis per recording; `times`: with `words`, or `token_starts_ms`, where the family can."""
+        ...
+
+
+class SpeechStream(Protocol):
+    """One stream of samples. `speech`, where a list is put there, is given the verdict on every frame."""
+
+    speech: list[bool] | None
+
+    def feed(self, samples: np.ndarray, *, is_final: bool = False) -> Times:
+        """Return the segments that became known with these samples."""
+        ...
+
+
+class Detector(Protocol):
+    """Finds speech, in streams and in recordings."""
+
+    Options: ClassVar[type[Any]]
+
+    @property
+    def config(self) -> Config: ...  # noqa: D102
+
+    def stream(self, *, chunk_ms: int | None = None, live: bool = True, options: Any = None) -> SpeechStream:
+        """Return a new stream; `chunk_ms` None decides as the family does on a whole recording."""
+        ...
+
+
+class Purpose(NamedTuple):
+    """What a role is for, and the command that asks for it."""
+
+    words: str
+    command: str
+
+
+ROLES: dict[type[Any], Purpose] = {
+    Recognizer: Purpose("turns speech into text", "mlx-funasr transcribe"),
+    Detector: Purpose("finds speech", "mlx-funasr vad"),
+}
+
+
+def fulfils(model: type[Any], role: type[Any]) -> bool:
+    """Return whether a family's class has every method of a role."""
+    return all(callable(getattr(model, name, None)) for name in _methods(role))
+
+
+def _methods(role: type[Any]) -> Sequence[str]:
+    return [name for name, member in vars(role).items() if inspect.isfunction(member) and not name.startswith("_")]
+
+
+def check_role(model: type[Any], role: type[Any], where: object, family: str) -> None:
+    """Raise UsageError, naming the command that fits, where a family's class does not fulfil a role.
+
+    Args:
+        model: the class.
+        role: one of ROLES.
+        where: the model's directory.
+        family: its model_type.
+    """
+    if fulfils(model, role):
+        return
+    fitting = [purpose.command for other, purpose in ROLES.items() if fulfils(model, other)]
+    hint = f"; try {' or '.join(fitting)}" if fitting else ""
+    raise UsageError(f"{where} is a {family}, expected a model that {ROLES[role].words}{hint}")

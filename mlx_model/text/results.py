@@ -1,0 +1,112 @@
+"""What comes of recordings: words, segments, transcripts, detections. Values alone, made by models and pipelines.
+
+A field that a family has nothing to say about is None; documents write it as null (formats.py). Stdlib only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Times = list[list[int]]  # [[start_ms, end_ms], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """A word, or one character of a script without spaces; `spaced`: a space stands in front of it.
+
+    `confidence` is a probability, None where a model gives none.
+    """
+
+    text: str
+    start_ms: int
+    end_ms: int
+    spaced: bool = False
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """A sentence of a recording, and who said it, where that is known."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    speaker: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hypothesis:
+    """What a recogniser makes of one waveform.
+
+    `text` is what is printed. `words` are there where the family tells their times, from the waveform's start on.
+    `token_starts_ms` is about when each of `token_ids` is said (token_times.py), for families that know no more. Both
+    only where they were asked for. `language`, `emotion`, `events`: as the family names them, without brackets.
+    """
+
+    token_ids: list[int]
+    text: str
+    words: list[Word] | None = None
+    language: str | None = None
+    emotion: str | None = None
+    events: list[str] | None = None
+    confidence: float | None = None
+    token_starts_ms: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of a recording and what was said in it; `error` is None, or one line (text is then empty).
+
+    Fields of the same names as a Hypothesis has; times of `words` count from the recording's start,
+    `token_starts_ms` from the segment's.
+    """
+
+    start_ms: int
+    end_ms: int
+    text: str
+    token_ids: list[int]
+    error: str | None = None
+    words: list[Word] | None = None
+    language: str | None = None
+    emotion: str | None = None
+    events: list[str] | None = None
+    token_starts_ms: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """What came of one recording. `path` is None for a waveform; `error` is None, or one line (text is then empty).
+
+    `segments` are there where speech was looked for first (long_audio.py), else None. `notes` say what of the file was
+    not heard, or how its header is wrong, one line each (survey.py). The others are as a Hypothesis has them.
+    """
+
+    path: str | None
+    text: str
+    token_ids: list[int]
+    duration_s: float
+    error: str | None = None
+    words: list[Word] | None = None
+    sentences: list[Sentence] | None = None
+    segments: list[Segment] | None = None
+    language: str | None = None
+    emotion: str | None = None
+    events: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+    token_starts_ms: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """Where in one recording speech is: [[start_ms, end_ms], ...]. `error` is None, or one line (what was found stays).
+
+    `notes` say what of the file was not heard, or how its header is wrong, one line each (survey.py). `pauses`, where
+    asked for, are all stretches of silence, also those within a segment.
+    """
+
+    path: str | None
+    segments: Times = field(default_factory=list)
+    duration_s: float = 0.0
+    error: str | None = None
+    notes: list[str] = field(default_factory=list)
+    pauses: Times = field(default_factory=list)

@@ -1,0 +1,65 @@
+"""Faults in an engine's own source: a changed copy of cpu_engine.c, compiled for the fault, in place of the right one.
+
+A healthy model computed by a wrong kernel: only the engine's column can show it, at the first operation that uses the
+kernel. Some changes are small on purpose: what they move is far below what a user would see in a text.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
+
+from mlx_model.engines import cpu_engine
+from mlx_model.files.scratch import scratch
+from mlx_model.machine.compiler import compiled
+from parity.faults.fault import Fault, Seed, exchange, fault, within
+from parity.sides.candidate import Candidate
+
+ENGINE = "CPU engine"
+SOURCE = Path(cpu_engine.__file__).with_suffix(".c")
+SCALE = "1.0f / sqrtf((float)a->size)"
+EPS = "/ n->k + n->eps)"
+GAIN = "*(const vec*)(n->gain + i)"
+TAP = "*(const vec*)(f->weights + tap * f->d + i)"
+PANEL = "times_panel(m, depth, a + deep"
+NORMS = ("norm1", "norm2", "norm3", "norm", "after_norm")
+
+
+def changed(old: str, new: str) -> Seed:
+    """Return what lets the CPU engine be compiled with one place of its source changed."""
+
+    def seed(candidate: Candidate, stack: ExitStack) -> None:
+        text = SOURCE.read_text("utf-8")
+        found = text.count(old)
+        assert found == 1, f"{SOURCE.name} has {old!r} {found} times; a fault changes one place"
+        folder = stack.enter_context(scratch("engine"))
+        source = folder / SOURCE.name
+        source.write_text(text.replace(old, new), "utf-8")
+        with mock.patch.object(cpu_engine, "compiled", lambda _, *options: compiled(source, *options)):
+            library = cpu_engine.kernels.__wrapped__()
+        for file in ("cpu_engine", "cpu_rows"):
+            exchange(stack, f"mlx_model.engines.{file}.kernels", lambda: library)
+
+    return seed
+
+
+def faults(at: str) -> tuple[Fault, ...]:
+    """Return the faults of the CPU engine, as they show in a stack that sits at `at`."""
+
+    def kernel(name: str, operations: tuple[str, ...], description: str, old: str, new: str) -> Fault:
+        return fault(name, within(at), description, changed(old, new), operations=operations, engine=ENGINE)
+
+    context, products = ("self_attn.context",), ("self_attn.q", "self_attn.k", "self_attn.v")
+    return (
+        kernel("engine_scale_1.002", context, "attention's scale times 1.002", SCALE, SCALE.replace("1.0f", "1.002f")),
+        kernel("engine_scale_1.00002", context, "attention's scale times 1.00002", SCALE,
+               SCALE.replace("1.0f", "1.00002f")),
+        kernel("engine_eps_1e-5", NORMS, "LayerNorm's eps 1e-5 larger", EPS, "/ n->k + n->eps + 1e-5f)"),
+        kernel("engine_eps_1e-3", NORMS, "LayerNorm's eps 1e-3 larger", EPS, "/ n->k + n->eps + 1e-3f)"),
+        kernel("engine_gain", NORMS, "LayerNorm's gain times 1.0001", GAIN, f"all(1.0001f) * {GAIN}"),
+        kernel("engine_tap", ("self_attn.memory",), "an FSMN tap off by one", TAP,
+               TAP.replace("tap *", "(tap + 1) % f->taps *")),
+        kernel("engine_panel", products, "the last row of one panel of weights dropped", PANEL,
+               "times_panel(m, depth - (last && column == first), a + deep"),
+    )  # fmt: skip
