@@ -282,7 +282,8 @@ def quantize(
 ) -> None:
     """Quantise layer by layer, each to the bits that a budget on real speech allows."""
     from convert.requantize import check, requantize, write_document
-    from parity.precision import Budget, search, show
+    from parity.precision import Budget, search
+    from reports.recipe_terminal import show_recipe
 
     wanted, levels = Budget.parse(budget), sorted(set(bits or (4, 6, 8)))
     check(model, out, levels, group_size, overwrite=overwrite)
@@ -297,7 +298,7 @@ def quantize(
         document = {**searched.document, "measured": measured, "verdict": "pass" if passed else "fail"}
         write_document(out, document)
     if not json:
-        show(document, Console())
+        show_recipe(document, Console())
         talk.print(f"Wrote {out}, with recipe.json. {searched.about}", highlight=False)
     show_facts(document.pop("schema"), json, **document)
     leave(passed)

@@ -22,16 +22,11 @@ import full_size_checkpoint
 import measure
 import numpy as np
 
+from parity.bench import funasr_side, mlx_side
 
-class Mlx:
-    """The converted model."""
 
-    def __init__(self, model: str, threads: int):
-        from mlx_model.loading import load
-        from mlx_model.machine.blas import mx, status
-
-        self.mx, self.model, self.library = mx, load(model), status().library
-        self.threads = threads  # the BLAS read it from the environment; MLX itself computes on one
+class Mlx(mlx_side.Mlx):
+    """The converted model, from features to logits."""
 
     def prepare(self, feats: np.ndarray) -> None:
         """Put the features of all coming runs in place."""
@@ -39,32 +34,22 @@ class Mlx:
 
     def run(self) -> None:
         """Compute the logits."""
-        output = self.model(self.feats, self.lengths)
-        self.mx.eval(output.logits)
-        self.logits = output.logits
+        self.logits = self.model(self.feats, self.lengths).logits
+        self.mx.eval(self.logits)
 
-    def ids(self) -> list[list[int]]:
+    def arg_max(self) -> list[list[int]]:
         """Return the last run's arg-max."""
         return np.array(self.logits.argmax(axis=-1)).tolist()
 
 
-class FunASR:
-    """The reference, proved equal to its checkpoint when loaded."""
-
-    def __init__(self, source: str, threads: int):
-        import torch
-
-        from parity.sides.reference import load
-
-        self.auto, self.torch, self.library = load(source), torch, "torch"
-        torch.set_num_threads(threads)  # after AutoModel, which sets it too
+class FunASR(funasr_side.FunASR):
+    """The reference, from features to logits."""
 
     def features(self, path: str) -> np.ndarray:
         """Return the front end's features of one file, (1, T, 560)."""
-        import soundfile
-
-        waveform = self.torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-        return self.auto.kwargs["frontend"](waveform[None], self.torch.tensor([len(waveform)]))[0].numpy()
+        self.put([path])
+        waveform = self.torch.from_numpy(self.waveforms)
+        return self.auto.kwargs["frontend"](waveform, self.torch.tensor([waveform.shape[1]]))[0].numpy()
 
     def prepare(self, feats: np.ndarray) -> None:
         """Put the features of all coming runs in place."""
@@ -72,14 +57,11 @@ class FunASR:
 
     def run(self) -> None:
         """Do what Paraformer.inference does between features and hypotheses."""
-        model = self.auto.model
         with self.torch.inference_mode():
-            encoder_out, lengths = model.encode(self.feats, self.lengths)
-            embeds, token_num, _, _ = model.calc_predictor(encoder_out, lengths)
-            token_num = token_num.round().long()
-            self.logits, _ = model.cal_decoder_with_predictor(encoder_out, lengths, embeds, token_num)
+            encoder_out, lengths = self.auto.model.encode(self.feats, self.lengths)
+            self.logits = self.decode(encoder_out, lengths, *self.predict(encoder_out, lengths))
 
-    def ids(self) -> list[list[int]]:
+    def arg_max(self) -> list[list[int]]:
         """Return the last run's arg-max."""
         return self.logits.argmax(-1).tolist()
 
@@ -95,7 +77,7 @@ def answer(side: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
             side.prepare(np.repeat(np.load(request["feats"]), request["batch"], axis=0))
             side.run()
             side.run()
-            return {"ids": side.ids(), "library": side.library}
+            return {"ids": side.arg_max(), "library": side.library}
         return {"s": measure.timed(side.run)}
 
     return reply

@@ -23,18 +23,15 @@ from typing import Any
 import measure
 import numpy as np
 
+from parity.bench import funasr_side, mlx_side
+
 SOURCE = measure.SHARED / "checkpoints" / "fsmn_vad"
 EXAMPLE = measure.SHARED / "data" / "speech_misc" / "vad_example" / "vad_example.wav"
 CHUNK_MS = 100
 
 
-class Mlx:
+class Mlx(mlx_side.Mlx):
     """The converted model."""
-
-    def __init__(self, source: str, model: str, threads: int):
-        from mlx_model.loading import load
-
-        self.model = load(model)
 
     def whole(self, waveform: np.ndarray, dynamic: bool) -> list[list[int]]:
         """Return the segments of a recording."""
@@ -50,18 +47,8 @@ class Mlx:
         return lambda chunk, is_final: stream.feed(chunk, is_final=is_final)
 
 
-class FunASR:
+class FunASR(funasr_side.FunASR):
     """The reference."""
-
-    def __init__(self, source: str, model: str, threads: int):
-        import funasr
-        import torch
-
-        self.auto = funasr.AutoModel(
-            model=source, device="cpu", disable_update=True, disable_pbar=True, log_level="ERROR", ncpu=threads
-        )
-        self.inference_mode = torch.inference_mode
-        torch.set_num_threads(threads)
 
     def whole(self, waveform: np.ndarray, dynamic: bool) -> list[list[int]]:
         """Return the segments of a recording."""
@@ -75,16 +62,17 @@ class FunASR:
         )
 
     def _call(self, samples: np.ndarray, **options: Any) -> list[list[int]]:
-        with self.inference_mode():
+        with self.torch.inference_mode():
             return self.auto.model.inference([samples], key=["key"], **{**self.auto.kwargs, **options})[0][0]["value"]
 
 
 class OnnxRuntime(FunASR):
     """FunASR with its network exchanged for the same one in onnxruntime."""
 
-    def __init__(self, source: str, model: str, threads: int):
-        super().__init__(source, model, threads)
-        self.auto.model.encoder = _OnnxEncoder(self.auto.model.encoder, threads)
+    def load(self) -> None:
+        """Load the source, and export its network."""
+        super().load()
+        self.auto.model.encoder = _OnnxEncoder(self.auto.model.encoder, self.threads)
 
 
 def _OnnxEncoder(encoder: Any, threads: int) -> Any:  # noqa: N802  a class, made when torch is there
@@ -129,7 +117,7 @@ def serve(name: str, source: str, model: str, threads: int) -> int:
     """Be one side: answer {audio, chunk_ms, dynamic} with {seconds, events, latencies}."""
 
     def make() -> Any:
-        side = SIDES[name](source, model, threads)
+        side = SIDES[name](model if name == "mlx" else source, threads)
 
         def answer(request: dict[str, Any]) -> dict[str, Any]:
             if "hours" in request:

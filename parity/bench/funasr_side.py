@@ -68,10 +68,10 @@ class FunASR(Peer):
             encoder_out, lengths = model.encode(feats.to(self.where), frames.to(self.where))
             self.wait()
             yield "encoder"
-            embeds, token_num = self._predict(encoder_out, lengths)
+            embeds, token_num = self.predict(encoder_out, lengths)
             self.wait()
             yield "predictor"
-            scores = self._decode(encoder_out, lengths, embeds, token_num)
+            scores = self.decode(encoder_out, lengths, embeds, token_num)
             if self.device == "cpu":  # logits are in the host's memory
                 yield "decoder"
                 self.ids = self._best(scores, token_num)
@@ -79,15 +79,16 @@ class FunASR(Peer):
             self.ids = self._best(scores, token_num)
             yield "decoder"
             encoder_out, lengths = model.encode(feats.to(self.where), frames.to(self.where))
-            embeds, token_num = self._predict(encoder_out, lengths)
-            self.ids = self._best(self._decode(encoder_out, lengths, embeds, token_num), token_num)
+            embeds, token_num = self.predict(encoder_out, lengths)
+            self.ids = self._best(self.decode(encoder_out, lengths, embeds, token_num), token_num)
             yield "network"
 
-    def _predict(self, encoder_out: Any, lengths: Any) -> tuple[Any, Any]:
+    def predict(self, encoder_out: Any, lengths: Any) -> tuple[Any, Any]:
+        """Return the embeddings (B, U, D) and how many of each row are tokens (B,)."""
         embeds, token_num, _, _ = self.auto.model.calc_predictor(encoder_out, lengths)
         return embeds, token_num.round().long()
 
-    def _decode(self, encoder_out: Any, lengths: Any, embeds: Any, token_num: Any) -> Any:
+    def decode(self, encoder_out: Any, lengths: Any, embeds: Any, token_num: Any) -> Any:
         """Return the scores (B, U, V), None where there is no token in the batch."""
         if token_num.max() < 1:
             return None

@@ -16,14 +16,12 @@ from typing import Any
 
 from parity.bench.contest import Contest
 from parity.bench.findings import Findings, Measured
-from parity.bench.markdown import markdown
 from parity.bench.peer import Peer
 from parity.bench.peers import OURS
 from parity.bench.plan import Plan
 from parity.bench.sides import child_environment
 from reports.environment import PACKAGES, describe, processor_name, versions
-from reports.schema import BenchReport, BenchRow, BenchSide, write
-from reports.writing import write_text
+from reports.schema import BenchReport, BenchRow, BenchSide
 
 FLAGS = ("MLX_", "OMP_", "OPENBLAS_", "MKL_", "KMP_", "ORT_", "TORCH_", "DNNL_")
 
@@ -198,9 +196,3 @@ def environment(plan: Plan, contest: Contest, findings: Findings) -> dict[str, A
 def command() -> str:
     """Return the command line as it can be repeated."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def write_report(report: BenchReport, out: Path, name: str) -> None:
-    """Write the report, and its README table beside it."""
-    path = write(report, out / name)
-    write_text(path.with_suffix(".md"), markdown(report))

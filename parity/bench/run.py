@@ -17,10 +17,10 @@ from parity.bench.contest import Contest
 from parity.bench.exports import Exports
 from parity.bench.findings import Answer, Findings, Measured
 from parity.bench.plan import Plan, make_plan
-from parity.bench.report import make_report, write_report
+from parity.bench.report import make_report
 from parity.bench.speech import RATE, Speech
 from reports.environment import versions
-from reports.schema import BenchReport
+from reports.schema import BenchReport, write
 
 SECONDS, BATCH, ROUNDS = (3.0, 10.0, 30.0), (1, 8, 32), 5
 PRODUCT_ROUNDS = 2  # at each point of the grid: the fastest of the run counts
@@ -57,7 +57,7 @@ def bench(
         stages: names of cases.py; all where None.
         threads: of every side; all cores of this process where None.
         exports: folder that keeps what the peers load (2 GB at full size); made for this run only where None.
-        out: folder for bench.json and bench.md.
+        out: folder for bench.json.
         overwrite: replace an earlier report there.
         progress: called with the share done since the last call; 1 in all.
 
@@ -68,8 +68,7 @@ def bench(
         SideError: this project's own side failed.
     """
     given = [model, *([source] if source else [])]
-    writes = [REPORT, "bench.md"] if overwrite else [REPORT]
-    with claimed(out, writes, overwrite=overwrite, apart_from=given), claimed(exports, [], apart_from=given):
+    with claimed(out, [REPORT], overwrite=overwrite, apart_from=given), claimed(exports, [], apart_from=given):
         plan = make_plan(
             Path(model), against=against, source=source, stages=stages, seconds=seconds, batch=batch, rounds=rounds,
             threads=threads,
@@ -81,7 +80,7 @@ def bench(
             findings = measure(plan, speech, contest, folder, progress or (lambda _: None))
             report = make_report(plan, contest, findings, speech.what)
         if out is not None:
-            write_report(report, out, REPORT)
+            write(report, out / REPORT)
     return report
 
 

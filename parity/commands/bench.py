@@ -1,4 +1,4 @@
-"""`mlx-funasr bench MODEL`: one call of `parity.bench.bench`. mlx_funasr.py mounts it, as a ManyValues command.
+"""`mlx-funasr bench MODEL`: one call of `parity.bench.bench`, and its table. mlx_funasr.py mounts it, as ManyValues.
 
 Imports no mlx, torch or funasr.
 """
@@ -16,7 +16,9 @@ from typer.core import TyperCommand
 from mlx_model.errors import MlxFunasrError
 from parity.commands.report_folder import finish, report_folder
 from reports.console import Json, Out, Overwrite, folder, progress_bar
+from reports.writing import write_text
 
+TABLE = "bench.md"  # for a README, beside bench.json
 MANY = ("--against", "--audio", "--seconds", "--batch", "--stages")
 
 
@@ -71,8 +73,10 @@ def bench(
     json: Json = False,
 ) -> None:
     """Time this project beside what you would pick instead, in one run, with the results compared."""
-    with report_folder(out, "bench.json", overwrite=overwrite, apart_from=[model, *([source] if source else [])]):
+    given = [model, *([source] if source else [])]
+    with report_folder(out, "bench.json", also=[TABLE], overwrite=overwrite, apart_from=given):
         from parity.bench import run
+        from reports.bench_markdown import bench_table
 
         with _opened(context, model, source) as opened, progress_bar("measuring", 1) as progress:
             report = run.bench(
@@ -80,6 +84,8 @@ def bench(
                 batch=batch or run.BATCH, rounds=rounds, stages=stages, threads=threads, exports=exports,
                 out=out, overwrite=overwrite, progress=progress,
             )  # fmt: skip
+        if out is not None:
+            write_text(out / TABLE, bench_table(report))
         finish(report, out, json, passed=report.verdict != "fail")
 
 

@@ -6,7 +6,7 @@ Stdlib, mlx_model.files.destination and reports only: what a command loads is lo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,9 +17,11 @@ from reports.console import leave, render, rendered, show
 
 @contextlib.contextmanager
 def report_folder(
-    out: Path | None, name: str, *, overwrite: bool, apart_from: Iterable[StrPath] = ()
+    out: Path | None, name: str, *, overwrite: bool, apart_from: Iterable[StrPath] = (), also: Sequence[str] = ()
 ) -> Iterator[None]:
     """The folder for the report `name` is ours until the block ends; see `claimed`. None: nothing is written.
+
+    `also` are files that may be written over where the report may.
 
     Raises:
         UsageError: `overwrite` without a folder, where there is nothing to replace.
@@ -27,7 +29,7 @@ def report_folder(
     """
     if out is None and overwrite:
         raise UsageError("--overwrite has no meaning without --out: nothing is written")
-    with claimed(out, [name], overwrite=overwrite, apart_from=apart_from):
+    with claimed(out, [name, *(also if overwrite else ())], overwrite=overwrite, apart_from=apart_from):
         if out is not None:
             from reports.render import check_page
 

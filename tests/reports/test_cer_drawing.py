@@ -13,7 +13,7 @@ import report_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from test_report_terminal import shown
+from test_terminal import shown
 
 from reports import aligning, cer_charts, terminal
 from reports import formatting as fmt

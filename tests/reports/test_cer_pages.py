@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import report_samples as samples
-from test_report_pages import Reader
+from test_pages import Reader
 
 from reports import cer_views, compare_views, render, schema
 from reports import formatting as fmt

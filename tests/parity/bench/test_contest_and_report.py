@@ -18,7 +18,6 @@ from parity.bench import bench, cases, peers, rounds, sides
 from parity.bench.cases import gflop
 from parity.bench.exports import STEPS
 from parity.bench.findings import Findings, differing, stage
-from parity.bench.markdown import markdown
 from parity.bench.peer import Peer
 from parity.bench.plan import find_source, read_model
 from parity.bench.sides import Side, SideError, child_environment
@@ -26,6 +25,7 @@ from parity.bench.speech import Speech
 from parity.commands.bench import spread
 from parity.demo import MODEL
 from reports import schema
+from reports.bench_markdown import bench_table
 from tests.conftest import ROOT
 from tests.parity.bench.bench_fakes import CONFIG, OURS, THEIRS, Fake
 
@@ -281,8 +281,7 @@ def test_every_number_of_a_report(model: Path, stage_set: dict[str, Fake], tmp_p
     assert side["sherpa-onnx"].absent == "is not installed: pip install it"
     assert "sherpa-onnx is absent: is not installed: pip install it" in report.notes
     assert schema.read(tmp_path / "out" / "bench.json") == schema.from_dict(schema.to_dict(report))
-    table = (tmp_path / "out" / "bench.md").read_text("utf-8")
-    assert table == markdown(report)
+    table = bench_table(report)
     assert "| features to logits, 10 s, batch 2 | 1.68 s | 2.94 s (0.57) |" in table
     assert "0 of 6 differ" in table
 

@@ -12,10 +12,10 @@ import pytest
 
 from parity.bench import bench, peers
 from parity.bench.findings import differing
-from parity.bench.markdown import markdown
 from parity.bench.sides import Side, SideError, child_environment
 from parity.bench.speech import Speech
 from parity.demo import MODEL
+from reports.bench_markdown import bench_table
 from tests.parity.bench.bench_fakes import CONFIG, OURS, Fake
 
 GPU_PEERS = ["funasr-float16", "funasr-bfloat16", "funasr-compiled"]
@@ -68,8 +68,8 @@ def test_a_gpu_and_its_precisions(model: Path, stage_set: dict[str, Fake]):
     assert "funasr-float16 (float16): 0 of 2 token ids differ" in report.notes
     assert any("left out for onnxruntime-int8 (int8)" in note for note in report.notes)
     assert any("every step ends when the device is done" in note for note in report.notes)
-    assert "float16 matrix products: 200 GFLOP/s" in markdown(report)
-    assert "| mlx, float16 | the card |" in markdown(report)
+    assert "float16 matrix products: 200 GFLOP/s" in bench_table(report)
+    assert "| mlx, float16 | the card |" in bench_table(report)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from parity.bench import bench, peers, rounds
 from parity.bench.cases import CASES
 from parity.demo import MODEL
 from reports import schema
+from reports.bench_markdown import bench_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.reference]
 
@@ -42,6 +43,7 @@ def test_the_command_against_funasr(converted: Path, tmp_path: Path, capsys: pyt
     assert report.matmul_gflops is not None
     assert report.environment["threads"] >= 1
     assert (tmp_path / "bench.html").is_file()
+    assert (tmp_path / "bench.md").read_text("utf-8") == bench_table(report)
     assert not any("another text" in note for note in report.notes)
     assert (sides["mlx"].device[:6], sides["funasr"].device) == ("Device", "CPU")
 

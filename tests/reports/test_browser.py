@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import report_browser
 import report_samples as samples
-from test_report_pages import hostile
+from test_pages import hostile
 
 from reports import render, schema
 

@@ -1,17 +1,17 @@
 """A benchmark as Markdown for a README: the machine, one line per case, one column per side, one line per side.
 
-A pure function of the report. Imports reports only.
+A pure function of the report. The short summary of a pull request is markdown.py's.
 """
 
 from __future__ import annotations
 
-from reports.schema import BenchReport, BenchRow, BenchSide
+from reports.schema.bench import BenchReport, BenchRow, BenchSide
 
 DASH = "–"
 FACTS = ("Device", "Versions", "On disk", "Peak memory, whole process", "Peak on the device", "Token ids")
 
 
-def markdown(report: BenchReport) -> str:
+def bench_table(report: BenchReport) -> str:
     """Return the tables; a peer's cell holds its median and, in brackets, the first side's as a multiple of it."""
     sides = [side for side in report.sides if any(row.side == side.name for row in report.rows)]
     if not sides:

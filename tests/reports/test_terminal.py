@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import report_samples as samples
 from rich.console import Console
-from test_report_pages import hostile
+from test_pages import hostile
 
 from reports import terminal
 from reports.markdown import markdown
