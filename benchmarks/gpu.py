@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [--source DIR] [--cases 64x20 1x10] [--rounds 7] [--dtype float16]
         [--compile default reduce-overhead]
 
-Timed, from features on the device to token ids in the host's memory: `mlx` as `transcribe` runs it (engines/gpu.py),
+Timed, from features on the device to token ids in the host's memory: `mlx` as `transcribe` runs it,
 `mlx-compiled` after `Model.compile`, with `--plain` also `mlx-plain` (module after module); `torch-eager`, and
 `torch-compiled-MODE` (torch.compile of encoder and decoder, no dynamic shapes, each shape warm). Bars: 0.8 of the
 better torch side at 64 x 20 s, 0.6 at 1 x 10 s; printed, not asserted. One process per side, told in turn to run (see
@@ -54,11 +54,11 @@ class Mlx:
     """The converted model, in both precisions; `way` is "", "compiled" or "plain" (module after module)."""
 
     def __init__(self, models: str, way: str):
-        from mlx_model.engines import gpu, lanes
+        from mlx_model.engines import lanes, shapes
         from mlx_model.loading import load
         from mlx_model.machine.blas import mx
 
-        self.mx, self.gpu, self.lanes, self.plain = mx, gpu, lanes, way == "plain"
+        self.mx, self.shapes, self.lanes, self.plain = mx, shapes, lanes, way == "plain"
         self.models = {path.name: load(path) for path in Path(models).iterdir()}
         self.device, self.compiled = str(mx.default_device()), way == "compiled"
         mx.set_cache_limit(CACHE)
@@ -111,17 +111,19 @@ class Mlx:
         )
 
     def _shipped_stages(self) -> tuple[Callable[[], Any], ...]:
-        mx, model, gpu = self.mx, self.model, self.gpu
-        feats, lengths = gpu.padded(self.feats, self.lengths.tolist())
+        from mlx_model.parts.basic import length_mask
+
+        mx, model, shapes = self.mx, self.model, self.shapes
+        feats, lengths = shapes.padded(self.feats, self.lengths.tolist())
         steps = feats.shape[1]
 
         def encode(x: Any, sizes: Any) -> Any:
-            return gpu.encode(model.encoder, x.astype(model.dtype), gpu.padding_of(sizes, steps))
+            return model.encoder(x.astype(model.dtype), length_mask(sizes, steps))
 
         encoder = mx.compile(encode) if self.compiled else encode
-        path = gpu.Path(model, compiled=self.compiled)
+        path = shapes.Steps(model, compiled=self.compiled)
         heard = path.listen(feats, lengths)
-        tokens = gpu.time_shape(max(heard.firing.token_num.tolist()))
+        tokens = shapes.time_shape(max(heard.firing.token_num.tolist()))
         return (
             lambda: encoder(feats, lengths),
             lambda: path.listen(feats, lengths).firing.token_num.tolist(),

@@ -1,6 +1,6 @@
 """MLX's affine quantisation, a second step after a verified conversion. Imports mlx (through mlx_model), never torch.
 
-Tensor by tensor: the verified weights are read back, quantised as nn.quantize does (parts.basic.quantize_weight:
+Tensor by tensor: the verified weights are read back, quantised as nn.quantize does (parts.quantized.quantize_weight:
 zeros fill the last group of a row), and written beside them as `weight` (packed uint32), `scales` and `biases`;
 everything else is copied bit for bit.
 """
@@ -46,7 +46,7 @@ def choose_modules(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the modules to quantise, and those with a linear layer that stay, each with its reason."""
     from mlx_model.machine.blas import nn
-    from mlx_model.parts.basic import quantizing_pays
+    from mlx_model.parts.quantized import quantizing_pays
 
     chosen, kept = [], {}
     for name, module in sorted(model.named_modules()):
@@ -93,7 +93,7 @@ def _infos(written: Written, name: str, bits: int | None, group_size: int) -> li
     shape, dtype = written.shape(name), written.dtype(name)
     if bits is None:
         return [TensorInfo(name=name, shape=shape, dtype=dtype)]
-    from mlx_model.parts.basic import padded_width
+    from mlx_model.parts.quantized import padded_width
 
     stem, rows, width = name.removesuffix(".weight"), shape[0], padded_width(shape[1], group_size)
     return [
@@ -114,7 +114,7 @@ def _tensor(written: Written, name: str, wanted: Mapping[str, int], group_size: 
 
 
 def _quantize(written: Written, weight: str, bits: int, group_size: int) -> tuple[mx.array, mx.array, mx.array]:
-    from mlx_model.parts.basic import quantize_weight
+    from mlx_model.parts.quantized import quantize_weight
 
     return quantize_weight(_to_mlx(written, weight), group_size, bits)
 
@@ -161,7 +161,7 @@ def inexact(quantised: Written, original: Written, modules: Mapping[str, int], g
 def _worst(quantised: Written, original: Written, name: str, bits: int, group_size: int) -> float:
     """Return a quantised weight's largest error, in multiples of what rounding explains."""
     from mlx_model.machine.blas import mx
-    from mlx_model.parts.basic import restore_weight
+    from mlx_model.parts.quantized import restore_weight
 
     stem = name.removesuffix(".weight")
     packed, scales, biases = (_to_mlx(quantised, f"{stem}.{part}") for part in ("weight", "scales", "biases"))

@@ -15,14 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mlx_model import engines
 from mlx_model.config import config_class
 from mlx_model.config.sections import ModelConfig
-from mlx_model.engines import cpu_engine
 from mlx_model.errors import CheckpointError, ConfigError
 from mlx_model.families import FAMILIES, module_of
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.machine.safetensors import map_tensors
-from mlx_model.models import paraformer
 from mlx_model.pipelines.methods import with_methods
 from mlx_model.roles import check_role
 
@@ -32,7 +31,7 @@ R = TypeVar("R")
 def load(path: str | Path) -> Any:
     """Return the `Model` of a converted directory, weights checked name by name and shape by shape, in eval mode.
 
-    Where the CPU engine computes (`Model.prepare`), linear layers' weights are mapped and not read; they can be, but in
+    Where the CPU engine computes (`engines.fit`), linear layers' weights are mapped and not read; they can be, but in
     this thread alone. All others are read at once, and any thread may use them and call the model.
 
     Raises:
@@ -201,16 +200,14 @@ def _fill(model: nn.Module, weights: dict[str, mx.array], directory: Path) -> No
         if value.shape != expected[name].shape:
             raise CheckpointError(f"{directory}: {name} has shape {value.shape}, expected {expected[name].shape}")
     model.load_weights(list(weights.items()))
-    served = model if isinstance(model, paraformer.Model) and cpu_engine.serves(model) else None
-    mapped = {} if served is None else _mapped(served, directory)
+    mapped = _mapped(engines.mappable(model), directory)
     mx.eval([value for name, value in weights.items() if name not in mapped])
-    if served is not None:
-        served.prepare(mapped)
+    engines.fit(model, mapped)
 
 
-def _mapped(model: paraformer.Model, directory: Path) -> dict[str, np.ndarray]:
-    """Return the weights that the CPU engine computes with as they lie in their files."""
+def _mapped(names: set[str], directory: Path) -> dict[str, np.ndarray]:
+    """Return the weights that an engine computes with as they lie in their files."""
     arrays: dict[str, np.ndarray] = {}
-    for path in weight_files(directory):
-        arrays |= map_tensors(path, cpu_engine.weights_of(model))
+    for path in weight_files(directory) if names else ():
+        arrays |= map_tensors(path, names)
     return arrays

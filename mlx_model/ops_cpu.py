@@ -143,6 +143,21 @@ def depthwise_conv1d(x: Float[mx.array, "B Tp D"], taps: list[mx.array], dilatio
     return total
 
 
+SHORT = 150  # frames: below, one product of overlapping views takes a seventh of the time of K products (measured)
+
+
+def dilated_conv1d(
+    padded: Float[mx.array, "B Tp D"], taps: list[mx.array], weights: Float[mx.array, "K D"], dilation: int
+) -> Float[mx.array, "B T D"]:
+    """Return `depthwise_conv1d`, short pieces by one product; `weights` are the taps as one array."""
+    if padded.shape[1] > SHORT:
+        return depthwise_conv1d(padded, taps, dilation)
+    (B, Tp, D), count = padded.shape, len(taps)
+    beside = (B, Tp - (count - 1) * dilation, count, D)  # every frame beside those its taps reach: (B, T, K, D)
+    frames = mx.as_strided(mx.contiguous(padded), beside, (Tp * D, D, dilation * D, 1))
+    return (frames * weights).sum(axis=2)
+
+
 @functools.cache
 def _stride(size: int) -> int:
     """The largest divisor of a width up to 64: so many accumulators run side by side."""

@@ -29,19 +29,8 @@ NOT_OURS = {
     "mlx-funasr-script.py", "transcribe_with_funasr.py", "scripts/paraformer/add-model-metadata.py",
     "models/lora/layers.py", "data2vec/data2vec_encoder.py", "models/emotion2vec/audio.py",
 }  # fmt: skip
-# Until engines are rows on this branch too, and the README is gone over.
-WAITING = {
-    "README.md": {"mlx_model/cpu_engine.c"},
-    "mlx_model/README.md": {
-        "engines/cpu_rows.py", "engines/gpu_rows.py", "engines/shapes.py",
-        "tests/mlx_model/engines/test_changed_models.py",
-    },
-    "mlx_model/engines/cpu_network.py": {"decoder.py", "encoder.py"},
-    "mlx_model/engines/gpu.py": {"decoder.py", "encoder.py", "predictor.py"},
-    "mlx_model/engines/lanes.py": {"decoder.py", "encoder.py"},
-    "parity/layers/invariance.py": {"gpu.py"},
-    "parity/sides/batches.py": {"cpu_engine.py", "gpu.py"},
-}  # fmt: skip
+# Until the README is gone over.
+WAITING = {"README.md": {"mlx_model/cpu_engine.c", "mlx_model/engines/gpu.py"}}
 
 
 @cache

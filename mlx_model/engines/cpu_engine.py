@@ -1,4 +1,4 @@
-"""What layers are made of on a CPU, on kernels of our own (`cpu_engine.c`); `cpu_network.py` makes layers of it.
+"""What layers are made of on a CPU, on kernels of our own (`cpu_engine.c`); `cpu_rows.py` makes rows of it.
 
 MLX computes everything but matrix products on one thread of a CPU, and scalar where weights are quantised or have 16
 bits. Here products, attention, FSMN memory and LayerNorm run on all threads; padding is not computed, and no row's bits
@@ -24,20 +24,18 @@ import functools
 import platform
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.compiler import compiled
-from mlx_model.machine.device import cores, on_gpu
+from mlx_model.machine.device import cores
 from mlx_model.machine.kept import Kept, kind_of
-from mlx_model.parts.attention import Mask
-from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear, QuantizedLinear, padded_width
-
-if TYPE_CHECKING:
-    from mlx_model.models.paraformer import Model
+from mlx_model.ops import Mask
+from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
+from mlx_model.parts.quantized import QuantizedLinear, padded_width
 
 Rows = Float[np.ndarray, "M _"]
 Starts = Int[np.ndarray, " B1"]
@@ -107,38 +105,6 @@ def _processor_flags() -> set[str]:
             return set(next((line for line in lines if line.startswith("flags")), "").split())
     except OSError:
         return set()
-
-
-def serves(model: Model) -> bool:
-    """Whether the engine can compute this model here: a CPU it knows, and widths that are whole vectors."""
-    if on_gpu() or not available():
-        return False
-    width = kernels().engine_width()
-    size, heads = model.config.encoder.output_size, (model.config.encoder, model.config.decoder)
-    return (
-        model.dtype in KINDS
-        and all(_known(module) for module in linears_of(model))
-        and all(size % (part.attention_heads * width) == 0 and part.linear_units % width == 0 for part in heads)
-        and model.config.frontend.output_size % width == 0
-    )
-
-
-def _known(module: nn.Module) -> bool:
-    if type(module) is QuantizedLinear:
-        return module.bits in CODES
-    return type(module) is Linear and module.weight.dtype in KINDS
-
-
-def linears_of(model: Model) -> list[nn.Module]:
-    """Return the linear layers of encoder and decoder."""
-    modules = [*model.encoder.modules(), *model.decoder.modules()]
-    return [module for module in modules if isinstance(module, (nn.Linear, nn.QuantizedLinear))]
-
-
-def weights_of(model: Model) -> set[str]:
-    """Return the names of the weights that the engine reads where they lie: its linear layers'."""
-    names = {id(module): name for name, module in model.named_modules()}
-    return {f"{names[id(module)]}.weight" for module in linears_of(model)}
 
 
 def in_memory(module: nn.Module, key: str) -> np.ndarray:
@@ -222,7 +188,7 @@ class Product(_Operation):
             return False
         if bias is not None and not _is_array(bias, 1, len(weight)):
             return False
-        if type(linear) is Linear:
+        if "scales" not in linear:
             return weight.dtype in KINDS and weight.shape[1] % kernels().engine_width() == 0
         padded = padded_width(linear.input_dims, linear.group_size)
         factors = linear.get("scales"), linear.get("biases")

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float, Int
 
+from mlx_model import ops
 from mlx_model.machine.blas import mx
 from mlx_model.machine.device import on_gpu
 from mlx_model.machine.kept import kind_of
-from mlx_model.parts.attention import masked
+from mlx_model.ops import masked
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, length_mask
 
 Rows = Float[mx.array, "BT _"]  # all positions of a batch, one below the other
@@ -140,18 +141,19 @@ def sum_and_norm(
         total, normed = _kernel(norm, like, residual, added, memory)
         return total, normed
     parts = [part for part in (residual, added) if part is not None]
-    total = functools.reduce(mx.add, parts if memory is None else [*parts, _remembered(memory)])
-    return total, norm(total)
+    total = functools.reduce(mx.add, parts if memory is None else [*parts, remembered(memory)])
+    return total, ops.norm(total, norm)
 
 
 def relu_and_norm(norm: LayerNorm, x: Rows) -> Rows:
     """Return LayerNorm of relu(x)."""
     if _fits(norm, x, None):
         return _kernel(norm, x, None, x, None)[0]
-    return norm(mx.maximum(x, 0))
+    return ops.norm(mx.maximum(x, 0), norm)
 
 
-def _remembered(memory: Memory) -> Rows:
+def remembered(memory: Memory) -> Rows:
+    """Return what the FSMN makes of `memory`, by MLX."""
     (B, T), size = memory.padding.keep.shape, memory.block.weight.shape[0]
     v = memory.source[:, memory.first : memory.first + size].reshape(B, T, size)
     v = masked(v, memory.padding.keep)

@@ -1,9 +1,9 @@
 """Arrays that something was made of once, and whether they are still what they were; classes, and whether they are.
 
-An engine keeps what it made of a weight (its address, taps in another order), and computes what a class's functions
-say in place of calling them. Both go stale when somebody changes a model: a parameter is replaced, or written into
-(`w *= 2`, `w[0] = 1`: MLX then gives the same Python object other contents), a layer becomes one of a subclass, a
-method is exchanged. So both are asked for at every call, here. Imports MLX, and nothing else of the package.
+An engine keeps what it made of a weight (its address, taps in another order), and calls a layer with rows of its own,
+which only a class that is written against `ops` knows. Both go stale when somebody changes a model: a parameter is
+replaced, or written into (`w *= 2`, `w[0] = 1`: MLX then gives the same Python object other contents), a layer becomes
+one of a subclass, a method is exchanged. So both are asked for at every call, here. Imports MLX, and nothing else.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ def _pending(array: mx.array) -> str:
 
 # class -> of itself, and of its bases that are here: names of functions, and the functions in that order
 _written: dict[type, tuple[tuple[Any, tuple[str, ...], tuple[Any, ...]], ...]] = {}
+_names: dict[type, str] = {}  # of classes that count as another
 
 
 def as_written(cls: C) -> C:
-    """Let engines compute what this class's functions say in place of calling them: a decorator."""
+    """Let engines compute a module of this class: its functions are written against `ops`. A decorator."""
     functions = {name: value for name, value in vars(cls).items() if callable(value) or isinstance(value, property)}
     own = {name: value for name, value in functions.items() if name not in ("__init__", "__class__")}
     bases = [entry for base in cls.__mro__ for entry in _written.get(base, ())]
@@ -78,10 +79,21 @@ def as_written(cls: C) -> C:
     return cls
 
 
+def watching(cls: C) -> C:
+    """Let a subclass count as its base: it looks at what goes in and comes out, and changes nothing. A decorator."""
+    base = cls.__mro__[1]
+    if base in _written:
+        _written[cls] = _written[base]
+        _names[cls] = _names.get(base, base.__name__)
+    return cls
+
+
 def kind_of(module: Any) -> str:
     """Return the name of a module's class where it does what is written there, "" where it may do something else.
 
-    So of a subclass, of a class whose function was exchanged, and where the module has one of its own.
+    So of a subclass, of a class whose function was exchanged, and where the module has one of its own. A subclass that
+    is written against `ops` as its base is, a seeded fault of parity's, says so by `as_written`; one that only looks on
+    by `watching`. It then counts as what it is called, or as its base.
     """
     cls = type(module)
     entries = _written.get(cls)
@@ -91,4 +103,4 @@ def kind_of(module: Any) -> str:
     for now, names, functions in entries:
         if tuple(map(now.get, names)) != functions or not own.isdisjoint(names):
             return ""
-    return cls.__name__
+    return _names.get(cls, cls.__name__)

@@ -13,14 +13,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from mlx_model import ops
 from mlx_model.audio.items import checked
 from mlx_model.config.fsmn_vad_streaming import FsmnVADStreamingConfig
 from mlx_model.decoding.vad_decision import Decision, NoiseFloor, Segment, State, decibels, speech_frames
-from mlx_model.engines import lanes
 from mlx_model.errors import AudioError, UsageError
-from mlx_model.machine import blas
 from mlx_model.machine.blas import mx, nn
-from mlx_model.machine.device import cores, on_gpu
+from mlx_model.machine.device import share_products
 from mlx_model.parts.frontend_online import FrontendCache, WavFrontendOnline
 from mlx_model.parts.fsmn import FSMN, Cache
 from mlx_model.text.results import Times
@@ -30,7 +29,7 @@ RECORDING_CHUNK_MS = 60_000  # FunASR's chunk_size for whole recordings
 SILENCE_SCHEDULE = (
     (10_000, 2000), (20_000, 1000), (30_000, 800), (40_000, 600), (50_000, 400), (60_000, 200), (float("inf"), 100),
 )  # fmt: skip
-SHORT_PIECE = 32_000  # samples
+SHORT_PIECE = 32_000  # samples; the products of shorter ones are over before a second thread has woken up
 DYNAMIC_THRESHOLD = 0.5  # speech_noise_thres while dynamic_silence is on, whatever the model says
 
 
@@ -67,7 +66,7 @@ class Model(nn.Module):
     @property
     def engine(self) -> str:
         """What computes the network here, in words; see `numerics.py`."""
-        return "MLX on the GPU, module by module" if on_gpu() else "MLX, module by module"
+        return ops.in_words(self.encoder)
 
     def silence_scores(self, feats: Float[mx.array, "1 T Din"], cache: Cache) -> np.ndarray:
         """Return every frame's probability of silence, (T,) float64, summed over sil_pdf_ids; `cache` is updated."""
@@ -174,7 +173,7 @@ class Stream:
     def _piece(self, samples: np.ndarray, is_final: bool) -> Times:
         if self.options.dynamic_silence:
             self._adapt()
-        _set_threads(len(samples))
+        share_products(alone=len(samples) < SHORT_PIECE)
         feats, covered = self.model.frontend(samples, self.frontend_cache, is_final=is_final)
         if feats.shape[1] == 0:
             return []
@@ -225,9 +224,3 @@ class Stream:
         start = -1 if self.reported_start else start
         self.reported_start = not segment.closed
         return [start, end if segment.closed else -1]
-
-
-def _set_threads(samples: int) -> None:
-    """Let the BLAS use one thread for a short piece, whose products are over before a second one has woken up."""
-    if not on_gpu() and 1 < cores() <= lanes.MOST_CORES:  # as in lanes.use_lanes, which undoes it
-        blas.use_threads(1 if samples < SHORT_PIECE else cores())

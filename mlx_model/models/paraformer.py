@@ -6,7 +6,7 @@ Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam sea
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -14,18 +14,21 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt
 
+from mlx_model import ops
 from mlx_model.audio.batching import side_by_side
 from mlx_model.audio.plain_wave import FULL_SCALE
 from mlx_model.config.paraformer import ParaformerConfig
-from mlx_model.engines import cpu_engine, cpu_network, gpu, lanes
 from mlx_model.machine.blas import mx, nn
+from mlx_model.ops import masked
 from mlx_model.parts.basic import length_mask
-from mlx_model.parts.cif import PREDICTORS
+from mlx_model.parts.cif import PREDICTORS, Firing
 from mlx_model.parts.frontend import WavFrontend
 from mlx_model.parts.sanm import ParaformerSANMDecoder, SANMEncoder
 from mlx_model.text.results import Hypothesis
 from mlx_model.text.token_times import starts_ms
 from mlx_model.text.tokenizer import Tokenizer
+
+LAYER_NORM_EPS = 1e-12  # FunASR overrides torch's 1e-5 for the whole Paraformer line
 
 
 class ParaformerOutput(NamedTuple):
@@ -36,6 +39,19 @@ class ParaformerOutput(NamedTuple):
     encoder_out: Float[mx.array, "B T D"]
     alphas: Float[mx.array, "B T1"]
     fires: Bool[mx.array, "B T1"]
+
+
+class Listened(NamedTuple):
+    """What a batch's recordings hold before tokens are looked at. encoder_out is zero in the padding."""
+
+    encoder_out: Float[mx.array, "B T D"]
+    alphas: Float[mx.array, "B T1"]
+    firing: Firing
+
+    @property
+    def token_num(self) -> Int[mx.array, " B"]:
+        """Return how many tokens each recording has."""
+        return self.firing.token_num
 
 
 class Best(NamedTuple):
@@ -59,15 +75,17 @@ class Model(nn.Module):
 
     Options: ClassVar[type[ParaformerOptions]] = ParaformerOptions
     tokenizer: Tokenizer
+    taken_apart = ("predictor",)  # modules of which `listen` and `spell` call parts, not the whole
 
     def __init__(self, config: ParaformerConfig):
         super().__init__()
-        self._gpu_path: gpu.Path | None = None
         self.config = config
         self.frontend = WavFrontend(config.frontend)
-        self.encoder = SANMEncoder(config.frontend.output_size, config.encoder)
+        self.encoder = SANMEncoder(config.frontend.output_size, config.encoder, LAYER_NORM_EPS)
         self.predictor = PREDICTORS[config.predictor_class](config.predictor)
-        self.decoder = ParaformerSANMDecoder(config.vocab_size, config.encoder.output_size, config.decoder)
+        self.decoder = ParaformerSANMDecoder(
+            config.vocab_size, config.encoder.output_size, config.decoder, LAYER_NORM_EPS
+        )
 
     def set_tokens(self, tokens: list[str] | Path) -> None:
         """Set the tokenizer from the vocabulary, or from the tokens.json that holds it.
@@ -82,30 +100,13 @@ class Model(nn.Module):
         else:
             self.tokenizer = Tokenizer(tokens, config.tokenizer, **special)
 
-    def prepare(self, arrays: Mapping[str, np.ndarray] | None = None) -> None:
-        """Let `cpu_engine.py` compute encoder and decoder on a CPU that it knows; elsewhere nothing happens.
-
-        `load` does so. Results are the same but for rounding. Call it for a model made in memory. Whatever is changed
-        later, parameters or anything else, is computed with at once: here, or by MLX where this cannot.
-
-        Args:
-            arrays: weights by their names, where they need not be read from MLX's memory.
-        """
-        if not cpu_engine.serves(self):
-            return
-        source = cpu_engine.mapped(self, arrays or {})
-        for linear in cpu_engine.linears_of(self):
-            cpu_engine.keep(linear, source)
-        self.encoder._engine = self.encoder._engine or cpu_network.Encoder()
-        self.decoder._engine = self.decoder._engine or cpu_network.Decoder()
-
     def compile(self) -> None:
-        """Let a GPU compile every new shape of batches (`gpu.py`): for services and for benchmarks. Nothing on a CPU.
+        """Let a GPU compile every new shape of batches: for services and for benchmarks. Nothing on a CPU.
 
         Saves up to a quarter of the time, most for one short recording. On CUDA the first batches on a machine take a
         minute longer. Weights, and all else that modules hold, are taken as they are now: call it again after a change.
         """
-        self._gpu_path = gpu.Path(self, compiled=True)
+        ops.compile_steps(self)
 
     @property
     def dtype(self) -> mx.Dtype:
@@ -115,11 +116,8 @@ class Model(nn.Module):
     @property
     def engine(self) -> str:
         """What computes the network here and now, in words; see `numerics.py`."""
-        if gpu.takes(self):
-            compiled = self._gpu_path is not None and self._gpu_path.compiled
-            return "GPU path, compiled" if compiled else "GPU path"
-        encoder, decoder = lanes.in_words(self.encoder), lanes.in_words(self.decoder)
-        return encoder if encoder == decoder else f"encoder: {encoder}; decoder: {decoder}"
+        ahead = ops.ahead(self)
+        return ops.in_words(self.encoder, self.decoder) if ahead is None else ahead.in_words()
 
     def __call__(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> ParaformerOutput:
         """Return logits and what led to them. An utterance's result does not depend on what it is batched with.
@@ -139,46 +137,49 @@ class Model(nn.Module):
         busy with another batch. A CPU starts when the function is called.
         """
         sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
-        if gpu.takes(self):
-            return self._begin_on_gpu(feats, sizes)
-        return functools.partial(self._on_cpu, feats, lengths, sizes)
+        ahead = ops.ahead(self)
+        if ahead is not None:
+            return ahead.begin(self, feats, sizes)
+        return functools.partial(self._at_once, feats, lengths, sizes)
 
-    def _on_cpu(
+    def _at_once(
         self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], sizes: list[int]
     ) -> ParaformerOutput:
+        """Return the output, module after module: what parity watches."""
         mask = None if min(sizes) == feats.shape[1] else length_mask(lengths, feats.shape[1])
         encoder_out = self.encoder(feats.astype(self.dtype), mask)
         embeds, token_num, alphas, fires = self.predictor(encoder_out, lengths, mask)
         tokens = embeds.shape[1]
         if tokens == 0:  # nothing but silence in the whole batch
-            logits = mx.zeros((feats.shape[0], 0, self.config.vocab_size), dtype=self.dtype)
-            return ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
+            return ParaformerOutput(self.no_logits(len(feats)), token_num, encoder_out, alphas, fires)
         counts: list[int] = token_num.tolist()  # pyright: ignore[reportAssignmentType]
         tgt_mask = None if min(counts) == tokens else length_mask(token_num, tokens)
         logits = self.decoder(embeds, tgt_mask, encoder_out, mask)
         return ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
 
-    def _begin_on_gpu(self, feats: Float[mx.array, "B T Din"], sizes: list[int]) -> Callable[[], ParaformerOutput]:
-        """Return the same in the way of gpu.py. One host synchronisation, for the token counts."""
-        if self._gpu_path is None:
-            self._gpu_path = gpu.Path(self, compiled=False)
-        path, (B, T) = self._gpu_path, feats.shape[:2]
-        feats, lengths = gpu.padded(feats, sizes)
-        heard = path.listen(feats, lengths)
-        mx.async_eval(heard)
+    def listen(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Listened:
+        """Return all that is known before the host must know how many tokens there are: no wait, on any device."""
+        keep = length_mask(lengths, feats.shape[1])
+        encoder_out = masked(self.encoder(feats.astype(self.dtype), keep), keep)
+        return Listened(encoder_out, *self.predictor.listen(encoder_out, lengths, keep))
 
-        def finish() -> ParaformerOutput:
-            token_num = heard.firing.token_num[:B]
-            tokens = max(token_num.tolist())  # pyright: ignore[reportArgumentType]
-            logits = mx.zeros((B, 0, self.config.vocab_size), dtype=self.dtype)
-            if tokens > 0:
-                logits = path.spell(heard, lengths, gpu.time_shape(tokens))[:B, :tokens]
-            steps = T + heard.alphas.shape[1] - feats.shape[1]  # with the tail frame
-            return ParaformerOutput(
-                logits, token_num, heard.encoder_out[:B, :T], heard.alphas[:B, :steps], heard.firing.fires[:B, :steps]
-            )
+    def spell(self, heard: Listened, lengths: Int[mx.array, " B"], tokens: int) -> Float[mx.array, "B U V"]:
+        """Return the logits of so many tokens of each recording."""
+        embeds = self.predictor.embed(heard.encoder_out, heard.firing, tokens)
+        keep = length_mask(lengths, heard.encoder_out.shape[1])
+        return self.decoder(embeds, length_mask(heard.firing.token_num, tokens), heard.encoder_out, keep)
 
-        return finish
+    def output(self, heard: Listened, logits: Float[mx.array, "B U V"], batch: int, steps: int) -> ParaformerOutput:
+        """Return what a call does of `batch` recordings of `steps` frames, which may have been padded to more."""
+        longer = heard.alphas.shape[1] - heard.encoder_out.shape[1]  # the tail frame
+        alphas, fires = (array[:batch, : steps + longer] for array in (heard.alphas, heard.firing.fires))
+        return ParaformerOutput(
+            logits, heard.firing.token_num[:batch], heard.encoder_out[:batch, :steps], alphas, fires
+        )
+
+    def no_logits(self, batch: int) -> Float[mx.array, "B U V"]:
+        """Return the logits of recordings without a token."""
+        return mx.zeros((batch, 0, self.config.vocab_size), dtype=self.dtype)
 
     def recognize(self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0) -> list[list[int]]:
         """Return the token ids of each waveform (float32, [-1, 1], the model's rate), decoded as one batch.

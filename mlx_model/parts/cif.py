@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from mlx_model.config.parts import CifPredictorConfig
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
-from mlx_model.parts.attention import Mask, masked
+from mlx_model.ops import Mask, masked
 from mlx_model.parts.basic import Linear
 
 
@@ -121,6 +121,18 @@ class CifPredictorBase(nn.Module):
         if self.tail_threshold > 0.0:
             alphas = self.append_tail(alphas, lengths)
         return self.integrate(hidden, alphas)
+
+    def listen(
+        self, hidden: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"], mask: Mask
+    ) -> tuple[Float[mx.array, "B T1"], Firing]:
+        """Return alphas with their tail, and where tokens are complete, without waiting for the host.
+
+        `hidden` is zero in the padding; `embed` then makes the embeddings.
+        """
+        alphas = self.predict_alphas(hidden, mask)
+        if self.tail_threshold > 0.0:
+            alphas = self.append_tail(alphas, lengths)
+        return alphas, self.fire_on_device(alphas)
 
     def integrate(self, hidden: Float[mx.array, "B T D"], alphas: Float[mx.array, "B T1"]) -> CifOutput:
         """Return embeddings, token counts and firings for given alphas. One host synchronisation, for U."""

@@ -14,11 +14,10 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
-from mlx_model import ops_cpu as cpu_kernels
+from mlx_model import ops
 from mlx_model.config.parts import WavFrontendConfig
 from mlx_model.errors import ConfigError
 from mlx_model.machine.blas import mx, nn
-from mlx_model.machine.device import on_gpu
 from mlx_model.parts.basic import length_mask
 
 PREEMPHASIS = 0.97
@@ -99,14 +98,7 @@ def _log_mel(frames: mx.array, window: mx.array, banks: mx.array, n_fft: int) ->
     frames = frames - frames.sum(axis=-1, keepdims=True) / frames.shape[-1]  # Kaldi's Mean(): sum, then divide
     previous = mx.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
     frames = (frames - PREEMPHASIS * previous) * window
-    power = (_power_spectrum if on_gpu() else cpu_kernels.power_spectrum)(frames, n_fft)
-    return mx.log(mx.maximum(power @ banks, LOG_FLOOR))
-
-
-def _power_spectrum(frames: mx.array, n_fft: int) -> mx.array:
-    """(B, F, W) -> (B, F, n_fft/2) without the Nyquist bin, by MLX's FFT."""
-    spectrum = mx.fft.rfft(frames, n=n_fft, axis=-1)[..., : n_fft // 2]
-    return mx.square(spectrum.real) + mx.square(spectrum.imag)
+    return mx.log(mx.maximum(ops.power_spectrum(frames, n_fft) @ banks, LOG_FLOOR))
 
 
 def lfr(

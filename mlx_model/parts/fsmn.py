@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
+from mlx_model import ops
 from mlx_model.config.parts import FSMNConfig
 from mlx_model.machine.blas import mx, nn
-from mlx_model.machine.device import on_gpu
 from mlx_model.machine.kept import Kept
-from mlx_model.ops_cpu import depthwise_conv1d, depthwise_taps
+from mlx_model.ops_cpu import depthwise_taps
 from mlx_model.parts.basic import Linear
 
-SHORT = 150  # frames: below, one product of overlapping views takes a seventh of the time of K products (measured)
 Cache = dict[str, mx.array]  # "cache_layer_0" -> (B, past, D): what a block's taps still need of earlier chunks
 
 
@@ -63,18 +62,15 @@ class Taps(nn.Module):
 
     def __call__(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
         """Return the convolution of padded frames, T = Tp - (K - 1) * stride."""
-        weight = self.weight[..., 0]  # (D, K, 1)
-        if on_gpu():
-            return mx.conv1d(padded, weight, dilation=self.stride, groups=padded.shape[-1])
+        return ops.dilated(padded, self)
+
+    def taps(self) -> tuple[list[mx.array], mx.array]:
+        """Return the weights of each tap, (D,) side by side, and of all, (K, D): what a CPU computes with."""
         if self._taps is None or not self._taps[0].is_still(self.weight):
+            weight = self.weight[..., 0]  # (D, K, 1)
             self._taps = (Kept(self.weight), depthwise_taps(weight), mx.contiguous(weight[..., 0].T))
             mx.eval(self._taps[2])
-        if padded.shape[1] > SHORT:
-            return depthwise_conv1d(padded, self._taps[1], self.stride)
-        B, Tp, D = padded.shape
-        beside = (B, Tp - self.reach, weight.shape[1], D)  # every frame beside those its taps reach: (B, T, K, D)
-        frames = mx.as_strided(mx.contiguous(padded), beside, (Tp * D, D, self.stride * D, 1))
-        return (frames * self._taps[2]).sum(axis=2)
+        return self._taps[1:]
 
 
 class FSMNBlock(nn.Module):

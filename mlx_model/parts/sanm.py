@@ -1,20 +1,19 @@
 """SAN-M: attention with an FSMN memory, the encoder made of it, and Paraformer's parallel decoder.
 
 Mirrors funasr/models/sanm/attention.py, funasr/models/sanm/encoder.py and funasr/models/paraformer/decoder.py, class by
-class. `mask` is (B, T) bool, or None where nothing is padded.
+class. Layers are written against `ops`: x is an array (B, T, D), or an engine's rows. `mask` is (B, T) bool, or None
+where nothing is padded, and for rows, which know how long their recordings are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jaxtyping import Float
 
+from mlx_model import ops
 from mlx_model.config.parts import ParaformerSANMDecoderConfig, SANMEncoderConfig
-from mlx_model.engines import lanes
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
-from mlx_model.parts.attention import Mask, TokenMask, attend, masked, split_heads
+from mlx_model.ops import Mask, TokenMask, X, attend
 from mlx_model.parts.basic import (
     DepthwiseConv1d,
     LayerNorm,
@@ -24,16 +23,13 @@ from mlx_model.parts.basic import (
     sinusoidal_positions,
 )
 
-if TYPE_CHECKING:
-    from mlx_model.engines import cpu_network
 
-def forward_fsmn(block: DepthwiseConv1d, inputs: Float[mx.array, "B T D"], mask: Mask) -> Float[mx.array, "B T D"]:
+def forward_fsmn(block: DepthwiseConv1d, inputs: X, mask: Mask) -> X:
     """Return the memory: masked input, plus its depthwise convolution over time, masked again.
 
     Mirrors MultiHeadedAttentionSANM.forward_fsmn (which adds in place: its own conv output changes under a hook).
     """
-    inputs = masked(inputs, mask)
-    return masked(block(inputs) + inputs, mask)
+    return ops.memory(inputs, block, mask)
 
 
 @as_written
@@ -47,11 +43,10 @@ class MultiHeadedAttentionSANM(nn.Module):
         self.linear_out = Linear(size, size)
         self.fsmn_block = DepthwiseConv1d(size, kernel_size, shift)
 
-    def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
-        q, k, v = mx.split(self.linear_q_k_v(x), 3, axis=-1)  # each (B, T, D)
+    def __call__(self, x: X, mask: Mask = None) -> X:
+        q, k, v = ops.split(self.linear_q_k_v(x), 3)  # each (B, T, D)
         memory = forward_fsmn(self.fsmn_block, v, mask)
-        q, k, v = (split_heads(part, self.heads) for part in (q, k, v))  # each (B, H, T, D/H)
-        return self.linear_out(attend(q, k, v, mask)) + memory
+        return self.linear_out(attend(q, k, v, self.heads, mask)) + memory
 
 
 @as_written
@@ -62,7 +57,7 @@ class MultiHeadedAttentionSANMDecoder(nn.Module):
         super().__init__()
         self.fsmn_block = DepthwiseConv1d(size, kernel_size, shift)
 
-    def __call__(self, inputs: Float[mx.array, "B U D"], mask: TokenMask = None) -> Float[mx.array, "B U D"]:
+    def __call__(self, inputs: X, mask: TokenMask = None) -> X:
         return forward_fsmn(self.fsmn_block, inputs, mask)
 
 
@@ -77,12 +72,9 @@ class MultiHeadedAttentionCrossAtt(nn.Module):
         self.linear_k_v = Linear(size, 2 * size)
         self.linear_out = Linear(size, size)
 
-    def __call__(
-        self, x: Float[mx.array, "B U D"], memory: Float[mx.array, "B T D"], memory_mask: Mask = None
-    ) -> Float[mx.array, "B U D"]:
-        k, v = mx.split(self.linear_k_v(memory), 2, axis=-1)  # each (B, T, D)
-        q, k, v = (split_heads(part, self.heads) for part in (self.linear_q(x), k, v))  # each (B, H, ., D/H)
-        return self.linear_out(attend(q, k, v, memory_mask))
+    def __call__(self, x: X, memory: X, memory_mask: Mask = None) -> X:
+        k, v = ops.split(self.linear_k_v(memory), 2)  # each (B, T, D)
+        return self.linear_out(attend(self.linear_q(x), k, v, self.heads, memory_mask))
 
 
 @as_written
@@ -92,7 +84,7 @@ class EncoderLayerSANM(nn.Module):
     Mirrors funasr/models/sanm/encoder.py::EncoderLayerSANM.
     """
 
-    def __init__(self, in_size: int, config: SANMEncoderConfig):
+    def __init__(self, in_size: int, config: SANMEncoderConfig, eps: float):
         super().__init__()
         size = config.output_size
         self.residual = in_size == size
@@ -100,30 +92,29 @@ class EncoderLayerSANM(nn.Module):
             config.attention_heads, in_size, size, config.kernel_size, config.sanm_shfit
         )
         self.feed_forward = PositionwiseFeedForward(size, config.linear_units)
-        self.norm1 = LayerNorm(in_size)
-        self.norm2 = LayerNorm(size)
+        self.norm1 = LayerNorm(in_size, eps)
+        self.norm2 = LayerNorm(size, eps)
 
-    def __call__(self, x: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
+    def __call__(self, x: X, mask: Mask = None) -> X:
         attended = self.self_attn(self.norm1(x), mask)
         x = x + attended if self.residual else attended
         return x + self.feed_forward(self.norm2(x))
 
 
 @as_written
-class SANMEncoder(nn.Module):
+class SANMEncoder(ops.Stack):
     """Features (B, T, M*lfr_m) -> encoder_out (B, T, D). Mirrors funasr/models/sanm/encoder.py::SANMEncoder.
 
     The scale is sqrt(output_size), applied before the positions are added, although the width is still the input's.
     """
 
-    def __init__(self, input_size: int, config: SANMEncoderConfig):
+    def __init__(self, input_size: int, config: SANMEncoderConfig, eps: float):
         super().__init__()
         size = config.output_size
         self.scale = size**0.5
-        self.encoders0 = [EncoderLayerSANM(input_size, config)]
-        self.encoders = [EncoderLayerSANM(size, config) for _ in range(config.num_blocks - 1)]
-        self.after_norm = LayerNorm(size)
-        self._engine: cpu_network.Encoder | None = None  # set by Model.prepare
+        self.encoders0 = [EncoderLayerSANM(input_size, config, eps)]
+        self.encoders = [EncoderLayerSANM(size, config, eps) for _ in range(config.num_blocks - 1)]
+        self.after_norm = LayerNorm(size, eps)
 
     @property
     def layers(self) -> list[EncoderLayerSANM]:
@@ -132,14 +123,9 @@ class SANMEncoder(nn.Module):
 
     def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
         x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
-        if self._engine is not None and self._engine.takes(self, x):
-            return self._engine(self, x, mask)
-        if lanes.use_lanes(x, self.layers):
-            return lanes.encode(self, x, mask)
-        for layer in self.layers:
-            x = layer(x, mask)
-            lanes.start(x)
-        return self.after_norm(x)
+        x, mask = ops.enter(x, mask, self)
+        x = self.after_norm(ops.through(self.layers, x, mask))
+        return ops.leave(x)
 
 
 @as_written
@@ -150,21 +136,26 @@ class DecoderLayerSANM(nn.Module):
     Mirrors funasr/models/paraformer/decoder.py::DecoderLayerSANM.
     """
 
-    def __init__(self, size: int, config: ParaformerSANMDecoderConfig, shift: int | None = None, cross: bool = False):
+    def __init__(
+        self,
+        size: int,
+        config: ParaformerSANMDecoderConfig,
+        eps: float,
+        shift: int | None = None,
+        cross: bool = False,
+    ):
         super().__init__()
-        self.feed_forward = PositionwiseFeedForwardDecoderSANM(size, config.linear_units)
-        self.norm1 = LayerNorm(size)
+        self.feed_forward = PositionwiseFeedForwardDecoderSANM(size, config.linear_units, eps)
+        self.norm1 = LayerNorm(size, eps)
         self.self_attn = self.src_attn = None
         if shift is not None:
             self.self_attn = MultiHeadedAttentionSANMDecoder(size, config.kernel_size, shift)
-            self.norm2 = LayerNorm(size)
+            self.norm2 = LayerNorm(size, eps)
         if cross:
             self.src_attn = MultiHeadedAttentionCrossAtt(config.attention_heads, size)
-            self.norm3 = LayerNorm(size)
+            self.norm3 = LayerNorm(size, eps)
 
-    def __call__(
-        self, tgt: Float[mx.array, "B U D"], tgt_mask: TokenMask, memory: Float[mx.array, "B T D"], memory_mask: Mask
-    ) -> Float[mx.array, "B U D"]:
+    def __call__(self, tgt: X, tgt_mask: TokenMask, memory: X, memory_mask: Mask) -> X:
         x = self.feed_forward(self.norm1(tgt))
         if self.self_attn is not None:
             x = tgt + self.self_attn(self.norm2(x), tgt_mask)
@@ -174,24 +165,23 @@ class DecoderLayerSANM(nn.Module):
 
 
 @as_written
-class ParaformerSANMDecoder(nn.Module):
+class ParaformerSANMDecoder(ops.Stack):
     """Acoustic embeddings (B, U, D) and encoder_out (B, T, D) -> logits (B, U, V).
 
     `decoders` (att_layer_num), `decoders2` (the rest of num_blocks, where there is one; shift 0), `decoders3`,
     `after_norm`, `output_layer`. Mirrors funasr/models/paraformer/decoder.py::ParaformerSANMDecoder.forward.
     """
 
-    def __init__(self, vocab_size: int, size: int, config: ParaformerSANMDecoderConfig):
+    def __init__(self, vocab_size: int, size: int, config: ParaformerSANMDecoderConfig, eps: float):
         super().__init__()
         shift = (config.kernel_size - 1) // 2 if config.sanm_shfit is None else config.sanm_shfit
         extra = max(config.num_blocks - config.att_layer_num, 0)
-        self.decoders = [DecoderLayerSANM(size, config, shift, cross=True) for _ in range(config.att_layer_num)]
+        self.decoders = [DecoderLayerSANM(size, config, eps, shift, cross=True) for _ in range(config.att_layer_num)]
         if extra:
-            self.decoders2 = [DecoderLayerSANM(size, config, 0) for _ in range(extra)]
-        self.decoders3 = [DecoderLayerSANM(size, config)]
-        self.after_norm = LayerNorm(size)
+            self.decoders2 = [DecoderLayerSANM(size, config, eps, 0) for _ in range(extra)]
+        self.decoders3 = [DecoderLayerSANM(size, config, eps)]
+        self.after_norm = LayerNorm(size, eps)
         self.output_layer = Linear(size, vocab_size)
-        self._engine: cpu_network.Decoder | None = None  # set by Model.prepare
 
     @property
     def layers(self) -> list[DecoderLayerSANM]:
@@ -205,12 +195,7 @@ class ParaformerSANMDecoder(nn.Module):
         memory: Float[mx.array, "B T D"],
         memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:
-        if self._engine is not None and self._engine.takes(self, acoustic_embeds, memory):
-            return self._engine(self, acoustic_embeds, tgt_mask, memory, memory_mask)
-        if lanes.use_lanes(acoustic_embeds, self.layers):
-            return lanes.decode(self, acoustic_embeds, tgt_mask, memory, memory_mask)
-        x = acoustic_embeds
-        for layer in self.layers:
-            x = layer(x, tgt_mask, memory, memory_mask)
-            lanes.start(x)
-        return self.output_layer(self.after_norm(x))
+        x, tgt_mask = ops.enter(acoustic_embeds, tgt_mask, self)
+        encoder_out, memory_mask = ops.enter(memory, memory_mask, self, like=x)
+        x = ops.through(self.layers, x, tgt_mask, encoder_out, memory_mask)
+        return ops.leave(self.output_layer(self.after_norm(x)))

@@ -15,17 +15,16 @@ from mlx_model.audio.batching import batches, side_by_side
 from mlx_model.audio.files import Recording
 from mlx_model.audio.items import Audio, listed, path_of
 from mlx_model.audio.reading import dealt, decoders, durations_s, load
-from mlx_model.engines import gpu, lanes
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.machine.blas import mx
-from mlx_model.machine.device import on_gpu
+from mlx_model.machine.device import aside, on_gpu
 from mlx_model.pipelines.options import options_from
 from mlx_model.roles import Recognizer
 from mlx_model.text.results import Hypothesis, Transcript
 
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
-BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (gpu.py)
+BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (engines/shapes.py)
 
 
 def transcribe(
@@ -111,7 +110,7 @@ def in_batches(
         options: the family's `Options`; None: as they are by default.
         dither, seed, times: as for `transcribe`.
     """
-    lag = ON_GPU if gpu.takes(model) else ON_CPU  # pyright: ignore[reportArgumentType]
+    lag = ON_GPU if on_gpu() else ON_CPU
     steps: tuple[tuple[int, Callable[[Batch], None]], ...] = (
         (lag.features, Batch.start_features), (lag.begin, Batch.begin), (lag.finish, Batch.finish),
     )  # fmt: skip
@@ -166,7 +165,7 @@ class Batch:
         if waveforms is None:
             return
         samples = [found for found in self.found if isinstance(found, int)]
-        with mx.stream(lanes.aside()):
+        with mx.stream(aside()):
             self._state = self.model.features_of(waveforms, samples, dither=self.asked.dither, seed=self.asked.seed)
         mx.async_eval(*self._state)
 

@@ -38,27 +38,29 @@ class Mlx(Peer):
         return self._gpu_stages() if self.device == "gpu" else self._cpu_stages()
 
     def _gpu_stages(self) -> Iterator[str]:
-        """Do it in the way of mlx_model/engines/gpu.py; `network` is the model as `transcribe` calls it."""
-        from mlx_model.engines import gpu
-        from mlx_model.models.paraformer import ParaformerOutput
+        """Do it in the way of mlx_model/engines/shapes.py; `network` is the model as `transcribe` calls it."""
+        from mlx_model.engines import shapes
+        from mlx_model.models.paraformer import Listened
+        from mlx_model.ops import masked
+        from mlx_model.parts.basic import length_mask
 
         mx, model, batch = self.mx, self.model, len(self.waveforms)
         on_device, lengths = model.features(list(self.waveforms))
         feats, sizes = np.array(on_device), lengths.tolist()
         yield "frontend"
-        padded, frames = gpu.padded(mx.array(feats), sizes)
-        encoder_out = gpu.hear(model, padded, frames)
+        padded, frames = shapes.padded(mx.array(feats), sizes)
+        keep = length_mask(frames, padded.shape[1])
+        encoder_out = masked(model.encoder(padded.astype(model.dtype), keep), keep)
         self._wait(encoder_out)
         yield "encoder"
-        heard = gpu.fire(model, encoder_out, frames)
-        token_num = heard.firing.token_num[:batch]
-        tokens = int(token_num.max())
+        heard = Listened(encoder_out, *model.predictor.listen(encoder_out, frames, keep))
+        tokens = int(heard.token_num[:batch].max())
         self._wait(heard.firing)
         yield "predictor"
         logits = mx.zeros((batch, 0, 1))
         if tokens:
-            logits = gpu.spell(model, heard, frames, gpu.time_shape(tokens))[:batch, :tokens]
-        self.ids = model.token_ids(ParaformerOutput(logits, token_num, encoder_out, heard.alphas, heard.firing.fires))
+            logits = model.spell(heard, frames, shapes.time_shape(tokens))[:batch, :tokens]
+        self.ids = model.token_ids(model.output(heard, logits, batch, feats.shape[1]))
         yield "decoder"
         self.ids = model.token_ids(model(mx.array(feats), mx.array(sizes)))
         yield "network"

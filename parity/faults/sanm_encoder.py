@@ -69,12 +69,16 @@ def _interleaved_heads(stack: ExitStack) -> None:
         B, T, D = x.shape
         return x.reshape(B, T, D // heads, heads).transpose(0, 3, 1, 2)  # (B, H, T, D/H)
 
-    exchange(stack, f"{FILE}.split_heads", split_heads)
+    exchange(stack, "mlx_model.ops.split_heads", split_heads)
 
 
 def _unscaled_attention(stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, f"{FILE}.attend", lambda q, k, v, mask: original(q * q.shape[-1] ** 0.5, k, v, mask))
+
+    def attend(q: Any, k: Any, v: Any, heads: int, mask: Any) -> Any:
+        return original(q * (q.shape[-1] // heads) ** 0.5, k, v, heads, mask)
+
+    exchange(stack, f"{FILE}.attend", attend)
 
 
 def _fsmn(stack: ExitStack, residual: float) -> None:
@@ -128,11 +132,11 @@ def _nan(module: Any) -> None:
 
 def _no_attention_mask(stack: ExitStack) -> None:
     original = attention.attend
-    exchange(stack, f"{FILE}.attend", lambda q, k, v, mask: original(q, k, v, None))
+    exchange(stack, f"{FILE}.attend", lambda q, k, v, heads, _: original(q, k, v, heads, None))
 
 
 def _no_fsmn_mask(stack: ExitStack) -> None:
-    exchange(stack, f"{FILE}.masked", lambda x, mask: x)
+    exchange(stack, "mlx_model.ops.masked", lambda x, mask: x)
 
 
 def faults(at: str) -> tuple[Fault, ...]:

@@ -155,7 +155,7 @@ def on_engine(held: Held) -> list[InvarianceRow]:
 def fused(held: Held) -> list[InvarianceRow]:
     """Compare with what runs on a GPU where nobody watches single modules."""
     other = held.candidate.fused(held.waveforms)
-    detail = "few operations in few shapes, fused kernels (gpu.py); as one batch"
+    detail = "few operations in few shapes, fused kernels (engines/gpu_rows.py); as one batch"
     return [] if other is None else [held.row("GPU path", other, detail)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from mlx_model.audio.batching import batches, side_by_side
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx, nn, tree_flatten
-from mlx_model.parts.basic import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
+from mlx_model.parts.quantized import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
 from mlx_model.roles import Recognizer
 from mlx_model.text.results import Hypothesis
 from parity.cer.score import edits

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mlx_model.engines import gpu
+from mlx_model import engines, ops
 from mlx_model.engines import lanes as cpu_lanes
 from mlx_model.machine.blas import mx
 from parity.sides.candidate import Arrays, Candidate, CandidateRun, Inputs
@@ -104,15 +104,14 @@ class BatchCandidate(Candidate):
         return self._results(waveforms, lanes, padding)
 
     def on_engine(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-        """Return each waveform's scores by the CPU engine; None where it does not compute (cpu_engine.py)."""
-        encoder = self.model.encoder
-        if encoder._engine is None or not encoder._engine.takes(encoder):
+        """Return each waveform's logits by the CPU engine; None where it does not compute (engines/cpu_rows.py)."""
+        if "CPU engine" not in engines.in_force(self.model):
             return None
         return [self._results([waveform], None, 0)[0] for waveform in waveforms]
 
     def fused(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-        """Return each waveform's scores by the GPU's path, as one batch; None where it does not compute (gpu.py)."""
-        return self._results(waveforms, None, 0) if gpu.takes(self.model) else None
+        """Return each waveform's logits by the GPU's path, as one batch; None where it does not compute."""
+        return self._results(waveforms, None, 0) if ops.ahead(self.model) is not None else None
 
     def _results(self, waveforms: Sequence[np.ndarray], lanes: int | None, padding: int) -> list[np.ndarray]:
         samples = [len(waveform) for waveform in waveforms]

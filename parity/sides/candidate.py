@@ -16,6 +16,7 @@ import numpy as np
 from mlx_model.engines import lanes
 from mlx_model.loading import load
 from mlx_model.machine.blas import mx, nn
+from mlx_model.machine.device import turns
 from parity import facts
 from parity.sides.conversion import conversion_of
 from parity.taps.tap import Activations, record
@@ -128,7 +129,7 @@ class Candidate(ABC):
         isolated = self.tapset.isolated(self.modules, inputs)
         probes = self.tapset.introduced_probes(self.modules, isolated, steps=steps)
         with lanes.exactly(1), record(self.model, probes) as seen:
-            for stream, (name, tap) in zip(lanes.turns(len(isolated)), isolated, strict=True):
+            for stream, (name, tap) in zip(turns(len(isolated)), isolated, strict=True):
                 given = {number: mx.array(value).astype(self.model.dtype) for number, value in inputs[name].items()}
                 lengths = mx.array([next(iter(inputs[name].values())).shape[1]])
                 known = {**given, "-": None, "lengths": lengths}

@@ -14,7 +14,7 @@ from mlx_model.errors import OutputError, UsageError
 
 mx = pytest.importorskip("mlx.core")
 nn = pytest.importorskip("mlx.nn")
-layers = pytest.importorskip("mlx_model.parts.basic")
+quantized = pytest.importorskip("mlx_model.parts.quantized")
 
 WIDTH, UNITS = 64, 96  # the features are 12 wide: neither 32 nor 64 divides all widths
 
@@ -135,7 +135,7 @@ def test_what_rounding_explains_passes(tmp_path, dtype, bits, size):
 @pytest.mark.parametrize("part", ["weight", "scales", "biases"])
 def test_what_rounding_does_not_explain_fails(tmp_path, monkeypatch, dtype, bits, part):
     """One code off by half of the range, or one scale or bias by a half."""
-    right = layers.quantize_weight
+    right = quantized.quantize_weight
 
     def damaged(weight, group_size, bits):
         packed, scales, biases = right(weight, group_size, bits)
@@ -147,6 +147,6 @@ def test_what_rounding_does_not_explain_fails(tmp_path, monkeypatch, dtype, bits
         return packed, *(value * factor.astype(value.dtype) if name == part else value
                          for name, value in (("scales", scales), ("biases", biases)))  # fmt: skip
 
-    monkeypatch.setattr(layers, "quantize_weight", damaged)
+    monkeypatch.setattr(quantized, "quantize_weight", damaged)
     with pytest.raises(OutputError, match=r"'layer\.weight' is off by"):
         quantised(tmp_path, 1.0, dtype, bits)

@@ -1,46 +1,34 @@
-"""The CPU engine. Oracles: NumPy in float64 for its kernels, the plain modules for what is built of them.
+"""The CPU engine's operations. Oracle: NumPy in float64.
 
 Quantised weights: MLX's own restoration of them, then NumPy in float64.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import dataclasses
 import itertools
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_model.config.paraformer import ParaformerConfig
-from mlx_model.engines import cpu_engine, cpu_network, lanes
-from mlx_model.machine.blas import mx, nn, tree_flatten
+from mlx_model import engines
+from mlx_model.engines import cpu_engine
+from mlx_model.machine.blas import mx
 from mlx_model.machine.safetensors import map_tensors
-from mlx_model.models.paraformer import Model, ParaformerOutput
-from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear, restore_weight
-from tests.mlx_model.asr_models import CONFIG
+from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
+from mlx_model.parts.quantized import restore_weight
+from tests.mlx_model.engines.test_cpu_rows import WIDE
 from tests.mlx_model.engines.test_lanes import random_model
 
 pytestmark = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
-WIDE = dataclasses.replace(
-    CONFIG,
-    encoder=dataclasses.replace(CONFIG.encoder, output_size=64, attention_heads=2, linear_units=272),
-    decoder=dataclasses.replace(CONFIG.decoder, attention_heads=4, linear_units=96),
-    predictor=dataclasses.replace(CONFIG.predictor, idim=64),
-)
-EXTRA = dataclasses.replace(WIDE, decoder=dataclasses.replace(WIDE.decoder, num_blocks=3, sanm_shfit=7))
 SIZES = st.integers(1, 300)
 INPUTS = st.integers(1, 88).map(lambda vectors: 8 * vectors)
 HALVES = [mx.float16, mx.bfloat16]
@@ -150,7 +138,7 @@ def test_product_with_quantised_weights(
 @given(rows=SIZES, vectors=st.integers(1, 130), dtype=st.sampled_from([mx.float32, *HALVES]))
 def test_norm(rows: int, vectors: int, dtype: mx.Dtype):
     size = vectors * cpu_engine.kernels().engine_width()
-    norm = LayerNorm(size)
+    norm = LayerNorm(size, 1e-12)
     norm.weight, norm.bias = mx.array(normal(1, size)).astype(dtype), mx.array(normal(2, size)).astype(dtype)
     x = normal(0, rows, size) * 3 + 5
     centred = x.astype(np.float64) - x.astype(np.float64).mean(axis=1, keepdims=True)
@@ -203,7 +191,7 @@ def test_what_is_not_a_number_stays_visible():
     x = normal(0, 7, 64)
     x[3, 5] = np.nan
     at, block = starts(7), DepthwiseConv1d(64, 3, 0)
-    norm = LayerNorm(64)
+    norm = LayerNorm(64, 1e-12)
     results = [
         cpu_engine.Product(linear(normal(1, 64, 64), None))(x, relu=True),
         cpu_engine.Norm(norm)(x, norm.eps),
@@ -215,172 +203,6 @@ def test_what_is_not_a_number_stays_visible():
     assert np.isnan(results[2][:, :32]).all()  # every query of that head saw the key
 
 
-def packed_model(config: ParaformerConfig, bits: int) -> Model:
-    """Return a random model whose linear layers of encoder and decoder are all quantised."""
-    model = random_model(config)
-    for part in (model.encoder, model.decoder):
-        nn.quantize(part, group_size=32, bits=bits, class_predicate=lambda _, module: isinstance(module, Linear))
-    return model
-
-
-def both(
-    config: ParaformerConfig, lengths: list[int], bits: int | None = None
-) -> tuple[ParaformerOutput, ParaformerOutput]:
-    model = random_model(config) if bits is None else packed_model(config, bits)
-    mx.random.seed(1)
-    feats, sizes = mx.random.normal((len(lengths), max(lengths), 560)), mx.array(lengths)
-    with lanes.exactly(1):
-        plain = model(feats, sizes)
-        mx.eval(plain)
-    model.prepare()
-    assert model.encoder._engine is not None
-    return plain, model(feats, sizes)
-
-
-@pytest.mark.parametrize("config", [WIDE, EXTRA, dataclasses.replace(WIDE, predictor_class="CifPredictor")])
-@pytest.mark.parametrize("lengths", [[50], [40, 7, 33], [2, 3], [1], [200, 1]])
-def test_a_prepared_model_computes_the_same(config: ParaformerConfig, lengths: list[int]):
-    assert_same(*both(config, lengths), lengths)
-
-
-@pytest.mark.parametrize("bits", [8, 6, 4])
-def test_a_prepared_quantised_model_computes_the_same(bits: int):
-    assert_same(*both(EXTRA, [40, 7, 33], bits), [40, 7, 33])
-
-
-def assert_same(plain: ParaformerOutput, prepared: ParaformerOutput, lengths: list[int]) -> None:
-    counts = plain.token_num.tolist()
-    assert prepared.token_num.tolist() == counts
-    np.testing.assert_array_equal(np.array(prepared.fires), np.array(plain.fires))
-    assert prepared.logits.shape == plain.logits.shape
-    for b, (frames, tokens) in enumerate(zip(lengths, counts, strict=True)):  # type: ignore[arg-type]
-        for name, size in (("encoder_out", frames), ("logits", tokens)):
-            got, expected = (np.array(getattr(side, name))[b, :size] for side in (prepared, plain))
-            np.testing.assert_allclose(got, expected, atol=3e-5, rtol=3e-5)
-
-
-@pytest.mark.parametrize("bits", [None, 8, 4])
-def test_no_bit_depends_on_the_batch_or_the_threads(bits: int | None):
-    model = random_model(WIDE) if bits is None else packed_model(WIDE, bits)
-    model.prepare()
-    mx.random.seed(1)
-    feats, lengths = mx.random.normal((4, 90, 560)), [90, 31, 64, 2]
-    together = np.array(model.encoder(feats, mx.arange(90)[None] < mx.array(lengths)[:, None]))
-    for b, size in enumerate(lengths):
-        alone = np.array(model.encoder(feats[b : b + 1, :size], None))
-        np.testing.assert_array_equal(alone[0], together[b, :size])
-        assert not together[b, size:].any()
-    with ThreadPoolExecutor(4) as pool:
-        several = list(pool.map(lambda _: cpu_network.Encoder()(model.encoder, feats, None), range(8)))
-    assert all(np.array_equal(np.array(several[0]), np.array(other)) for other in several)
-
-
-def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows with every part the engine computes."""
-    calls: list[str] = []
-    for cls in (cpu_network.Encoder, cpu_network.Decoder):
-
-        def call(self: Any, *args: Any, cls: Any = cls, run: Any = cls.__call__) -> Any:
-            calls.append(cls.__name__)
-            return run(self, *args)
-
-        monkeypatch.setattr(cls, "__call__", call)
-    return calls
-
-
-@pytest.mark.parametrize("bits", [None, 6])
-def test_a_prepared_model_keeps_its_weights_and_is_copied(bits: int | None):
-    model = random_model(WIDE) if bits is None else packed_model(WIDE, bits)
-    before = dict(tree_flatten(model.parameters()))
-    model.prepare()
-    engine = model.encoder._engine
-    model.prepare()  # nothing more to do
-    assert model.encoder._engine is engine
-    after = dict(tree_flatten(model.parameters()))
-    assert before.keys() == after.keys()
-    assert all(after[name] is before[name] for name in before)
-    assert copy.deepcopy(model).encoder._engine is engine
-
-
-def replace_weight(model: Model) -> None:
-    linear_out = model.encoder.layers[1].self_attn.linear_out
-    linear_out.weight = linear_out.weight * 2
-
-
-def replace_norm(model: Model) -> None:
-    model.decoder.update({"after_norm": {"bias": model.decoder.after_norm.bias + 1}})
-
-
-def replace_layer(model: Model) -> None:
-    nn.quantize(model.encoder, group_size=32, bits=4, class_predicate=lambda path, _: path.endswith("w_1"))
-
-
-@pytest.mark.parametrize("change", [replace_weight, replace_norm, replace_layer])
-def test_parameters_that_were_replaced_are_computed_with(
-    change: Callable[[Model], None], monkeypatch: pytest.MonkeyPatch
-):
-    calls = watched(monkeypatch)
-    model, feats, sizes = random_model(WIDE), mx.random.normal((1, 40, 560)), mx.array([40])
-    model.prepare()
-    first = np.array(model(feats, sizes).logits)
-    assert calls == ["Encoder", "Decoder"]
-    change(model)
-    with lanes.exactly(1):
-        expected = np.array(model(feats, sizes).logits)
-    got = np.array(model(feats, sizes).logits)
-    assert got.shape != first.shape or np.abs(got - first).max() > 1e-2
-    np.testing.assert_allclose(got, expected, atol=3e-5, rtol=3e-5)
-    assert calls[2:] == ["Encoder", "Decoder"]  # at once, with what is new
-
-
-def test_where_modules_are_watched_the_engine_rests(monkeypatch: pytest.MonkeyPatch):
-    calls = watched(monkeypatch)
-    model = random_model(WIDE)
-    model.prepare()
-    with lanes.exactly(1):
-        mx.eval(model(mx.random.normal((1, 40, 560)), mx.array([40])))
-    assert not calls
-
-
-@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(WIDE, decoder=CONFIG.decoder)])
-def test_widths_that_are_no_whole_vectors_are_left_to_mlx(config: ParaformerConfig):
-    heads_of_4 = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, linear_units=20))
-    model = Model(heads_of_4)
-    model.prepare()
-    assert model.encoder._engine is None
-
-
-@pytest.mark.parametrize("bits", [None, 8])
-@pytest.mark.parametrize("dtype", HALVES)
-def test_a_model_of_16_bits_computes_in_float32(dtype: mx.Dtype, bits: int | None):
-    """Oracle: the plain modules in float32, with the same weights. What enters and leaves is rounded to 16 bits.
-
-    Half precision of the plain modules, which round everything, is farther from it.
-    """
-    model = random_model(EXTRA)
-    model.set_dtype(dtype)
-    if bits is not None:
-        for part in (model.encoder, model.decoder):
-            nn.quantize(part, group_size=32, bits=bits, class_predicate=lambda _, module: isinstance(module, Linear))
-    model.prepare()
-    exact = copy.deepcopy(model)
-    exact.set_dtype(mx.float32)
-    shapes = (2, 40, 560), (2, 9, 64), (2, 40, 64)
-    given = [mx.random.normal(shape, key=mx.random.key(i)).astype(dtype) for i, shape in enumerate(shapes)]
-    ways: dict[str, list[np.ndarray]] = {}
-    for name, side, forced in (("engine", model, False), ("plain", model, True), ("exact", exact, True)):
-        feats, embeds, memory = (x.astype(side.dtype) for x in given)
-        with lanes.exactly(1) if forced else contextlib.nullcontext():
-            hidden, logits = side.encoder(feats, None), side.decoder(embeds, None, memory, None)
-        assert hidden.dtype == logits.dtype == side.dtype
-        ways[name] = [exactly(hidden), exactly(logits)]
-    rounding = 2.0**-8 if dtype == mx.bfloat16 else 2.0**-11
-    for engine, plain, truth in zip(*ways.values(), strict=True):
-        error, before = (np.linalg.norm(side - truth) / np.linalg.norm(truth) for side in (engine, plain))
-        assert error < before
-        assert error < 4 * rounding
-
-
 def test_other_machines_are_left_to_mlx(monkeypatch: pytest.MonkeyPatch):
     for change in ({"machine": lambda: "aarch64"}, {"flags": set}, {"flags": lambda: {"avx2", "fma"}}):
         cpu_engine.kernels.cache_clear()
@@ -389,8 +211,8 @@ def test_other_machines_are_left_to_mlx(monkeypatch: pytest.MonkeyPatch):
             patch.setattr(platform, "machine", change.get("machine", platform.machine))
             patch.setattr(cpu_engine, "_processor_flags", change.get("flags", cpu_engine._processor_flags))
             model = random_model(WIDE)
-            model.prepare()
-            assert model.encoder._engine is None
+            engines.fit(model)
+            assert "CPU engine" not in engines.in_force(model)
         cpu_engine.kernels.cache_clear()
         cpu_engine.available.cache_clear()
 

@@ -34,7 +34,7 @@ def parts(shape: tuple[int, ...], dtype: mx.Dtype) -> tuple[LayerNorm, mx.array,
     """Return a norm, what is added to what, and a memory; recordings of a batch differ in length."""
     batch, steps, size, columns, first, shift, taps = shape
     mx.random.seed(steps)
-    norm, block = LayerNorm(size), DepthwiseConv1d(size, taps, shift)
+    norm, block = LayerNorm(size, 1e-12), DepthwiseConv1d(size, taps, shift)
     norm.weight, norm.bias = numbers(size, dtype=dtype), numbers(size, dtype=dtype)
     block.weight = numbers(size, taps, 1, dtype=dtype)
     lengths = mx.array([max(1, steps - 3 * row) for row in range(batch)])
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_left_to_mlx(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gpu_kernels, "on_gpu", lambda: True)
     norm, x, _, memory = parts(SHAPES[1], mx.float32)
     assert gpu_kernels._fits(norm, x, memory)
-    assert not gpu_kernels._fits(LayerNorm(33), numbers(4, 33), None)
-    assert not gpu_kernels._fits(LayerNorm(10_000), numbers(1, 10_000), None)
+    assert not gpu_kernels._fits(LayerNorm(33, 1e-12), numbers(4, 33), None)
+    assert not gpu_kernels._fits(LayerNorm(10_000, 1e-12), numbers(1, 10_000), None)
     assert not gpu_kernels._fits(norm, x.astype(mx.float16), memory)
     assert not gpu_kernels._fits(norm, x, memory._replace(block=DepthwiseConv1d(512, 41, 0)))

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mlx_model import engines
 from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.engines import lanes
-from mlx_model.machine.blas import mx, tree_flatten
+from mlx_model.machine import device
+from mlx_model.machine.blas import BlasStatus, mx, tree_flatten
 from mlx_model.models.paraformer import Model, ParaformerOutput
 from tests.mlx_model.asr_models import CONFIG
 
@@ -30,6 +32,7 @@ def random_model(config: ParaformerConfig) -> Model:
 def outputs(model: Model, lengths: list[int], count: int) -> ParaformerOutput:
     mx.random.seed(1)
     feats = mx.random.normal((len(lengths), max(lengths), 560))
+    engines.fit(model)
     with lanes.exactly(count):
         return model(feats, mx.array(lengths))
 
@@ -53,14 +56,18 @@ def test_rows_reach_over_blocks_and_are_zero_outside():
     padded = np.pad(x[0, :, 0], 20)
     for start in range(-15, 15):
         for stop in range(start + 1, 18):
-            got = np.array(lanes.rows(blocks, start, stop))[0, :, 0]
+            got = np.array(lanes.reach(blocks, start, stop))[0, :, 0]
             np.testing.assert_array_equal(got, padded[20 + start : 20 + stop])
 
 
-def test_short_sequences_stay_whole(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lanes, "cores", lambda: 2)
-    assert not lanes.use_lanes(mx.zeros((1, 2 * lanes.LEAST_ROWS - 1, 4)))
-    monkeypatch.setattr(lanes, "cores", lambda: 1)
-    assert not lanes.use_lanes(mx.zeros((1, 2000, 4)))
-    monkeypatch.setattr(lanes, "cores", lambda: 64)
-    assert not lanes.use_lanes(mx.zeros((1, 2000, 4)))
+SHORT = 2 * lanes.LEAST_ROWS - 1
+
+
+@pytest.mark.parametrize(("cores", "rows", "expected"), [(2, SHORT, 1), (1, 2000, 1), (64, 2000, 1), (2, 2000, 2)])
+def test_short_sequences_and_other_machines_stay_whole(
+    cores: int, rows: int, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(device, "cores", lambda: cores)
+    monkeypatch.setattr(lanes, "cores", lambda: cores)
+    monkeypatch.setattr(device.blas, "status", lambda: BlasStatus(needed=True, library="some.so", reason=""))
+    assert lanes.lanes_for(mx.zeros((1, rows, 4))) == expected

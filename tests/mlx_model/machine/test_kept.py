@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from mlx_model.engines import cpu_network, lanes
+from mlx_model import engines, ops
 from mlx_model.machine.blas import mx, nn
-from mlx_model.machine.kept import Kept, kind_of
+from mlx_model.machine.kept import Kept, as_written, kind_of, watching
 from mlx_model.models.paraformer import Model
 from mlx_model.parts.basic import LayerNorm, Linear, PositionwiseFeedForward
 from mlx_model.parts.sanm import EncoderLayerSANM, MultiHeadedAttentionSANM
-from tests.mlx_model.engines.test_cpu_network import CONFIG, agree, differ, made, needs_engine, ways
+from tests.mlx_model.engines.test_changed_models import CONFIG, agree, differ, made
+from tests.mlx_model.engines.ways import WAYS, needs_engine, ways
 
 
 def test_an_array_that_is_written_into_is_another(tmp_path: Any):
@@ -76,7 +78,7 @@ def subclass_of_a_layer(model: Model, _: pytest.MonkeyPatch) -> None:
 
 
 def another_layer(model: Model, _: pytest.MonkeyPatch) -> None:
-    louder = Louder(64, CONFIG.encoder)
+    louder = Louder(64, CONFIG.encoder, 1e-12)
     louder.update(model.encoder.encoders[0].parameters())
     model.encoder.encoders = [louder]
 
@@ -187,10 +189,10 @@ def test_what_was_exchanged_is_computed_with(
     swap: Callable[[Model, pytest.MonkeyPatch], None], way: str, monkeypatch: pytest.MonkeyPatch
 ):
     model = made()
-    before = agree(model, way, monkeypatch)
+    before = agree(model, way)
     with monkeypatch.context() as patch:
         swap(model, patch)
-        after = agree(model, way, patch)
+        after = agree(model, way)
     assert not isinstance(before, str)
     assert swap is one_layer_in_half_precision or differ(before, after)
 
@@ -199,16 +201,61 @@ def test_what_was_exchanged_is_computed_with(
 def test_what_it_does_not_know_it_leaves_to_the_modules():
     """And takes back when it is as it was."""
     model = made()
-    engine, layer = model.encoder._engine, model.encoder.encoders[0]
-    assert engine is not None
-    assert engine.takes(model.encoder)
+    layer = model.encoder.encoders[0]
+    assert engines.in_force(model)[0] == "CPU engine"
     layer.__class__ = Louder
-    assert not engine.takes(model.encoder)
+    assert engines.in_force(model) == []
     layer.__class__ = EncoderLayerSANM
     layer.norm1.eps = 3.0
-    assert engine.takes(model.encoder)
-    assert engine.takes(model.encoder, mx.zeros((1, 40, 560), mx.float16))
-    assert not engine.takes(model.encoder, mx.zeros((1, 40, 560), mx.int32))
-    with lanes.exactly(1):
-        assert not engine.takes(model.encoder)
-    assert cpu_network.decoder_fits(model.decoder)
+    assert engines.in_force(model)[0] == "CPU engine"
+    x, _ = ops.enter(mx.zeros((1, 40, 560)), None, model.encoder)
+    assert isinstance(x, ops.Rows)
+    assert isinstance(ops.enter(mx.zeros((1, 40, 560), mx.float16), None, model.encoder)[0], ops.Rows)
+    assert isinstance(ops.enter(mx.zeros((1, 40, 560), mx.int32), None, model.encoder)[0], mx.array)
+    with engines.plain():
+        assert engines.in_force(model) == []
+        assert isinstance(ops.enter(mx.zeros((1, 40, 560)), None, model.encoder)[0], mx.array)
+
+
+def watched(module: nn.Module, seen: list[Any]) -> None:
+    """Give a module a class that notes what it returns and puts it back, as a tap does."""
+
+    class Watched(type(module)):  # type: ignore[misc]
+        def __call__(self, *given: Any) -> Any:
+            made = super().__call__(*given)
+            seen.append(ops.leave(made))
+            return made if isinstance(made, mx.array) else made.like(seen[-1])
+
+    module.__class__ = watching(Watched)
+
+
+@ways
+def test_whoever_only_watches_sees_what_an_engine_computes(way: str):
+    """Layers, norms, products before their ReLU, and results put back as rows. First plain, then the engine."""
+    model, seen = made(), []
+    expected = agree(model, way)
+    for module in (model.encoder.encoders[0], model.encoder.encoders[0].feed_forward.w_1, model.decoder.after_norm):
+        watched(module, seen)
+        assert kind_of(module) == type(module).__mro__[1].__name__
+    assert not differ(expected, agree(model, way))
+    by_mlx, by_engine = seen[:3], seen[3:]
+    assert len(by_engine) == 3
+    for one, other in zip(by_mlx, by_engine, strict=True):
+        shape = [min(sizes) for sizes in zip(one.shape, other.shape, strict=True)]  # a GPU pads to few shapes
+        np.testing.assert_allclose(np.array(other)[0, : shape[1]], np.array(one)[0, : shape[1]], atol=5e-5)
+    assert float(by_engine[0].min()) < 0  # w_1: before the ReLU
+
+
+def test_a_fault_that_is_written_against_ops_is_computed_by_every_engine():
+    @as_written
+    class Doubled(LayerNorm):
+        def __call__(self, x: Any) -> Any:
+            y = super().__call__(x)
+            return y + y
+
+    model = made()
+    before = agree(model, "engine")
+    model.encoder.encoders[0].norm1.__class__ = Doubled
+    assert engines.in_force(model)
+    for way in WAYS:
+        assert differ(before, agree(model, way))

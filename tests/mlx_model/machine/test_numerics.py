@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_model.engines import cpu_engine, gpu, lanes
+from mlx_model import engines
+from mlx_model.engines import cpu_engine, lanes
 from mlx_model.loading import load
-from mlx_model.machine import blas, numerics
+from mlx_model.machine import blas, device, numerics
 from mlx_model.machine.blas import Float32Setting, mx, nn
-from mlx_model.parts import basic as layers
 from mlx_model.parts.basic import Linear
-from tests.mlx_model.engines.test_cpu_engine import WIDE, packed_model
+from tests.mlx_model.asr_models import CONFIG
+from tests.mlx_model.engines.test_cpu_rows import WIDE, packed_model
 from tests.mlx_model.engines.test_lanes import random_model
 from tests.mlx_model.machine.test_blas import python
 from tests.mlx_model.vad_models import write_vad
@@ -101,9 +102,9 @@ def test_the_product_that_is_measured_shows_ten_bits(monkeypatch: pytest.MonkeyP
 def test_the_engine_named_is_the_one_in_force():
     model = random_model(WIDE)
     assert "CPU engine" not in numerics.numerics(model)["engine"]
-    model.prepare()
+    engines.fit(model)
     assert numerics.numerics(model)["engine"].startswith("CPU engine (AVX2 and FMA")
-    with lanes.exactly(1):
+    with engines.plain():
         assert numerics.numerics(model)["engine"] == "MLX, module by module"
     model.set_dtype(mx.float16)
     assert numerics.numerics(model)["engine"].startswith("CPU engine (AVX2 and FMA")
@@ -115,17 +116,19 @@ def test_the_engine_named_is_the_one_in_force():
 
 
 def test_lanes_and_the_path_for_gpus_are_named(monkeypatch: pytest.MonkeyPatch):
-    model = random_model(WIDE)
-    monkeypatch.setattr(lanes, "possible", lambda: True)
+    model = random_model(CONFIG)
+    engines.fit(model)
+    monkeypatch.setattr(cpu_engine, "available", lambda: False)
+    monkeypatch.setattr(lanes, "few_cores", lambda: True)
     assert "lanes" in model.engine
-    for module in (gpu, layers, lanes):
-        monkeypatch.setattr(module, "on_gpu", lambda: True)
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
     assert model.engine == "GPU path"
-    model.encoder.after_norm.__class__ = type("Other", (layers.LayerNorm,), {})  # called, so it may be any
-    assert model.engine == "GPU path"
-    model.encoder.encoders0[0].__class__ = type("Other", (type(model.encoder.encoders0[0]),), {})
+    layer = model.encoder.encoders0[0]
+    layer.__class__ = type("Other", (type(layer),), {})
     assert "module by module" in model.engine
-    model.encoder.encoders0[0].__class__ = type(model.encoder.encoders[0])
+    layer.__class__ = type(model.encoder.encoders[0])
+    with engines.only("GPU path"):  # step by step, so that modules can be watched
+        assert model.engine == "GPU path"
     model.compile()
     assert model.engine == "GPU path, compiled"
 

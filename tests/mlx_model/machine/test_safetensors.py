@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import mlx_model
+from mlx_model import engines
 from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.engines import cpu_engine, lanes
 from mlx_model.errors import CheckpointError
@@ -19,7 +20,7 @@ from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.machine.safetensors import header_of, map_tensors, views_of
 from mlx_model.models.paraformer import Model
 from tests.mlx_model.asr_models import TOKENS
-from tests.mlx_model.engines.test_cpu_engine import WIDE, packed_model
+from tests.mlx_model.engines.test_cpu_rows import WIDE, packed_model
 from tests.mlx_model.engines.test_lanes import random_model
 
 engine_only = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
@@ -58,11 +59,11 @@ def test_a_loaded_model_computes_from_its_files(tmp_path: Path, bits: int | None
     made.set_dtype(dtype)
     directory = saved(tmp_path / "model", made, config, shards)
     model, feats, sizes = mlx_model.load(directory), mx.random.normal((2, 60, 560)), mx.array([60, 23])
-    made.prepare()
+    engines.fit(made)
     got, expected = (np.array(side(feats, sizes).logits.astype(mx.float32)) for side in (model, made))
     np.testing.assert_array_equal(got, expected)
-    assert model.encoder._engine is not None
-    for name in sorted(cpu_engine.weights_of(model)):
+    assert engines.in_force(model)[0] == "CPU engine"
+    for name in sorted(engines.mappable(model)):
         weight = dict(tree_flatten(made.parameters()))[name]
         assert mx.array_equal(dict(tree_flatten(model.parameters()))[name], weight)
 
@@ -119,7 +120,7 @@ def test_what_cannot_be_mapped_is_read(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("mmap.mmap", refused)
     model = mlx_model.load(directory)
-    assert model.encoder._engine is not None
+    assert engines.in_force(model)[0] == "CPU engine"
     np.testing.assert_array_equal(np.array(model(feats, sizes).logits), expected)
 
 

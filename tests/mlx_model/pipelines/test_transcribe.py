@@ -18,8 +18,9 @@ import mlx_model
 from mlx_model import ops_cpu as cpu_kernels
 from mlx_model.audio import reading
 from mlx_model.audio.batching import batches
-from mlx_model.engines import gpu, lanes
+from mlx_model.engines import lanes
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
+from mlx_model.machine import device as machine
 from mlx_model.machine.blas import mx
 from mlx_model.models.paraformer import Model
 from mlx_model.pipelines import transcribe as transcribing
@@ -91,7 +92,8 @@ def test_the_next_batches_are_made_ready_beside_the_network(
     batch n + 1 before the tokens of batch n are waited for, and the decoder of n + 1 before the text of n is made."""
     happened: list[tuple[str, float]] = []
     if device == "gpu":
-        monkeypatch.setattr(gpu, "takes", lambda model: True)
+        for module in (machine, transcribing):
+            monkeypatch.setattr(module, "on_gpu", lambda: True)
 
     def noted(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def note(batch: Any) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlx_model
-from mlx_model.engines import gpu
+from mlx_model.machine import device as machine
 from mlx_model.text.token_times import pauses, starts_ms
 from tests.conftest import speech_like
 from tests.mlx_model.asr_models import write_recogniser
@@ -50,7 +50,7 @@ def test_every_token_has_its_start_and_nothing_else_changes(
     waveforms = [speech_like(seconds, seed) for seed, seconds in enumerate((2.0, 0.5, 3.3))]
     alone = [np.flatnonzero(np.array(model(*model.features([waveform])).fires)[0]) for waveform in waveforms]
     if device == "gpu":
-        monkeypatch.setattr(gpu, "takes", lambda model: True)
+        monkeypatch.setattr(machine, "on_gpu", lambda: True)
     plain = model.transcribe(waveforms)
     found = model.transcribe(waveforms, times=True)
     assert [replace(one, token_starts_ms=None) for one in found] == plain

@@ -28,9 +28,8 @@ from parity.bench.serve import Answers
 from parity.bench.sides import serve
 def make():
     if sys.argv[1] == "mlx":
-        from mlx_model.engines import cpu_engine, gpu
-        from mlx_model.parts import basic as layers
-        gpu.takes, layers.on_gpu, cpu_engine.serves = lambda model: True, lambda: True, lambda model: False
+        from mlx_model.machine import device
+        device.on_gpu = lambda: True
     peer = PEERS[sys.argv[1]](sys.argv[2], 2, [0, 1, 2], dtype=sys.argv[3])  # blank, sos, eos
     peer.device = "gpu"
     return Answers(peer)

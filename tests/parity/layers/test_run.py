@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_model.engines import cpu_engine, gpu, lanes
+from mlx_model.engines import cpu_engine, gpu_rows
 from mlx_model.errors import CheckpointError, OutputError, UsageError
+from mlx_model.machine import device
 from mlx_model.machine.blas import mx
 from parity import families
 from parity.demo import MODEL, SPEECH
@@ -117,9 +118,9 @@ def test_the_path_for_gpus_is_held_against_the_plain_modules(
         return {row.name: row.status for row in found if row.side == "candidate"}
 
     assert "GPU path" not in rows()
-    monkeypatch.setattr(gpu, "takes", lambda model: not lanes.forced())
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
     assert rows()["GPU path"] == "pass"
-    monkeypatch.setattr(gpu, "score_bias", lambda keep, dtype: mx.zeros((len(keep), 1, 1, keep.shape[1]), dtype))
+    monkeypatch.setattr(gpu_rows, "score_bias", lambda keep, dtype: mx.zeros((len(keep), 1, 1, keep.shape[1]), dtype))
     assert rows()["GPU path"] == "fail"  # attention that sees the padding
 
 

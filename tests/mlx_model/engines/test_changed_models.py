@@ -6,50 +6,33 @@ engine, in lanes, and in the GPU's way (run on the CPU device).
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlx_model.engines import cpu_engine, gpu, lanes
+from mlx_model import engines
 from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.models.paraformer import Model
-from mlx_model.parts import basic as layers
-from tests.mlx_model.engines.test_cpu_engine import EXTRA, WIDE, packed_model
+from tests.mlx_model.engines.test_cpu_rows import EXTRA, WIDE, packed_model
 from tests.mlx_model.engines.test_lanes import random_model
+from tests.mlx_model.engines.ways import WAYS, needs_engine, ways
 
 CONFIG = dataclasses.replace(
     EXTRA, encoder=dataclasses.replace(EXTRA.encoder, num_blocks=2, sanm_shfit=1), predictor_class="CifPredictor"
 )
 LENGTHS = [21, 9]
-needs_engine = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
 
-
-@contextlib.contextmanager
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        for module in (gpu, layers):
-            patch.setattr(module, "on_gpu", lambda: True)
-        yield
-
-
-WAYS: dict[str, Callable[[pytest.MonkeyPatch], Any]] = {
-    "engine": lambda monkeypatch: contextlib.nullcontext(),
-    "lanes": lambda monkeypatch: lanes.exactly(2),
-    "gpu": as_on_a_gpu,
-}
-ways = pytest.mark.parametrize("way", [pytest.param("engine", marks=needs_engine), "lanes", "gpu"])
 
 
 def made(config: Any = CONFIG) -> Model:
     model = random_model(config)
     for name in ("weight", "bias"):  # no decision near an edge, so that rounding changes no count
         model.predictor.cif_output[name] = model.predictor.cif_output[name] * 0.01
-    model.prepare()
+    engines.fit(model)
     return model
 
 
@@ -68,11 +51,11 @@ def outputs(model: Model) -> dict[str, np.ndarray] | str:
     return {"counts": counts, "encoder_out": np.where(mask, encoder_out, 0), "logits": np.where(valid, logits, 0)}
 
 
-def agree(model: Model, way: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray] | str:
+def agree(model: Model, way: str) -> dict[str, np.ndarray] | str:
     """Assert that an engine does what the plain modules do, and return that."""
-    with lanes.exactly(1):
+    with engines.plain():
         plain = outputs(model)
-    with WAYS[way](monkeypatch):
+    with WAYS[way]():
         found = outputs(model)
     if isinstance(plain, str) or isinstance(found, str):
         assert isinstance(plain, str), f"{way} {found}, the modules compute"
@@ -127,7 +110,7 @@ def test_the_numbers_are_all_there():
 
 
 @ways
-def test_every_number_reaches_every_engine(way: str, monkeypatch: pytest.MonkeyPatch):
+def test_every_number_reaches_every_engine(way: str):
     model, moved = made(), set()
     before = outputs(model)
     assert not isinstance(before, str)
@@ -136,7 +119,7 @@ def test_every_number_reaches_every_engine(way: str, monkeypatch: pytest.MonkeyP
         value = getattr(module, key)
         setattr(module, key, other)
         try:
-            after = agree(model, way, monkeypatch)
+            after = agree(model, way)
         except AssertionError as error:
             raise AssertionError(f"{name}.{key} = {other}: {error}") from error
         finally:
@@ -147,13 +130,13 @@ def test_every_number_reaches_every_engine(way: str, monkeypatch: pytest.MonkeyP
 
 
 @ways
-def test_a_window_that_moves_is_moved_in_every_engine(way: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_window_that_moves_is_moved_in_every_engine(way: str):
     model = made()
-    first = agree(model, way, monkeypatch)
+    first = agree(model, way)
     for layer in (*model.encoder.layers, *model.decoder.decoders):
         block = layer.self_attn.fsmn_block  # type: ignore[union-attr]
         block.left, block.right = block.left + 2, block.right - 2
-    second = agree(model, way, monkeypatch)
+    second = agree(model, way)
     assert not isinstance(second, str)
     assert differ(first, second)
 
@@ -202,15 +185,15 @@ LEAVES = (
 @pytest.mark.parametrize("write", WRITES)
 @ways
 def test_parameters_that_change_reach_every_engine(
-    write: Callable[[Any, str], None], way: str, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Any, str], None], way: str
 ):
     model = made()
-    before = agree(model, way, monkeypatch)
+    before = agree(model, way)
     for name in LEAVES:
         for key, _ in tree_flatten(module_of(model, name).parameters()):
             if key != "bias" or write is not turned:
                 write(module_of(model, name), key)
-        after = agree(model, way, monkeypatch)
+        after = agree(model, way)
         assert not isinstance(before, str)
         assert not isinstance(after, str)
         assert differ(before, after), name
@@ -220,7 +203,7 @@ def test_parameters_that_change_reach_every_engine(
 @needs_engine
 @pytest.mark.parametrize("write", WRITES[:5])
 def test_weights_in_their_file_that_change(
-    write: Callable[[Any, str], None], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Any, str], None], tmp_path: Any
 ):
     """Of a loaded model they are mapped and were never read by MLX."""
     from mlx_model.loading import load
@@ -230,7 +213,7 @@ def test_weights_in_their_file_that_change(
     for name in LEAVES[:2]:
         for each in (expected, model):
             write(module_of(each, name), "weight")
-        with lanes.exactly(1):
+        with engines.plain():
             plain = outputs(expected)
         found = outputs(model)
         assert not isinstance(plain, str)
@@ -239,28 +222,28 @@ def test_weights_in_their_file_that_change(
 
 
 @needs_engine
-def test_quantised_layers_that_change(monkeypatch: pytest.MonkeyPatch):
+def test_quantised_layers_that_change():
     model = packed_model(WIDE, 8)
-    model.prepare()
+    engines.fit(model)
     linear = model.encoder.encoders[0].feed_forward.w_1
-    before = agree(model, "engine", monkeypatch)
+    before = agree(model, "engine")
     linear.scales = linear.scales * 2
-    scaled = agree(model, "engine", monkeypatch)
+    scaled = agree(model, "engine")
     linear.biases += 0.25
-    shifted = agree(model, "engine", monkeypatch)
+    shifted = agree(model, "engine")
     linear.bits = 4
-    assert isinstance(agree(model, "engine", monkeypatch), str)
+    assert isinstance(agree(model, "engine"), str)
     linear.bits, linear.mode = 8, "nonsense"
-    assert isinstance(agree(model, "engine", monkeypatch), str)
+    assert isinstance(agree(model, "engine"), str)
     assert differ(before, scaled)
     assert differ(scaled, shifted)
 
 
 @needs_engine
-def test_a_copy_is_computed_with_its_own_parameters(monkeypatch: pytest.MonkeyPatch):
+def test_a_copy_is_computed_with_its_own_parameters():
     model = made()
     twin = copy.deepcopy(model)
     twin.encoder.encoders[0].norm1.eps = 1.0
     twin.encoder.encoders[0].feed_forward.w_1.weight *= 2
-    one, two = agree(model, "engine", monkeypatch), agree(twin, "engine", monkeypatch)
+    one, two = agree(model, "engine"), agree(twin, "engine")
     assert differ(one, two)

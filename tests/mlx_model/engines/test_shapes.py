@@ -1,4 +1,4 @@
-"""The GPU's path, run on the CPU device. Oracle: the plain path, which parity holds against FunASR."""
+"""The GPU's rows in few shapes, run on the CPU device. Oracle: the plain path, which parity holds against FunASR."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from mlx_model.engines import gpu
+from mlx_model import engines, ops
+from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.engines import shapes
+from mlx_model.machine import device
 from mlx_model.machine.blas import mx
 from mlx_model.models.paraformer import Model, ParaformerOutput
-from mlx_model.parts import basic as layers
-from mlx_model.parts import frontend
 from mlx_model.parts.cif import PREDICTORS, fixed_point_sum, running_sum
 from tests.conftest import ROOT, speech_like
 from tests.mlx_model.asr_models import CONFIG
-from tests.mlx_model.engines.test_lanes import EXTRA, random_model
+from tests.mlx_model.engines.test_lanes import EXTRA
+from tests.mlx_model.engines.test_lanes import random_model as unfit_model
 from tests.mlx_model.parts.test_cif import predictor
 
 SHIFTED = dataclasses.replace(CONFIG.encoder, sanm_shfit=2)
@@ -30,11 +32,16 @@ CONFIGS = {
 }
 
 
+def random_model(config: ParaformerConfig) -> Model:
+    model = unfit_model(config)
+    engines.fit(model)
+    return model
+
+
 @pytest.fixture
 def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything take the GPU's way, with MLX's own kernels, on whatever device there is."""
-    monkeypatch.setattr(gpu, "takes", lambda model: True)
-    monkeypatch.setattr(layers, "on_gpu", lambda: True)
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
 
 
 def outputs(model: Model, lengths: list[int], seed: int = 1) -> ParaformerOutput:
@@ -58,7 +65,9 @@ def assert_same(plain: ParaformerOutput, found: ParaformerOutput, lengths: list[
 @pytest.mark.parametrize("lengths", [[50], [16], [40, 7, 33], [2, 3], [1], [31, 32, 33, 5, 20, 9, 1, 2, 30]])
 def test_every_shape_gives_what_the_plain_path_gives(name: str, lengths: list[int], request: pytest.FixtureRequest):
     model = random_model(CONFIGS[name])
-    plain = outputs(model, lengths)
+    with engines.plain():
+        plain = outputs(model, lengths)
+        mx.eval(plain)
     request.getfixturevalue("on_gpu")
     assert_same(plain, outputs(model, lengths), lengths)
     model.compile()
@@ -122,18 +131,18 @@ def test_exchanged_weights_are_used(on_gpu: None):
 
 
 def test_graphs_are_bounded(on_gpu: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gpu, "MOST_SHAPES", 3)
+    monkeypatch.setattr(shapes, "MOST_SHAPES", 3)
     model = random_model(CONFIG)
     model.compile()
     for length in range(1, 100):
         outputs(model, [length])
-    assert model._gpu_path is not None
-    heard = model._gpu_path.listener.cache_info()
+    steps = vars(model)[ops.AHEAD].steps_of(model)
+    heard = steps.listener.cache_info()
     assert (heard.misses, heard.currsize) == (7, 3)  # 16, 32, ... 112 frames
-    assert model._gpu_path.speller.cache_info().currsize <= 3
+    assert steps.speller.cache_info().currsize <= 3
 
 
-@pytest.mark.parametrize(("shape", "most", "exact"), [(gpu.time_shape, 1 / 16, 256), (gpu.batch_shape, 1 / 8, 1)])
+@pytest.mark.parametrize(("shape", "most", "exact"), [(shapes.time_shape, 1 / 16, 256), (shapes.batch_shape, 1 / 8, 1)])
 def test_shapes_are_few_and_close(shape: Callable[[int], int], most: float, exact: int):
     allowed = {size: shape(size) for size in range(1, 5001)}
     assert all(size <= padded == shape(padded) for size, padded in allowed.items())
@@ -143,7 +152,7 @@ def test_shapes_are_few_and_close(shape: Callable[[int], int], most: float, exac
 
 def test_the_front_end_waits_for_nothing(monkeypatch: pytest.MonkeyPatch):
     """mx.compile refuses to wait. `listen` and `spell` run under it; so the counts between them are all there is."""
-    monkeypatch.setattr(frontend, "on_gpu", lambda: True)
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
     model = random_model(CONFIG)
     waveforms = mx.array(np.stack([speech_like(1.0, seed) for seed in (0, 1)]))
     features = mx.compile(lambda waveforms, samples: model.frontend(waveforms, samples)[0])

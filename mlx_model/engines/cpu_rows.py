@@ -1,0 +1,236 @@
+"""Rows on a CPU's own kernels: `ops` by the operations of `cpu_engine.py`. Knows kinds of modules, and no layer.
+
+Rows hold no padding: (M, D), all recordings' frames one after the other. Two operations wait for the next one: a
+product, which a ReLU behind it or a sum then takes in; and a memory, which is only ever part of a sum. So a layer's
+residual is copied once, and what is added to it is added in its place.
+
+An engine computes a stack where it has an operation for every leaf. Where one does not fit what it is called with
+(heads that are no whole vectors, a window that was cropped), MLX computes that operation alone, on padded arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mlx_model import ops
+from mlx_model.engines import cpu_engine
+from mlx_model.engines.cpu_engine import KINDS, OPERATIONS, Starts, kernels, operation, padded, rows_of, starts_of
+from mlx_model.engines.stacks import below, is_leaf
+from mlx_model.machine import device
+from mlx_model.machine.blas import mx, nn
+from mlx_model.machine.device import cores
+from mlx_model.machine.kept import kind_of
+from mlx_model.ops import Mask
+from mlx_model.parts.basic import DepthwiseConv1d
+
+Operations = Mapping[int, Any]  # of a stack's leaves, by their id; made sure of when it was entered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recordings:
+    """Where each recording's rows begin (B + 1,), what they are as one array, and the stack's operations."""
+
+    starts: Starts
+    steps: int
+    dtype: mx.Dtype
+    operations: Operations
+
+    def operation(self, module: Any) -> Any:
+        """Return what computes a leaf here; None where nothing does."""
+        return self.operations.get(id(module)) or operation(module)
+
+    @property
+    def mask(self) -> Mask:
+        """Return where the padded array is no padding; None where it has none."""
+        lengths = np.diff(self.starts)
+        return None if (lengths == self.steps).all() else mx.arange(self.steps)[None] < mx.array(lengths)[:, None]
+
+
+@dataclass(slots=True)
+class _Product:
+    """A product that waits: relu?(x W^T + bias)."""
+
+    operation: Any
+    x: np.ndarray
+    relu: bool = False
+
+    @property
+    def width(self) -> int:
+        return self.operation.outputs
+
+    def to(self, y: np.ndarray | None) -> np.ndarray:
+        """Return the result, added to y where there is one, in its place."""
+        if y is None or self.relu or self.width % kernels().engine_width():
+            made = self.operation(self.x, relu=self.relu)[:, : self.width]
+            return made if y is None else y + made
+        self.operation.add(self.x, y)
+        return y
+
+
+@dataclass(slots=True)
+class _Memory:
+    """An FSMN's memory that waits for its sum."""
+
+    operation: Any
+    v: np.ndarray
+    starts: Starts
+    left: int
+
+    @property
+    def width(self) -> int:
+        return self.operation.size
+
+    def to(self, y: np.ndarray | None) -> np.ndarray:
+        """Return the result, added to y where there is one, in its place."""
+        y = np.zeros(self.v.shape, np.float32) if y is None else y
+        self.operation.add(self.v, self.starts, y, self.left)
+        return y
+
+
+Waiting = _Product | _Memory
+
+
+class Rows(ops.Rows):
+    """(M, D) float32; or what it is the sum of, until somebody asks for it. Arrays are never written to again."""
+
+    __slots__ = ("_array", "_waiting", "of")
+
+    def __init__(self, of: Recordings, array: np.ndarray | None, waiting: tuple[Waiting, ...] = ()):
+        self.of, self._array, self._waiting = of, array, waiting
+
+    @property
+    def array(self) -> Float[np.ndarray, "M D"]:
+        """Return the rows' values."""
+        if self._waiting:
+            y = None if self._array is None else self._array.copy()
+            for term in self._waiting:
+                y = term.to(y)
+            self._array, self._waiting = y, ()
+        assert self._array is not None
+        return self._array
+
+    @property
+    def width(self) -> int:
+        """Return D, without computing anything."""
+        return self._waiting[0].width if self._waiting else self.array.shape[1]
+
+    def linear(self, module: Any) -> Rows:
+        """Return x W^T + bias, which waits."""
+        product = self.of.operation(module)
+        if product is None or product.inputs != self.width:
+            return self._by_mlx(lambda x: ops.linear(x, module))
+        return Rows(self.of, None, (_Product(product, np.ascontiguousarray(self.array)),))
+
+    def norm(self, module: Any) -> Rows:
+        """Return LayerNorm over D."""
+        found, eps = self.of.operation(module), module.eps
+        if found is None or found.size != self.width or not isinstance(eps, (int, float)):
+            return self._by_mlx(lambda x: ops.norm(x, module))
+        return Rows(self.of, found(np.ascontiguousarray(self.array), eps))
+
+    def relu(self) -> Rows:
+        """Return max(x, 0); where a product waits it takes that over."""
+        if self._array is None and len(self._waiting) == 1 and isinstance(self._waiting[0], _Product):
+            product = self._waiting[0]
+            return Rows(self.of, None, (_Product(product.operation, product.x, relu=True),))
+        return Rows(self.of, np.maximum(self.array, 0))
+
+    def split(self, parts: int) -> Sequence[Rows]:
+        """Return equal parts of the columns: views."""
+        return [Rows(self.of, part) for part in np.split(self.array, parts, axis=1)]
+
+    def attend(self, k: Rows, v: Rows, heads: int) -> Rows:
+        """Return softmax(x k^T / sqrt(D/H)) v."""
+        whole = isinstance(heads, int) and heads > 0 and self.width % (heads * kernels().engine_width()) == 0
+        if not whole or not self.width == k.width == v.width:
+            return self.like(ops.attend(self.leave(), k.leave(), v.leave(), heads, k.of.mask))
+        keys, values = k.array, v.array
+        if keys.strides != values.strides:
+            keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
+        return Rows(self.of, cpu_engine.attend(self.array, keys, values, self.of.starts, k.of.starts, heads))
+
+    def memory(self, block: Any) -> Rows:
+        """Return the FSMN's memory, which waits."""
+        found = self.of.operation(block)
+        known = found is not None and found.size == self.width and block.keeps_length
+        if not known or type(block) is not DepthwiseConv1d:  # somebody watches it, or put something in its place
+            return self.like(ops.memory(self.leave(), block, self.of.mask))
+        return Rows(self.of, None, (_Memory(found, self.array, self.of.starts, block.left),))
+
+    def __add__(self, other: Rows) -> Rows:
+        if (self._array is not None and other._array is not None) or self.width != other.width:
+            return Rows(self.of, self.array + other.array)
+        first = other._array if self._array is None else self._array
+        waiting = (*self._waiting, *other._waiting)
+        # Products first: where there is no array yet, one makes it, and needs no zeros to begin with.
+        return Rows(self.of, first, tuple(sorted(waiting, key=lambda term: isinstance(term, _Memory))))
+
+    def beside(self, x: Float[mx.array, "B T _"], mask: Mask) -> Rows:
+        """Return rows of other inputs of the same stack."""
+        starts = starts_of(x, mask)
+        of = Recordings(starts=starts, steps=x.shape[1], dtype=x.dtype, operations=self.of.operations)
+        return Rows(of, rows_of(x, starts))
+
+    def like(self, x: Float[mx.array, "B T _"]) -> Rows:
+        """Return rows of the same recordings that hold x."""
+        if x.shape[:2] != (len(self.of.starts) - 1, self.of.steps):
+            raise ValueError(f"rows of {len(self.of.starts) - 1} x {self.of.steps} steps are given {x.shape}")
+        return Rows(self.of, rows_of(x, self.of.starts))
+
+    def leave(self) -> Float[mx.array, "B T _"]:
+        """Return (B, T, D) in the precision of what entered, zero in the padding."""
+        return padded(self.array, self.of.starts, self.of.steps, self.of.dtype)
+
+    def _by_mlx(self, function: Callable[[mx.array], mx.array]) -> Rows:
+        """Return what MLX makes of rows that need nothing of each other."""
+        return Rows(self.of, np.array(function(mx.array(self.array)[None]).astype(mx.float32))[0])
+
+
+class Kernels:
+    """The CPU engine, as `ops.Engine`."""
+
+    name = "CPU engine"
+
+    def enter(self, x: Float[mx.array, "B T _"], mask: Mask, stack: nn.Module) -> Rows | None:
+        """Return x as rows; None where some leaf of the stack has no operation here."""
+        operations = operations_of(stack) if x.dtype in KINDS and x.ndim == 3 else None
+        if operations is None:
+            return None
+        of = Recordings(starts=starts_of(x, mask), steps=x.shape[1], dtype=x.dtype, operations=operations)
+        return Rows(of, rows_of(x, of.starts))
+
+    def in_words(self, stack: nn.Module) -> str:
+        """Return the engine's name and what it computes with; "" where it does not take this stack."""
+        return "" if operations_of(stack) is None else f"CPU engine (AVX2 and FMA, {cores()} threads)"
+
+
+def operations_of(stack: nn.Module) -> Operations | None:
+    """Return what computes each leaf of a stack, by its id; None where not every one can be, here and now."""
+    if device.on_gpu() or not cpu_engine.available():
+        return None
+    found: dict[int, Any] = {}
+    for module in below(stack):
+        if not kind_of(module):
+            return None
+        if is_leaf(module):
+            made = operation(module)
+            if made is None:
+                return None
+            found[id(module)] = made
+    return found
+
+
+def products_of(stack: nn.Module) -> list[nn.Module]:
+    """Return the linear layers of a stack that can be computed, without a look at their weights; [] where it cannot."""
+    if device.on_gpu() or not cpu_engine.available():
+        return []
+    kinds = [(module, kind_of(module)) for module in below(stack)]
+    leaves = [(module, OPERATIONS.get(kind)) for module, kind in kinds if is_leaf(module)]
+    if not all(kind for _, kind in kinds) or not all(make is not None and make.can(leaf) for leaf, make in leaves):
+        return []
+    return [module for module, make in leaves if make is cpu_engine.Product]
