@@ -29,7 +29,7 @@ OURS = """
 sys.modules["torch"] = None
 """
 
-# The reader before this one, in the shape that planning.py expects.
+# The reader before this one, in the shape that convert/planning.py expects.
 TORCH = """
 import ctypes, mmap
 from types import SimpleNamespace

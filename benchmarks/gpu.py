@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [--source DIR] [--cases 64x20 1x10] [--rounds 7] [--dtype float16]
         [--compile default reduce-overhead]
 
-Timed, from features on the device to token ids in the host's memory: `mlx` as `transcribe` runs it (engines/gpu.py),
+Timed, from features on the device to token ids in the host's memory: `mlx` as `transcribe` runs it,
 `mlx-compiled` after `Model.compile`, with `--plain` also `mlx-plain` (module after module); `torch-eager`, and
 `torch-compiled-MODE` (torch.compile of encoder and decoder, no dynamic shapes, each shape warm). Bars: 0.8 of the
 better torch side at 64 x 20 s, 0.6 at 1 x 10 s; printed, not asserted. One process per side, told in turn to run (see

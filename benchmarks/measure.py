@@ -1,6 +1,7 @@
 """What the benchmarks share: two live child processes measured in turn, noise recorded, one report and table written.
 
-The processes, the rounds and the noise are those of `mlx-funasr bench` (parity/bench/sides.py and rounds.py say why).
+The processes, the rounds and the noise are those of `mlx-funasr bench` (parity/bench/sides.py and
+parity/bench/rounds.py say why).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Keys (absolute, `${.relative}`, nested, inside text) and OmegaConf's own resolvers, but for `oc.env`: what a conversion
 is must not depend on an environment variable. A grammar of this size is less than OmegaConf, which brings ANTLR's
-runtime; the tests hold it against OmegaConf itself. Stdlib and errors.py only.
+runtime; the tests hold it against OmegaConf itself. Stdlib and mlx_model/errors.py only.
 """
 
 from __future__ import annotations

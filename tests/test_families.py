@@ -107,11 +107,6 @@ def test_tap_set(name: str):
     assert all(tap.reason for tap in tapset.taps)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_readme_has_a_row_for_it(name: str):
-    assert FAMILIES[name] in (ROOT / "README.md").read_text("utf-8")
-
-
 @pytest.mark.parametrize("folder", ["mlx_model", "mlx_model/pipelines", "convert", "parity", "parity/layers"])
 def test_nothing_asks_for_a_family_by_name(folder: str):
     """Beside the tables no code compares with a family's name or class: such a chain grows with every family."""

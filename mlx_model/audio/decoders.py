@@ -31,7 +31,7 @@ class MissingError(RefusedError):
 
 def mono(block: np.ndarray) -> np.ndarray:
     """Return the mean over the channels of (S, C); one channel as it is."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what this makes of infinities is reported by audio.py
+    with np.errstate(over="ignore", invalid="ignore"):  # what this makes of infinities is reported by files.py
         return block[:, 0] if block.shape[1] == 1 else as_float(block).mean(axis=1)
 
 

@@ -102,7 +102,7 @@ def _as_float(frame: Any) -> np.ndarray:
         samples = (samples.astype(np.float32) - 128) / 128
     elif np.issubdtype(samples.dtype, np.integer):
         samples = samples / -float(np.iinfo(samples.dtype).min)
-    with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become infinite, and audio.py says so
+    with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become infinite, and files.py says so
         return samples.T.astype(np.float32, copy=False)
 
 

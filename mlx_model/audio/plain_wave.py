@@ -2,7 +2,7 @@
 
 A GPU takes 0.2 ms for a sentence of speech. soundfile takes about as long to open and read it, in a dozen calls that
 each give up Python's lock and wait for it again; here there are five. A file that is not exactly as its header says,
-and every other kind of WAV, is libsndfile's (audio.py): these functions then return None. Must not import mlx, torch or
+and every other kind of WAV, is libsndfile.py's: these functions then return None. Must not import mlx, torch or
 funasr.
 """
 

@@ -1,7 +1,7 @@
 """A side of a benchmark: a child process that stays alive and answers one JSON line for each it is sent.
 
 One process per side, because a BLAS loaded for MLX would take over torch's matrix products too. `Side` is the parent's
-end, `serve` the child's. Stdlib and errors.py only: a child must not load what it does not measure.
+end, `serve` the child's. Stdlib and mlx_model/errors.py only: a child must not load what it does not measure.
 """
 
 from __future__ import annotations

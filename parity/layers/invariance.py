@@ -148,14 +148,14 @@ def side_by_side(held: Held) -> list[InvarianceRow]:
 def on_engine(held: Held) -> list[InvarianceRow]:
     """Compare with what runs on a CPU where nobody watches single modules."""
     other = held.candidate.on_engine(held.waveforms)
-    detail = "kernels of our own on the weights in their file (cpu_engine.c)"
+    detail = "kernels of our own on the weights in their file (engines/cpu_engine.c)"
     return [] if other is None else [held.row("CPU engine", other, detail)]
 
 
 def fused(held: Held) -> list[InvarianceRow]:
     """Compare with what runs on a GPU where nobody watches single modules."""
     other = held.candidate.fused(held.waveforms)
-    detail = "few operations in few shapes, fused kernels (gpu_rows.py); as one batch"
+    detail = "few operations in few shapes, fused kernels (engines/gpu_rows.py); as one batch"
     return [] if other is None else [held.row("GPU path", other, detail)]
 
 
