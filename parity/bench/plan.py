@@ -137,13 +137,13 @@ def read_model(model: Path) -> tuple[ModelConfig, ConversionReport | None]:
     family = settings.get("model_type")
     if family not in FAMILIES:
         raise ConfigError(f"{path}: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    config = config_class(family).from_dict(settings, str(path))
-    if not hasattr(config, "tokenizer"):  # writes no text, it seems. MLX is loaded for the error alone
+    kind = config_class(family)
+    if "tokenizer" not in kind.SECTIONS:  # writes no text, it seems. MLX is loaded for the error alone
         from mlx_model import roles
         from mlx_model.loading import model_class
 
         roles.check_role(model_class(family), roles.Recognizer, model, family)
-    return config, conversion_of(model)
+    return kind.from_dict(settings, str(path)), conversion_of(model)
 
 
 def recorded_source(model: Path) -> tuple[str | None, tuple[str | None, str | None]]:

@@ -20,7 +20,7 @@ def conversion(folder: Path, **settings: object) -> Path:
 
 def test_the_role_and_the_command_that_fits_are_named(tmp_path):
     model = conversion(tmp_path, model_type="fsmn_vad_streaming", vad_opts={})
-    with pytest.raises(UsageError, match=r"is a fsmn_vad_streaming, expected .* speech into text; mlx-funasr vad runs"):
+    with pytest.raises(UsageError, match=r"is a fsmn_vad_streaming, expected .* speech into text; try mlx-funasr vad"):
         run.bench(model, against=["onnxruntime"], stages=["encoder"])
 
 
