@@ -132,7 +132,11 @@ class SenseVoiceEncoderSmallConfig(SANMEncoderConfig):
 
     FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {}
     TRAINING_ONLY: ClassVar[dict[str, str]] = {
-        **SANMEncoderConfig.TRAINING_ONLY,
+        **{
+            key: why
+            for key, why in SANMEncoderConfig.TRAINING_ONLY.items()
+            if why not in (LORA, TENSORFLOW)  # which this class does not have
+        },
         **dict.fromkeys(
             ("input_layer", "normalize_before", "concat_after", "positionwise_layer_type", "selfattention_layer_type"),
             "FunASR takes it and builds the same encoder whatever it says",

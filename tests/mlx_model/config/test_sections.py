@@ -69,7 +69,7 @@ def test_keys_of_others_by_hand(section: type[Section], key: str):
 
 
 SIGNATURES = """
-import contextlib, importlib, inspect, io, json, sys
+import contextlib, importlib, inspect, io, json, re, sys
 with contextlib.redirect_stdout(io.StringIO()):
     import funasr
     from funasr.register import tables
@@ -78,13 +78,16 @@ names = json.loads(sys.argv[1])
 kinds = [getattr(tables, name) for name in dir(tables) if name.endswith("_classes")]
 found = {name: cls for kind in kinds for name, cls in kind.items()}
 found["VADXOptions"] = VADXOptions
-print(json.dumps({name: list(inspect.signature(found[name].__init__).parameters) for name in names}))
+starts = {name: found[name].__init__ for name in names}
+said = {name: list(inspect.signature(start).parameters) for name, start in starts.items()}
+asked = {name: re.findall(r'kwargs\\.get\\("(\\w+)"', inspect.getsource(start)) for name, start in starts.items() if name != "VADXOptions"}
+print(json.dumps({"said": said, "asked": asked}))
 """
 
 
 @pytest.fixture(scope="module")
-def signatures() -> dict[str, list[str]]:
-    """What the constructors of FunASR's classes take, asked in a process of its own."""
+def signatures() -> dict[str, dict[str, list[str]]]:
+    """What the constructors of FunASR's classes take, by name or of their **kwargs; asked in a process of its own."""
     classes = {name for _, _, names in PARTS for name in names} | {table.funasr_class for table in TABLES}
     command = [sys.executable, "-c", SIGNATURES, json.dumps(sorted({*classes, "VADXOptions"}))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -96,14 +99,15 @@ def signatures() -> dict[str, list[str]]:
 @pytest.mark.parametrize(("section", "classes"), [part[1:] for part in PARTS], ids=[part[0] for part in PARTS])
 def test_every_argument_of_funasrs_class_has_a_fate(section, classes, signatures):
     """And nothing is read, or set aside, that FunASR's class would not take."""
-    taken = {key for name in classes for key in signatures[name]} - GIVEN
+    taken = {key for name in classes for key in signatures["said"][name]} - GIVEN
     assert taken == (section.known() | section.TRAINING_ONLY.keys()) - OURS
 
 
 @pytest.mark.reference
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_the_models_own_training_keys_are_funasrs(table, signatures):
-    taken = {*signatures[table.funasr_class], *signatures["VADXOptions"]}
+    said, asked = signatures["said"], signatures["asked"]
+    taken = {*said[table.funasr_class], *asked[table.funasr_class], *said["VADXOptions"]}
     assert taken >= {*table.config.ARGUMENTS.TRAINING_ONLY} | table.config.ARGUMENTS.known()
 
 
