@@ -45,9 +45,10 @@ def write_model(folder: Path) -> None:
 
     config = ParaformerConfig.from_dict(CONFIG)
     mx.random.seed(0)
-    weights = {
+    parameters: Any = tree_flatten(Model(config).parameters())
+    weights: dict[str, Any] = {
         name: value if value.ndim < 2 else mx.random.uniform(-1, 1, value.shape) / float(value[0].size) ** 0.5
-        for name, value in tree_flatten(Model(config).parameters())
+        for name, value in parameters
     }
     mx.save_safetensors(str(folder / "model.safetensors"), weights)
     (folder / "config.json").write_text(json.dumps(config.to_dict()), "utf-8")
