@@ -46,7 +46,7 @@ def write_model(folder: Path) -> None:
     config = ParaformerConfig.from_dict(CONFIG)
     mx.random.seed(0)
     parameters: Any = tree_flatten(Model(config).parameters())
-    weights = {
+    weights: dict[str, Any] = {
         name: value if value.ndim < 2 else mx.random.uniform(-1, 1, value.shape) / float(value[0].size) ** 0.5
         for name, value in parameters
     }
