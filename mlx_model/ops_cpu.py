@@ -178,7 +178,6 @@ def layer_norm(
     if x.dtype != mx.float32:
         return mx.fast.layer_norm(x, weight, bias, eps)
     centred = x - mean(x)
-    centred = centred - mean(centred)  # what the first mean was rounded by: silence's features are large and alike
     return centred * mx.rsqrt(mean(mx.square(centred)) + eps) * weight + bias
 
 

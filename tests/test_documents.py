@@ -29,8 +29,6 @@ NOT_OURS = {
     "mlx-funasr-script.py", "transcribe_with_funasr.py", "scripts/paraformer/add-model-metadata.py",
     "models/lora/layers.py", "data2vec/data2vec_encoder.py", "models/emotion2vec/audio.py",
 }  # fmt: skip
-# Until the README is gone over.
-WAITING = {"README.md": {"mlx_model/cpu_engine.c", "mlx_model/engines/gpu.py"}}
 
 
 @cache
@@ -79,7 +77,7 @@ def test_files_that_are_named_exist(path: Path):
     found = {*NAME.findall(prose(path))}
     theirs = {Path(name).name for name in found if name.startswith("funasr/")}
     wrong = {name for name in found - theirs if not is_there(name, path)}
-    assert wrong <= WAITING.get(path.relative_to(ROOT).as_posix(), set())
+    assert wrong == set()
 
 
 def test_names_are_found_in_prose():

@@ -1,4 +1,4 @@
-"""Faults in an engine's own source: a changed copy of cpu_engine.c, compiled for the fault, in place of the right one.
+"""Faults in an engine's own source: a changed copy of mlx_model/engines/cpu_engine.c, in place of it.
 
 A healthy model computed by a wrong kernel: only the engine's column can show it, at the first operation that uses the
 kernel. Some changes are small on purpose: what they move is far below what a user would see in a text.
