@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt
@@ -140,27 +140,36 @@ class Model(nn.Module):
         ahead = ops.ahead(self)
         if ahead is not None:
             return ahead.begin(self, feats, sizes)
-        return functools.partial(self._at_once, feats, lengths, sizes)
+        return functools.partial(self._at_once, feats, lengths)
 
-    def _at_once(
-        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], sizes: list[int]
-    ) -> ParaformerOutput:
+    def _at_once(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> ParaformerOutput:
         """Return the output, module after module: what parity watches."""
+        *_, (_, output) = self.stages(feats, lengths)
+        return output
+
+    def stages(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Iterator[tuple[str, Any]]:
+        """Yield each stage's name and what it leaves to be computed, the last one the output: for `bench` to time."""
+        sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
         mask = None if min(sizes) == feats.shape[1] else length_mask(lengths, feats.shape[1])
         encoder_out = self.encoder(feats.astype(self.dtype), mask)
+        yield "encoder", encoder_out
         embeds, token_num, alphas, fires = self.predictor(encoder_out, lengths, mask)
-        tokens = embeds.shape[1]
-        if tokens == 0:  # nothing but silence in the whole batch
-            return ParaformerOutput(self.no_logits(len(feats)), token_num, encoder_out, alphas, fires)
-        counts: list[int] = token_num.tolist()  # pyright: ignore[reportAssignmentType]
-        tgt_mask = None if min(counts) == tokens else length_mask(token_num, tokens)
-        logits = self.decoder(embeds, tgt_mask, encoder_out, mask)
-        return ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
+        yield "predictor", (embeds, token_num)
+        tokens, logits = embeds.shape[1], self.no_logits(len(feats))
+        if tokens > 0:  # else there is nothing but silence in the whole batch
+            counts: list[int] = token_num.tolist()  # pyright: ignore[reportAssignmentType]
+            tgt_mask = None if min(counts) == tokens else length_mask(token_num, tokens)
+            logits = self.decoder(embeds, tgt_mask, encoder_out, mask)
+        yield "decoder", ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
 
     def listen(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Listened:
         """Return all that is known before the host must know how many tokens there are: no wait, on any device."""
         keep = length_mask(lengths, feats.shape[1])
-        encoder_out = masked(self.encoder(feats.astype(self.dtype), keep), keep)
+        return self.fire(masked(self.encoder(feats.astype(self.dtype), keep), keep), lengths)
+
+    def fire(self, encoder_out: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"]) -> Listened:
+        """Return encoder_out, which is zero in the padding, with where tokens are complete in it."""
+        keep = length_mask(lengths, encoder_out.shape[1])
         return Listened(encoder_out, *self.predictor.listen(encoder_out, lengths, keep))
 
     def spell(self, heard: Listened, lengths: Int[mx.array, " B"], tokens: int) -> Float[mx.array, "B U V"]:

@@ -7,10 +7,10 @@ Mirrors funasr/models/sense_voice/model.py::SenseVoiceSmall.inference.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt
@@ -156,16 +156,27 @@ class Model(nn.Module):
         """Return the function that computes a batch; a GPU is given all of it at once, a CPU when it is called."""
         options = options or SenseVoiceOptions()
         sizes: list[int] = (lengths + QUERIES).tolist()  # pyright: ignore[reportAssignmentType]
-        compute = functools.partial(self._compute, feats, sizes, options)
-        return compute
+        return functools.partial(self._compute, feats, sizes, options)
 
     def _compute(
         self, feats: Float[mx.array, "B T Din"], lengths: list[int], options: SenseVoiceOptions
     ) -> SenseVoiceOutput:
+        *_, (_, output) = self._stages(feats, lengths, options)
+        return output
+
+    def stages(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Iterator[tuple[str, Any]]:
+        """Yield each stage's name and what it leaves to be computed, the last one the output: for `bench` to time."""
+        sizes: list[int] = (lengths + QUERIES).tolist()  # pyright: ignore[reportAssignmentType]
+        yield from self._stages(feats, sizes, SenseVoiceOptions())
+
+    def _stages(
+        self, feats: Float[mx.array, "B T Din"], lengths: list[int], options: SenseVoiceOptions
+    ) -> Iterator[tuple[str, Any]]:
         x = mx.concatenate([self.queries(options, feats.shape[0]), feats.astype(self.dtype)], axis=1)
         mask = None if min(lengths) == x.shape[1] else length_mask(mx.array(lengths), x.shape[1])
         encoder_out = self.encoder(x, mask)
-        return SenseVoiceOutput(self.ctc(encoder_out, mask), encoder_out, lengths, options)
+        yield "encoder", encoder_out
+        yield "decoder", SenseVoiceOutput(self.ctc(encoder_out, mask), encoder_out, lengths, options)
 
     def queries(self, options: SenseVoiceOptions, batch: int) -> Float[mx.array, "B 4 Din"]:
         """Return the rows that stand before the features of every recording of a batch."""

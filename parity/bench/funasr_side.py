@@ -58,8 +58,10 @@ class FunASR(Peer):
             self.torch.cuda.synchronize()
 
     def stages(self) -> Iterator[str]:
-        """Do what `Paraformer.inference` does between waveforms and hypotheses."""
+        """Do what `Paraformer.inference` does up to the hypotheses; of another class only files are timed."""
         torch, model = self.torch, self.auto.model
+        if not hasattr(model, "calc_predictor"):
+            return
         waveforms = torch.from_numpy(self.waveforms)
         samples = torch.full((len(waveforms),), waveforms.shape[1])
         with torch.inference_mode():

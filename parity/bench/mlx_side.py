@@ -35,12 +35,12 @@ class Mlx(Peer):
 
     def stages(self) -> Iterator[str]:
         """Do what `Model.recognize` does."""
-        return self._gpu_stages() if self.device == "gpu" else self._cpu_stages()
+        two_steps = self.device == "gpu" and hasattr(self.model, "spell")
+        return self._gpu_stages() if two_steps else self._stages()
 
     def _gpu_stages(self) -> Iterator[str]:
         """Do it in the way of mlx_model/engines/shapes.py; `network` is the model as `transcribe` calls it."""
         from mlx_model.engines import shapes
-        from mlx_model.models.paraformer import Listened
         from mlx_model.ops import masked
         from mlx_model.parts.basic import length_mask
 
@@ -53,7 +53,7 @@ class Mlx(Peer):
         encoder_out = masked(model.encoder(padded.astype(model.dtype), keep), keep)
         self._wait(encoder_out)
         yield "encoder"
-        heard = Listened(encoder_out, *model.predictor.listen(encoder_out, frames, keep))
+        heard = model.fire(encoder_out, frames)
         tokens = int(heard.token_num[:batch].max())
         self._wait(heard.firing)
         yield "predictor"
@@ -70,28 +70,17 @@ class Mlx(Peer):
         self.mx.eval(arrays)
         self.mx.synchronize()
 
-    def _cpu_stages(self) -> Iterator[str]:
-        """Recordings are equally long, so nothing is masked but missing tokens."""
-        from mlx_model.models.paraformer import ParaformerOutput
-        from mlx_model.parts.basic import length_mask
-
-        mx, model = self.mx, self.model
-        samples = mx.array([self.waveforms.shape[1]] * len(self.waveforms))
-        feats, lengths = model.frontend(mx.array(self.waveforms), samples)
-        mx.eval(feats, lengths)
+    def _stages(self) -> Iterator[str]:
+        """Module after module; recordings are equally long, so nothing is masked but missing tokens."""
+        mx, model, output = self.mx, self.model, None
+        samples = [self.waveforms.shape[1]] * len(self.waveforms)
+        feats, lengths = model.features_of(mx.array(self.waveforms), samples)
+        self._wait((feats, lengths))
         yield "frontend"
-        encoder_out = model.encoder(feats.astype(model.dtype), None)
-        mx.eval(encoder_out)
-        yield "encoder"
-        embeds, token_num, alphas, fires = model.predictor(encoder_out, lengths, None)
-        mx.eval(embeds, token_num)
-        yield "predictor"
-        tokens = embeds.shape[1]
-        mask = None if bool((token_num == tokens).all()) else length_mask(token_num, tokens)
-        logits = model.decoder(embeds, mask, encoder_out, None) if tokens else mx.zeros((len(embeds), 0, 1))
-        mx.eval(logits)
-        yield "decoder"
-        self.ids = model.token_ids(ParaformerOutput(logits, token_num, encoder_out, alphas, fires))
+        for name, output in model.stages(feats, lengths):
+            self._wait(getattr(output, "logits", output))
+            yield name
+        self.ids = model.token_ids(output)
 
     def transcribe(self, files: Sequence[str]) -> list[str]:
         """Return the texts of one `model.transcribe` call, which makes batches of its own."""

@@ -80,7 +80,8 @@ found = {name: cls for kind in kinds for name, cls in kind.items()}
 found["VADXOptions"] = VADXOptions
 starts = {name: found[name].__init__ for name in names}
 said = {name: list(inspect.signature(start).parameters) for name, start in starts.items()}
-asked = {name: re.findall(r'kwargs\\.get\\("(\\w+)"', inspect.getsource(start)) for name, start in starts.items() if name != "VADXOptions"}
+del starts["VADXOptions"]
+asked = {name: re.findall(r'kwargs\\.get\\("(\\w+)"', inspect.getsource(start)) for name, start in starts.items()}
 print(json.dumps({"said": said, "asked": asked}))
 """
 
