@@ -1,4 +1,4 @@
-"""The harness on itself, on a trained checkpoint and real speech; a file of its own: it takes minutes beside the demo's.
+"""The harness on itself, on a trained checkpoint and real speech: a file of its own, which takes minutes beside the demo.
 
 Oracle: where each fault was put.
 """
