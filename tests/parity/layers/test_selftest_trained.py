@@ -1,4 +1,4 @@
-"""The harness on itself, on a trained checkpoint and real speech: a file of its own, which takes minutes beside the demo.
+"""The harness on itself, on a trained checkpoint and real speech; a file of its own, for it takes minutes.
 
 Oracle: where each fault was put.
 """
