@@ -142,7 +142,7 @@ def plain_only(rows: Sequence[FaultRow], healthy: ParityReport) -> list[str]:
     reached = {row.name for row in rows if row.engine != PLAIN}
     alone = [row.name for row in rows if row.name not in reached]
     return [
-        f"Every other fault was looked for under {', '.join(sorted(engines))} as well, on one utterance. Under MLX "
+        f"Every other fault was looked for under {', '.join(sorted(engines))} as well. Under MLX "
         "alone, because no engine computes what they are in, or only MLX what was put there: " + ", ".join(alone)
         + "."
     ]
@@ -206,8 +206,11 @@ def numbers(report: ParityReport, engine: str) -> list[tuple[str, float, float |
 
 
 def examine(trace: Trace, recorded: Utterances, candidate: Candidate, *, only_engines: bool = False) -> Comparing:
-    """Return a candidate compared with every utterance, without pictures; engines read the first one with speech."""
-    comparing = Comparing(trace, candidate, pictures=0, engines=1)
+    """Return a candidate compared with every utterance, without pictures; `only_engines`: with the first with speech.
+
+    Engines read what MLX reads: a fault that shows in one utterance is looked for in all under each.
+    """
+    comparing = Comparing(trace, candidate, pictures=0, engines=len(trace.utterances))
     for utterance, arrays in recorded() if callable(recorded) else recorded:
         comparing.add(utterance, arrays)
         if only_engines and all(column.utterances for column in comparing.columns):

@@ -243,7 +243,7 @@ BAD = {
         CheckpointError,
         "SeacoParaformer",
     ),
-    "family": ({"config": {**CONFIG, "model": "SenseVoiceSmall"}}, ConfigError, "SenseVoiceSmall"),
+    "family": ({"config": {**CONFIG, "model": "WhisperWarp"}}, ConfigError, "WhisperWarp"),
 }
 
 

@@ -22,9 +22,18 @@ def as_on_a_gpu() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def as_on_two_cores() -> Iterator[None]:
+    """Let lanes be in force, two of them, however many cores and whichever BLAS this process may use."""
+    with pytest.MonkeyPatch.context() as patch, lanes.exactly(2):
+        for module in (device, lanes):
+            patch.setattr(module, "few_cores", lambda: True)
+        yield
+
+
 WAYS: dict[str, Callable[[], Any]] = {
     "engine": contextlib.nullcontext,
-    "lanes": lambda: lanes.exactly(2),
+    "lanes": as_on_two_cores,
     "gpu": as_on_a_gpu,
 }
 NAMES = {"CPU engine": "engine", "lanes": "lanes", "GPU path": "gpu"}

@@ -18,7 +18,7 @@ from mlx_model.models.paraformer import Model
 from mlx_model.parts.basic import LayerNorm, Linear, PositionwiseFeedForward
 from mlx_model.parts.sanm import EncoderLayerSANM, MultiHeadedAttentionSANM
 from tests.mlx_model.engines.test_changed_models import CONFIG, agree, differ, made
-from tests.mlx_model.engines.ways import WAYS, needs_engine, ways
+from tests.mlx_model.engines.ways import NAMES, WAYS, needs_engine, ways
 
 
 def test_an_array_that_is_written_into_is_another(tmp_path: Any):
@@ -242,7 +242,8 @@ def test_whoever_only_watches_sees_what_an_engine_computes(way: str):
     assert len(by_engine) == 3
     for one, other in zip(by_mlx, by_engine, strict=True):
         shape = [min(sizes) for sizes in zip(one.shape, other.shape, strict=True)]  # a GPU pads to few shapes
-        np.testing.assert_allclose(np.array(other)[0, : shape[1]], np.array(one)[0, : shape[1]], atol=5e-5)
+        # Values reach 15; the engine and MLX sum in other orders.
+        np.testing.assert_allclose(np.array(other)[0, : shape[1]], np.array(one)[0, : shape[1]], atol=1e-4, rtol=1e-5)
     assert float(by_engine[0].min()) < 0  # w_1: before the ReLU
 
 
@@ -256,6 +257,7 @@ def test_a_fault_that_is_written_against_ops_is_computed_by_every_engine():
     model = made()
     before = agree(model, "engine")
     model.encoder.encoders[0].norm1.__class__ = Doubled
-    assert engines.in_force(model)
-    for way in WAYS:
+    for engine, way in NAMES.items():
+        with WAYS[way]():
+            assert engine in engines.in_force(model) or engine == "CPU engine"  # which needs a kernel for every leaf
         assert differ(before, agree(model, way))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mlx_model import ops_cpu
 from mlx_model.config.parts import FSMNConfig
 from mlx_model.machine.blas import mx, tree_flatten
-from mlx_model.parts import fsmn
 from mlx_model.parts.fsmn import FSMN, FSMNBlock
 
 SIZES = {"input_dim": 10, "input_affine_dim": 6, "fsmn_layers": 2, "linear_dim": 8, "proj_dim": 4,
@@ -41,7 +41,7 @@ def written_out(x: np.ndarray, left: np.ndarray, right: np.ndarray | None, lstri
 @pytest.mark.parametrize("sizes", [(3, 1), (4, 2), (1, 1), (20, 1), (3, 1, 2, 1), (2, 3, 3, 2), (3, 1, 1, 4)])
 def test_taps_are_what_funasr_s_convolutions_sum(sizes, short: int, monkeypatch):
     """Both ways of computing them: the one for chunks and the one for long recordings."""
-    monkeypatch.setattr(fsmn, "SHORT", short)
+    monkeypatch.setattr(ops_cpu, "SHORT", short)
     block = random(FSMNBlock(4, config(*sizes)))
     x = np.random.default_rng(1).standard_normal((17, 4)).astype(np.float32)
     out, _ = block(mx.array(x[None]))

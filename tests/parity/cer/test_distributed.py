@@ -69,7 +69,7 @@ def calls(monkeypatch) -> list[str]:
     """The names of the models that were opened and, as "call", how often the recogniser was called."""
     seen: list[str] = []
 
-    def opened(engine: str, model: str) -> Any:
+    def opened(engine: str, model: str, options: object) -> Any:
         seen.append(f"{engine} {Path(model).name}")
 
         def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
@@ -95,7 +95,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def job(engine: str = "mlx", **changed: Any) -> Job:
-    return Job(engine, "model", model_sha256("model"), project_version(), os.getcwd())._replace(**changed)
+    return Job(engine, "model", model_sha256("model"), {}, project_version(), os.getcwd())._replace(**changed)
 
 
 @pytest.mark.parametrize(("engine", "times"), [("mlx", 2), ("funasr", 1)])

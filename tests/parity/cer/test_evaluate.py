@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 import parity.cer
+import parity.sides
 from mlx_model.errors import DatasetError, OutputError, UsageError
 from mlx_model.models.paraformer import ParaformerOptions
 from parity.cer import read_dataset, score_files
@@ -306,13 +307,13 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, tmp_path, mo
 
 
 def test_the_funasr_engine_asks_the_reference(kaldi, monkeypatch):
-    def answer(source: str, batches: Iterable[Sequence[Path]]) -> Iterator[Answers]:
-        assert source == "hf:org/name"
+    def answer(source: str, batches: Iterable[Sequence[Path]], options: object) -> Iterator[Answers]:
+        assert (source, options) == ("hf:org/name", {})
         yield from map(heard_but_b, batches)
 
     reference = SimpleNamespace(transcribe=answer)
     monkeypatch.setitem(sys.modules, "parity.sides.reference", reference)
-    monkeypatch.setattr(parity, "reference", reference, raising=False)
+    monkeypatch.setattr(parity.sides, "reference", reference, raising=False)
     report = parity.cer.evaluate("hf:org/name", kaldi, engine="funasr")
     assert (report.engine, report.hits, report.failed) == ("funasr", 5, 2)
     assert "wall_s and rtf include starting FunASR's process and loading its model" in report.notes

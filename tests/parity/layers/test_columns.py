@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_model.engines import cpu_engine
+from mlx_model.engines import cpu_engine, lanes
+from mlx_model.machine import device
 from parity import families
 from parity.demo import TRACE
 from parity.faults.engine import faults
@@ -19,7 +20,16 @@ from reports.schema import PLAIN
 needs_engine = pytest.mark.skipif(not cpu_engine.available(), reason="the CPU engine needs x86-64 and a C compiler")
 
 
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes are in force, two of them, however many cores and whichever BLAS this process may use."""
+    for module in (device, lanes):
+        monkeypatch.setattr(module, "few_cores", lambda: True)
+    monkeypatch.setattr(lanes, "cores", lambda: 2)
+
+
 @needs_engine
+@pytest.mark.usefixtures("two_cores")
 def test_every_engine_in_force_has_a_column_of_its_own(converted: Path):
     report = check(converted, TRACE, invariants=False)
     names = {engine: [row.name for row in report.taps if row.engine == engine] for engine in ("CPU engine", "lanes")}

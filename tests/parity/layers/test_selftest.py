@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,10 @@ FAULTS = FAMILY.seeded()
 def selftest_command(source: Path, audio: Path, out: Path) -> dict[str, Any]:
     """Return what `parity selftest --json` says: as a user runs it, without this process's checks of every shape."""
     words = ["parity", "selftest", str(source), "--audio", str(audio), "--out", str(out), "--json"]
-    done = subprocess.run([sys.executable, str(ROOT / "mlx_funasr.py"), *words], capture_output=True, text=True)
+    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *words]
+    # Lanes are in force on two cores; beside other test processes every one has but one (tests/conftest.py).
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads})
     assert done.returncode == 0, done.stderr[-2000:]
     assert (out / "selftest.html").is_file()
     return json.loads(done.stdout)
@@ -60,8 +64,8 @@ def test_a_wrong_address_counts_as_wrong(converted: Path, trace: Trace):
     healthy = next(fault for fault in FAULTS if fault.name == "output_bias_lost")
     moved = Fault(name="moved", module="encoder", description="", seed=healthy.seed)
     report = judge(trace, converted, faults=[moved])
-    assert (report.caught, report.right_address, report.verdict) == (1, 0, "fail")
-    assert report.faults[0].address == "decoder.output_layer"
+    assert (report.caught, report.right_address, report.verdict) == (report.total, 0, "fail")
+    assert {row.address for row in report.faults} == {"decoder.output_layer"}
 
 
 def test_names_are_unique_and_described():
