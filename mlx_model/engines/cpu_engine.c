@@ -209,9 +209,9 @@ static void pack_rows(int n, int k, const float* w, long stride, float* packed) 
             make_panel(&rows, stride * (long)sizeof(float), column, deep, least(DEPTH, k - deep), packed);
 }
 
-/* A tile of the result, `rows` x WIDTH, added to what stands at `onto`, as far apart as the result (c itself, too). */
+/* A tile of the result, `rows` x WIDTH; `add`: to what stands there. */
 INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, float* c, long ldc, const float* start,
-                 const float* onto, int relu) {
+                 int add, int relu) {
     vec sum[ROWS][2];
     for (int i = 0; i < rows; i++) {
         sum[i][0] = start ? *(const vec*)start : all(0.0f), sum[i][1] = start ? *(const vec*)(start + LANES) : all(0.0f);
@@ -227,15 +227,15 @@ INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, 
     for (int i = 0; i < rows; i++)
         for (int h = 0; h < 2; h++) {
             vec *out = (vec*)(c + i * ldc + h * LANES), value = sum[i][h];
-            if (onto) value += *(const vec*)(onto + i * ldc + h * LANES);
+            if (add) value += *out;
             if (relu) value = (vec)((bits)value & ~(value < 0.0f)); /* NaN stays */
             *out = value;
         }
 }
 
-#define ROWS_ARE(n) case n: tile(n, depth, a, lda, b, c, ldc, start, onto, relu); break;
+#define ROWS_ARE(n) case n: tile(n, depth, a, lda, b, c, ldc, start, add, relu); break;
 static void any_tile(int rows, int depth, const float* a, long lda, const float* b, float* c, long ldc,
-                     const float* start, const float* onto, int relu) {
+                     const float* start, int add, int relu) {
     switch (rows) {
         ROWS_ARE(1) ROWS_ARE(2) ROWS_ARE(3) ROWS_ARE(4) ROWS_ARE(5) ROWS_ARE(6)
     }
@@ -246,19 +246,17 @@ typedef struct { const char* from; long stride; int rows, lines; } region;
 
 /* A panel of weights times m rows, while the next one is fetched from memory, a share with every tile. */
 static void times_panel(int m, int depth, const float* a, long lda, const float* b, float* c, long ldc,
-                        const float* start, const float* onto, int relu, region next) {
+                        const float* start, int add, int relu, region next) {
     const int lines = next.rows * next.lines, share = parts(lines, parts(m, ROWS));
     for (int row = 0, line = 0; row < m; row += ROWS) {
         for (const int end = least(lines, line + share); line < end; line++)
             __builtin_prefetch(next.from + line % next.rows * next.stride + line / next.rows * 64, 0, 2);
-        any_tile(least(ROWS, m - row), depth, a + row * lda, lda, b, c + row * ldc, ldc, start, onto ? onto + row * ldc : NULL,
-                 relu);
+        any_tile(least(ROWS, m - row), depth, a + row * lda, lda, b, c + row * ldc, ldc, start, add, relu);
     }
 }
 
-/* Columns [first, end) of c (m, n) = relu?(onto + a (m, k) w^T + bias); whole panels are written. `onto` may be NULL. */
-static void multiply(const linear* w, int first, int end, int m, const float* a, long lda, float* c, long ldc,
-                     const float* onto) {
+/* Columns [first, end) of c (m, n) = relu?(a (m, k) w^T + bias), or added to c; whole panels are written. */
+static void multiply(const linear* w, int first, int end, int m, const float* a, long lda, float* c, long ldc, int add) {
     const long stride = stride_of(w);
     float made[DEPTH * WIDTH] __attribute__((aligned(64)));
     for (int deep = 0; deep < w->k; deep += DEPTH) {
@@ -275,24 +273,23 @@ static void multiply(const linear* w, int first, int end, int m, const float* a,
                 next = (region){(const char*)(panel + WIDTH * depth), 0, 1, WIDTH * depth / LINE};
             }
             times_panel(m, depth, a + deep, lda, panel, c + column, ldc, !deep && w->bias ? w->bias + column : NULL,
-                        deep ? c + column : onto ? onto + column : NULL, last && w->relu, next);
+                        add || deep, last && w->relu, next);
         }
     }
 }
 
-typedef struct { const linear* w; int m, rows, columns; const float* x; float* y; long stride; const float* onto; } product;
+typedef struct { const linear* w; int m, rows, columns; const float* x; float* y; long stride; int add; } product;
 
 static void product_unit(const void* task, int unit) {
     const product* p = task;
     const int across = parts(p->w->n, p->columns), top = unit / across * p->rows, first = unit % across * p->columns;
     multiply(p->w, first, least(p->w->n, first + p->columns), least(p->rows, p->m - top), p->x + (size_t)top * p->w->k,
-             p->w->k, p->y + top * p->stride, p->stride, p->onto ? p->onto + top * p->stride : NULL);
+             p->w->k, p->y + top * p->stride, p->stride, p->add);
 }
 
-/* y (m, n), rows `stride` apart, with room for whole panels, = relu?(onto + x (m, k) w^T + bias).
-   `onto` is NULL, y itself, or laid out as y. */
-void engine_product(const linear* w, int m, const float* x, float* y, long stride, const float* onto) {
-    product p = {w, m, BLOCK, 4 * WIDTH, x, y, stride, onto};
+/* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y. */
+void engine_product(const linear* w, int m, const float* x, float* y, long stride, int add) {
+    product p = {w, m, BLOCK, 4 * WIDTH, x, y, stride, add};
     everywhere(product_unit, &p, parts(m, p.rows) * parts(w->n, p.columns));
 }
 
@@ -343,18 +340,17 @@ typedef struct {
     const float* weights;
     const float* v;
     long stride;
-    const float* onto;
     float* y;
 } memory;
 
 enum { MEMORY_ROWS = 16 };
 
-static void memory_row(const memory* f, const float* v, int from, int to, const float* onto, float* y) {
+static void memory_row(const memory* f, const float* v, int from, int to, float* y) {
     for (int i = 0; i < f->d; i += LANES) {
         vec sum = all(0.0f);
         for (int tap = from; tap < to; tap++)
             sum += *(const vec*)(v + (tap - f->left) * f->stride + i) * *(const vec*)(f->weights + tap * f->d + i);
-        *(vec*)(y + i) = *(const vec*)(onto + i) + (*(const vec*)(v + i) + sum);
+        *(vec*)(y + i) += *(const vec*)(v + i) + sum;
     }
 }
 
@@ -365,14 +361,14 @@ static void memory_unit(const void* task, int unit) {
         while (f->starts[u + 1] <= row) u++;
         const int before = row - f->starts[u], after = f->starts[u + 1] - row; /* rows of the utterance, this in `after` */
         memory_row(f, f->v + row * f->stride, f->left > before ? f->left - before : 0, least(f->taps, f->left + after),
-                   f->onto + (size_t)row * f->d, f->y + (size_t)row * f->d);
+                   f->y + (size_t)row * f->d);
     }
 }
 
-/* y (m, d) = onto + v + its depthwise convolution; weights (taps, d); v's rows are `stride` apart; onto may be y. */
+/* Added to y (m, d): v + its depthwise convolution; weights (taps, d); v's rows are `stride` apart. */
 void engine_memory(int utterances, const int* starts, int d, int taps, int left, const float* weights, const float* v,
-                   long stride, const float* onto, float* y) {
-    memory f = {utterances, d, taps, left, starts, weights, v, stride, onto, y};
+                   long stride, float* y) {
+    memory f = {utterances, d, taps, left, starts, weights, v, stride, y};
     everywhere(memory_unit, &f, parts(starts[utterances], MEMORY_ROWS));
 }
 

@@ -65,9 +65,9 @@ _P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
 _SIGNATURES = {
     "engine_width": (),
     "engine_threads": (_I,),
-    "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _P),
+    "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _I),
     "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
-    "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P, _P),
+    "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
     "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P, _P),
 }
 
@@ -205,15 +205,15 @@ class Product(_Operation):
     def __call__(self, x: Rows, *, relu: bool = False) -> Rows:
         """Return the result; what stands in columns beyond `outputs` means nothing."""
         y = np.empty((len(x), self._width), np.float32)
-        self._compute(x, y, None, relu)
+        self._compute(x, y, 0, relu)
         return y
 
-    def add(self, x: Rows, onto: Rows, y: Rows) -> None:
-        """Write onto + the result to y, which may be `onto`; both (M, Dout) of whole vectors, row after row."""
-        self._compute(x, y, onto.ctypes.data, False)
+    def add(self, x: Rows, y: Rows) -> None:
+        """Add the result to y."""
+        self._compute(x, y, 1, False)
 
-    def _compute(self, x: Rows, y: Rows, onto: int | None, relu: bool) -> None:
-        kernels().engine_product(self._structs[relu], len(x), x.ctypes.data, y.ctypes.data, self._width, onto)
+    def _compute(self, x: Rows, y: Rows, add: int, relu: bool) -> None:
+        kernels().engine_product(self._structs[relu], len(x), x.ctypes.data, y.ctypes.data, self._width, add)
 
 
 def _settings(linear: Any) -> tuple[Any, ...]:
@@ -261,14 +261,11 @@ class Memory(_Operation):
         weight = block.get("weight")
         return _is_array(weight, 3) and weight.shape[2] == 1 and len(weight) % kernels().engine_width() == 0
 
-    def add(self, v: Rows, starts: Starts, onto: Rows, y: Rows, left: int) -> None:
-        """Write onto + the result to y, (M, D) each, which may be one; v may be some columns of something wider.
-
-        `left` taps reach into the past.
-        """
+    def add(self, v: Rows, starts: Starts, y: Rows, left: int) -> None:
+        """Add the result to y, (M, D); v may be some columns of something wider. `left` taps reach into the past."""
         taps, size = self._taps.shape
         arguments = (size, taps, left, self._taps.ctypes.data, v.ctypes.data, v.strides[0] // v.itemsize)
-        kernels().engine_memory(len(starts) - 1, starts.ctypes.data, *arguments, onto.ctypes.data, y.ctypes.data)
+        kernels().engine_memory(len(starts) - 1, starts.ctypes.data, *arguments, y.ctypes.data)
 
 
 def _is_array(value: Any, ndim: int, size: int | None = None, *, dtypes: Collection[mx.Dtype] = tuple(KINDS)) -> bool:

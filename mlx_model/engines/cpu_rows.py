@@ -1,8 +1,8 @@
 """Rows on a CPU's own kernels: `ops` by the operations of `cpu_engine.py`. Knows kinds of modules, and no layer.
 
 Rows hold no padding: (M, D), all recordings' frames one after the other. Two operations wait for the next one: a
-product, which a ReLU behind it or a sum then takes in; and a memory, which is only ever part of a sum. So the first of
-a sum's terms is added to the residual on the way to where the sum will stand, the others there: nothing is copied.
+product, which a ReLU behind it or a sum then takes in; and a memory, which is only ever part of a sum. So a layer's
+residual is copied once, and what is added to it is added in its place.
 
 An engine computes a stack where it has an operation for every leaf. Where one does not fit what it is called with
 (heads that are no whole vectors, a window that was cropped), MLX computes that operation alone, on padded arrays.
@@ -63,13 +63,12 @@ class _Product:
     def width(self) -> int:
         return self.operation.outputs
 
-    def to(self, onto: np.ndarray | None, y: np.ndarray | None) -> np.ndarray:
-        """Return onto + the result, in y where there is one."""
-        if onto is None or self.relu or self.width % kernels().engine_width():
+    def to(self, y: np.ndarray | None) -> np.ndarray:
+        """Return the result, added to y where there is one, in its place."""
+        if y is None or self.relu or self.width % kernels().engine_width():
             made = self.operation(self.x, relu=self.relu)[:, : self.width]
-            return made if onto is None else onto + made
-        y = np.empty_like(onto) if y is None else y
-        self.operation.add(self.x, onto, y)
+            return made if y is None else y + made
+        self.operation.add(self.x, y)
         return y
 
 
@@ -86,11 +85,10 @@ class _Memory:
     def width(self) -> int:
         return self.operation.size
 
-    def to(self, onto: np.ndarray | None, y: np.ndarray | None) -> np.ndarray:
-        """Return onto + the result, in y where there is one."""
-        onto = np.zeros(self.v.shape, np.float32) if onto is None else onto
-        y = np.empty_like(onto) if y is None else y
-        self.operation.add(self.v, self.starts, onto, y, self.left)
+    def to(self, y: np.ndarray | None) -> np.ndarray:
+        """Return the result, added to y where there is one, in its place."""
+        y = np.zeros(self.v.shape, np.float32) if y is None else y
+        self.operation.add(self.v, self.starts, y, self.left)
         return y
 
 
@@ -109,10 +107,10 @@ class Rows(ops.Rows):
     def array(self) -> Float[np.ndarray, "M D"]:
         """Return the rows' values."""
         if self._waiting:
-            onto, y = None if self._array is None else np.ascontiguousarray(self._array), None
+            y = None if self._array is None else self._array.copy()
             for term in self._waiting:
-                onto = y = term.to(onto, y)
-            self._array, self._waiting = onto, ()
+                y = term.to(y)
+            self._array, self._waiting = y, ()
         assert self._array is not None
         return self._array
 

@@ -101,8 +101,8 @@ def test_the_engine_for_many_calls_is_held_against_the_plain_modules(
     assert status() == "pass"
     right = cpu_engine.Memory.add
 
-    def one_frame_late(self: cpu_engine.Memory, v: Any, starts: Any, onto: Any, y: Any, left: int) -> None:
-        right(self, v, starts, onto, y, left + 1)
+    def one_frame_late(self: cpu_engine.Memory, v: Any, starts: Any, y: Any, left: int) -> None:
+        right(self, v, starts, y, left + 1)
 
     monkeypatch.setattr(cpu_engine.Memory, "add", one_frame_late)
     assert status() == "fail"
