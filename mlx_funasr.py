@@ -154,8 +154,7 @@ def transcribe(
     from mlx_model.roles import Detector, Recognizer
 
     network = load_as(model, Recognizer)
-    asked: dict[str, Any] = {"batch_size": batch_size, "batch_seconds": batch_seconds}
-    asked |= {"dither": dither or 0.0, "seed": seed or 0}
+    asked = dict[str, Any](batch_size=batch_size, batch_seconds=batch_seconds, dither=dither or 0.0, seed=seed or 0)
     asked |= options.options_given(network, option, language=language, use_itn=itn, as_funasr=as_funasr or None)
     _runtime(verbose, network)
     if vad is None:
