@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt
 
 from mlx_model import ops
 from mlx_model.audio.batching import side_by_side
-from mlx_model.audio.plain_wave import FULL_SCALE
 from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.machine.blas import mx, nn
 from mlx_model.ops import masked
@@ -208,10 +207,7 @@ class Model(nn.Module):
         self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0
     ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
         """Return the same of waveforms that are already padded, float32 or int16; `samples` are their own lengths."""
-        if waveforms.dtype == mx.int16:
-            waveforms = waveforms.astype(mx.float32) / FULL_SCALE
-        feats, _ = self.frontend(waveforms, mx.array(samples), dither=dither, seed=seed)
-        return feats, mx.array([self.frontend.steps(count) for count in samples])
+        return self.frontend.batch(waveforms, samples, dither=dither, seed=seed)
 
     def token_ids(self, output: ParaformerOutput) -> list[list[int]]:
         """Return the best token of every position, per utterance, without blank, sos and eos."""

@@ -17,7 +17,6 @@ from jaxtyping import Float, Int, Shaped, UInt
 
 from mlx_model import ops
 from mlx_model.audio.batching import side_by_side
-from mlx_model.audio.plain_wave import FULL_SCALE
 from mlx_model.config.sense_voice import SenseVoiceConfig
 from mlx_model.decoding import greedy, timestamps
 from mlx_model.decoding.greedy import Run
@@ -120,10 +119,7 @@ class Model(nn.Module):
         self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0
     ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
         """Return features and lengths of padded waveforms, float32 or int16; `samples` are their own lengths."""
-        if waveforms.dtype == mx.int16:
-            waveforms = waveforms.astype(mx.float32) / FULL_SCALE
-        feats, _ = self.frontend(waveforms, mx.array(samples), dither=dither, seed=seed)
-        return feats, mx.array([self.frontend.steps(count) for count in samples])
+        return self.frontend.batch(waveforms, samples, dither=dither, seed=seed)
 
     def features(
         self, waveforms: Sequence[np.ndarray], *, dither: float = 0.0, seed: int = 0

@@ -12,7 +12,7 @@ import functools
 import math
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from mlx_model import ops
 from mlx_model.config.parts import WavFrontendConfig
@@ -20,6 +20,7 @@ from mlx_model.errors import ConfigError
 from mlx_model.machine.blas import mx, nn
 from mlx_model.parts.basic import length_mask
 
+FULL_SCALE = 32768.0  # of 16-bit samples, in which Kaldi computes
 PREEMPHASIS = 0.97
 LOW_FREQ_HZ = 20.0
 LOG_FLOOR = float(np.finfo(np.float32).eps)
@@ -86,7 +87,7 @@ def fbank(
     n_fft = 1 << (size - 1).bit_length()
     B, S = waveforms.shape
     count = 1 + (S - size) // shift
-    scaled = mx.contiguous(waveforms * 32768.0 if config.upsacle_samples else waveforms)
+    scaled = mx.contiguous(waveforms * FULL_SCALE if config.upsacle_samples else waveforms)
     frames = mx.as_strided(scaled, (B, count, size), (S, shift, 1))  # (B, F, W)
     if dither > 0.0:
         frames = frames + dither * mx.random.normal(frames.shape, key=mx.random.key(seed))
@@ -159,6 +160,15 @@ class WavFrontend(nn.Module):
         feats, lengths = lfr(logmel, counts, self.config.lfr_m, self.config.lfr_n)
         feats = self.apply_cmvn(feats)
         return mx.where(length_mask(lengths, feats.shape[1])[:, :, None], feats, 0.0), lengths
+
+    def batch(
+        self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float = 0.0, seed: int = 0
+    ) -> tuple[Float[mx.array, "B T MM"], Int[mx.array, " B"]]:
+        """Return the same of float32 or int16 waveforms, nobody waiting for the device to know the lengths."""
+        if waveforms.dtype == mx.int16:
+            waveforms = waveforms.astype(mx.float32) / FULL_SCALE
+        feats, _ = self(waveforms, mx.array(samples), dither=dither, seed=seed)
+        return feats, mx.array([self.steps(count) for count in samples])
 
     def apply_cmvn(self, feats: Float[mx.array, "B T MM"]) -> Float[mx.array, "B T MM"]:
         """Return (feats + shift) * scale, or feats where the model has no CMVN."""

@@ -52,6 +52,12 @@ class Decisions(ABC):
     ) -> UtteranceRow:
         """Compare what the family has beside taps (end to end among it), and return the utterance's row."""
 
+    noise = 0.0  # the furthest that the reference's own float32 scores were from the truth
+
+    def apart(self) -> float:
+        """Return how far two right results' scores may lie apart on this audio; 0 where that was not looked at."""
+        return 0.0
+
     @abstractmethod
     def heard(self, utterance: TracedUtterance) -> bool:
         """Return whether FunASR found anything in an utterance."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from parity.decisions.argmax import argmax_differences
 from parity.decisions.base import Decisions
 from parity.decisions.count import unexplained_count
@@ -22,6 +24,10 @@ class TokenDecisions(Decisions):
     def token(self, number: int) -> str:
         """Return a token id in words."""
         return self.candidate.model.tokenizer.tokens[number]
+
+    def apart(self) -> float:
+        """Return how far two right results' scores may lie apart: each within its tap's limit of the truth."""
+        return 2 * (self.candidate.full_tapset.spec(self.LOGITS).ratio or 0.0) * self.noise
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, as FunASR prints it."""
@@ -46,6 +52,8 @@ class TokenDecisions(Decisions):
             reference, candidate = self.decoded(recorded, run)
             return [] if reference == candidate else [unexplained_count(utterance.utt_id, reference, candidate)]
         (truth, single), candidate = recorded.propagated[self.LOGITS], run.taps[self.LOGITS]
+        if truth.shape == single.shape:
+            self.noise = max(self.noise, float(np.abs(truth - single).max(initial=0.0)))
         if not truth.shape == single.shape == candidate.shape:
             return [unexplained_count(utterance.utt_id, *self.decoded(recorded, run))]
         return argmax_differences(utterance.utt_id, truth[0], single[0], candidate[0], self.allowance, self.token)

@@ -141,7 +141,8 @@ class Comparing:
         """Return the report over all utterances added."""
         decisions, family = self.decisions, self.family
         plain, facts = self.comparison.rows(), self.facts()
-        checks = invariance(family.invariance, family.scored, self.candidate, self.trace) if invariants else []
+        names = family.invariance if invariants else ()
+        checks = invariance(names, family.scored, self.candidate, self.trace, decisions.apart()) if names else []
         found = tapped(self.candidate, checks, self.columns)
         verdict = self.verdict(plain, facts, checks)
         by_engine = {column.engine: column.rows() for column in self.columns if column.utterances}

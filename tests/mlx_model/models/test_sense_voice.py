@@ -55,6 +55,14 @@ def configuration(name: str) -> dict[str, Any]:
     return BASE | {key: BASE[key] | value for key, value in CONFIGS[name].items()}
 
 
+def made_by_funasr(folder: Path, configs: dict[str, Any], recordings: list[Path], options: list[Any]) -> None:
+    """Let FunASR write a random model of each configuration into `folder`, and what it hears into answers.json."""
+    request = {"folder": str(folder), "configs": configs, "recordings": [*map(str, recordings)], "options": options}
+    (folder / "request.json").write_text(json.dumps(request), "utf-8")
+    command = [sys.executable, str(ROOT / "tests/make_sense_voice.py"), str(folder / "request.json")]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Return the folder of FunASR's models and their conversions (`NAME.mlx`), and what FunASR hears."""
@@ -67,11 +75,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     for number, path in enumerate(paths):
         soundfile.write(path, speech_like(SECONDS[number], seed=number), 16000, subtype="PCM_16")
     configs = {name: configuration(name) for name in CONFIGS}
-    request = {"folder": str(folder), "configs": configs, "recordings": [*map(str, paths)], "options": OPTIONS}
-    (folder / "request.json").write_text(json.dumps(request), "utf-8")
-    script = ROOT / "tests/make_sense_voice.py"
-    command = [sys.executable, str(script), str(folder / "request.json")]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    made_by_funasr(folder, configs, paths, OPTIONS)
     for name in CONFIGS:
         convert.convert(folder / name, folder / f"{name}.mlx")
     return folder, json.loads((folder / "answers.json").read_text("utf-8"))
