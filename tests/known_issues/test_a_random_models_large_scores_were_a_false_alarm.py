@@ -1,8 +1,9 @@
 """`parity run` of a healthy random SenseVoice failed: "The result depends on CPU engine".
 
 Two results of the same audio may lie apart by rounding; that was an absolute 1e-4 of a logit, whatever their size. A
-random model's logits reach 70, where FunASR's own float32 strays by 4e-5 from float64. The limit follows that now where it is
-larger, and is 1e-4 elsewhere, as before. Oracle: by hand. The whole model: tests/parity/families/test_sense_voice.py.
+random model's logits reach 70, where FunASR's own float32 strays by 4e-5 from float64. The limit follows that now
+where it is larger, and is 1e-4 elsewhere, as before. Oracle: by hand. The whole model: test_sense_voice.py of
+tests/parity/families.
 """
 
 from __future__ import annotations
