@@ -26,6 +26,8 @@ import typer
 from rich.console import Console
 
 from convert.commands import convert_command, inspect_command, upload_command, verify_command
+from mlx_model.commands.transcribe import transcribe
+from mlx_model.commands.vad import vad
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
 from mlx_model.files.destination import claimed, reserved
 from mlx_model.files.scratch import scratch, sweep
@@ -34,11 +36,7 @@ from parity.commands.cer import cer_command
 from parity.commands.doctor import doctor_command
 from parity.commands.layers import app as parity_app
 from reports.console import (
-    AsFunasr,
-    FamilyOptions,
-    Itn,
     Json,
-    Language,
     MoreAudio,
     Overwrite,
     Sources,
@@ -110,134 +108,8 @@ app.command(name="upload")(upload_command)
 app.command(name="verify")(verify_command)
 
 
-@app.command()
-def transcribe(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings of any common format.")],
-    batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
-    batch_seconds: Annotated[
-        float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
-    ] = None,
-    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad srt, vtt, textgrid; text.")] = None,
-    vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
-    merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
-    dynamic_silence: Annotated[
-        bool | None,
-        typer.Option("--dynamic-silence/--no-dynamic-silence", help="FunASR 1.4's default for the VAD; on."),
-    ] = None,
-    dither: Annotated[float | None, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR has 1; 0.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the dither; 0.")] = None,
-    cue_seconds: Annotated[float | None, typer.Option(help="Subtitles: no cue longer than this; 7.")] = None,
-    cue_chars: Annotated[int | None, typer.Option(help="Subtitles: Latin characters a line, of two; 42.")] = None,
-    cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line; 20.")] = None,
-    language: Language = None,
-    itn: Itn = None,
-    option: FamilyOptions = None,
-    as_funasr: AsFunasr = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
-    json: Json = False,
-) -> None:
-    """Transcribe recordings; results come in the order given."""
-    from mlx_model.pipelines import options
-    from mlx_model.text import formats
-
-    format = options.chosen_format(format, json, "text")
-    formats.check_format(format, len(audio) if vad is not None else 0)
-    given = {
-        "--batch-size": batch_size, "--batch-seconds": batch_seconds, "--merge-seconds": merge_seconds,
-        "--dither": dither, "--seed": seed, "--cue-seconds": cue_seconds, "--cue-chars": cue_chars,
-        "--cue-chars-cjk": cue_chars_cjk, "--vad": vad, "--dynamic-silence": dynamic_silence,
-    }  # fmt: skip
-    options.check_transcribe(audio, format, given)
-    from mlx_model.loading import load_as
-    from mlx_model.pipelines.transcribe import transcribe as transcribe_each
-    from mlx_model.roles import Detector, Recognizer
-
-    network = load_as(model, Recognizer)
-    asked = dict[str, Any](batch_size=batch_size, batch_seconds=batch_seconds, dither=dither or 0.0, seed=seed or 0)
-    asked |= options.options_given(network, option, language=language, use_itn=itn, as_funasr=as_funasr or None)
-    _runtime(verbose, network)
-    if vad is None:
-        with progress_bar("transcribing", len(audio)) as advance:
-            results = transcribe_each(network, audio, **asked, progress=advance)
-    else:
-        from mlx_model.pipelines.long_audio import total_s, transcribe_long
-
-        detector = load_as(vad, Detector)
-        vad_options = options.options_from(detector, {"dynamic_silence": dynamic_silence is not False})
-        asked |= {"merge_s": merge_seconds, "times": format in formats.NEED_TIMES}
-        with progress_bar("transcribing", total_s(audio)) as advance:
-            results = transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
-    limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
-    put(formats.document(format, results, limits, **_about(network, format)), as_json=format == "json")
-    _complain("not transcribed", results)
-
-
-@app.command()
-def vad(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted FSMN-VAD.")],
-    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Recordings, or - for PCM from a pipe.")],
-    format: Annotated[str | None, typer.Option(help="tsv, json or textgrid; tsv.")] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Decide chunk by chunk; print segments at once.")] = False,
-    chunk_ms: Annotated[int | None, typer.Option(help="Length of a chunk, for --stream and -; 200.")] = None,
-    rate: Annotated[
-        int | None, typer.Option(help="Sample rate of the pipe: raw 16-bit little-endian mono PCM; 16000.")
-    ] = None,
-    max_end_silence_ms: Annotated[int | None, typer.Option(help="Silence that ends a segment.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="speech_noise_thres, 0 to 1.")] = None,
-    dynamic_silence: Annotated[bool, typer.Option(help="FunASR 1.4's default: long speech ends sooner.")] = False,
-    json: Json = False,
-) -> None:
-    """Find where speech is: segments of recordings, or of a stream as they end."""
-    from mlx_model.pipelines import detect as engine
-    from mlx_model.pipelines import options
-
-    format = options.chosen_format(format, json, "tsv")
-    engine.check_format(format, len(audio))
-    given = {
-        "--chunk-ms": chunk_ms, "--rate": rate, "--max-end-silence-ms": max_end_silence_ms,
-        "--threshold": threshold, "--dynamic-silence": dynamic_silence,
-    }  # fmt: skip
-    options.check_vad(audio, stream, given)
-    from mlx_model.loading import load_as
-    from mlx_model.roles import Detector
-
-    network = load_as(model, Detector)
-    wanted = {"max_end_silence_time": max_end_silence_ms, "speech_noise_thres": threshold}
-    chosen = options.options_from(network, {**wanted, "dynamic_silence": dynamic_silence or None})
-    _runtime(False, network)
-    asked: dict[str, Any] = {"options": chosen, "rate": 16000 if rate is None else rate}
-    asked["chunk_ms"] = (200 if chunk_ms is None else chunk_ms) if stream or "-" in audio else None
-    live = (lambda line: put(line, flush=True)) if asked["chunk_ms"] is not None and format == "tsv" else None
-    with progress_bar("listening", len(audio)) as advance:
-        results = engine.detect(network, audio, **asked, live=live, progress=advance)
-    if live is None:
-        put(engine.FORMATS[format](results, **_about(network, format)), as_json=format == "json")
-    _complain("not heard", results)
-
-
-def _about(model: Any, format: str) -> dict[str, Any]:
-    """What a JSON document says beside its results."""
-    from mlx_model.machine.numerics import numerics
-
-    return {"numerics": numerics(model)} if format == "json" else {}
-
-
-def _complain(verdict: str, results: list[Any]) -> None:
-    """Say what there is to say of the files, and what could not be used.
-
-    Leave with 2 where there was nothing else, with 1 where there was.
-    """
-    from mlx_model.files.names import shown
-
-    for result in results:
-        for note in result.notes:
-            talk.print(f"note: {shown(result.path)}: {note}", highlight=False, emoji=False, soft_wrap=True)
-    failed = [result for result in results if result.error]
-    for result in failed:
-        talk.print(f"{verdict}: {result.error}", style="red", highlight=False, emoji=False, soft_wrap=True)
-    if failed:
-        raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
+app.command(name="transcribe")(transcribe)
+app.command(name="vad")(vad)
 
 
 @contextmanager
@@ -361,18 +233,6 @@ def demo(
         pages = rendered_pages(out)
     summarise(documents, pages, json)
     leave(all(getattr(document, "verdict", "pass") == "pass" for document in documents))
-
-
-def _runtime(verbose: bool, model: Any) -> None:
-    """Say once what runs the network, or warn once that it is slow for want of a BLAS; and that it is not exact."""
-    from mlx_model.machine.blas import status
-    from mlx_model.machine.numerics import float32_warning, in_words, numerics
-
-    if verbose:
-        talk.print(in_words(numerics(model)), highlight=False, soft_wrap=True)
-    for warning in (None if verbose else status().warning(), float32_warning()):
-        if warning:
-            talk.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -1,0 +1,74 @@
+"""`mlx-funasr transcribe`: its options, and one call of a pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlx_model.commands.telling import about, complain, runtime
+from reports.console import AsFunasr, FamilyOptions, Itn, Json, Language, progress_bar
+from reports.streams import put
+
+
+def transcribe(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings of any common format.")],
+    batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
+    batch_seconds: Annotated[
+        float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad srt, vtt, textgrid; text.")] = None,
+    vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
+    merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
+    dynamic_silence: Annotated[
+        bool | None,
+        typer.Option("--dynamic-silence/--no-dynamic-silence", help="FunASR 1.4's default for the VAD; on."),
+    ] = None,
+    dither: Annotated[float | None, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR has 1; 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the dither; 0.")] = None,
+    cue_seconds: Annotated[float | None, typer.Option(help="Subtitles: no cue longer than this; 7.")] = None,
+    cue_chars: Annotated[int | None, typer.Option(help="Subtitles: Latin characters a line, of two; 42.")] = None,
+    cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line; 20.")] = None,
+    language: Language = None,
+    itn: Itn = None,
+    option: FamilyOptions = None,
+    as_funasr: AsFunasr = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
+    json: Json = False,
+) -> None:
+    """Transcribe recordings; results come in the order given."""
+    from mlx_model.pipelines import options
+    from mlx_model.text import formats
+
+    format = options.chosen_format(format, json, "text")
+    formats.check_format(format, len(audio) if vad is not None else 0)
+    given = {
+        "--batch-size": batch_size, "--batch-seconds": batch_seconds, "--merge-seconds": merge_seconds,
+        "--dither": dither, "--seed": seed, "--cue-seconds": cue_seconds, "--cue-chars": cue_chars,
+        "--cue-chars-cjk": cue_chars_cjk, "--vad": vad, "--dynamic-silence": dynamic_silence,
+    }  # fmt: skip
+    options.check_transcribe(audio, format, given)
+    from mlx_model.loading import load_as
+    from mlx_model.pipelines.transcribe import transcribe as transcribe_each
+    from mlx_model.roles import Detector, Recognizer
+
+    network = load_as(model, Recognizer)
+    asked = dict[str, Any](batch_size=batch_size, batch_seconds=batch_seconds, dither=dither or 0.0, seed=seed or 0)
+    asked |= options.options_given(network, option, language=language, use_itn=itn, as_funasr=as_funasr or None)
+    runtime(verbose, network)
+    if vad is None:
+        with progress_bar("transcribing", len(audio)) as advance:
+            results = transcribe_each(network, audio, **asked, progress=advance)
+    else:
+        from mlx_model.pipelines.long_audio import total_s, transcribe_long
+
+        detector = load_as(vad, Detector)
+        vad_options = options.options_from(detector, {"dynamic_silence": dynamic_silence is not False})
+        asked |= {"merge_s": merge_seconds, "times": format in formats.NEED_TIMES}
+        with progress_bar("transcribing", total_s(audio)) as advance:
+            results = transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
+    limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
+    put(formats.document(format, results, limits, **about(network, format)), as_json=format == "json")
+    complain("not transcribed", results)
