@@ -53,8 +53,9 @@ FOLDERS = ("mlx_model.config", "mlx_model.models", "convert.architectures", "par
 FAMILYS = re.compile(rf"({'|'.join(map(re.escape, FOLDERS))})\.({'|'.join(FAMILIES)})(\.|$)")
 # third party -> the only files that may import it: patterns, so that a new family edits no list
 ONLY_IN = {
-    "torch": r"convert/legacy_file|parity/((sides|families/\w+)/reference|bench/(exports|funasr_modes|funasr_side))",
-    "funasr": r"parity/(sides|families/\w+)/reference|parity/bench/funasr_modes",
+    "torch": r"convert/legacy_file|parity/((sides|families/\w+)/reference|sides/(halves|proof)|"
+    r"bench/(exports|funasr_modes|funasr_side))",
+    "funasr": r"parity/((sides|families/\w+)/reference|sides/halves|bench/funasr_modes)",
     "soundfile": r"mlx_model/audio/libsndfile|parity/(cer/(clips|parts)|sides/reference|layers/(invariance|selftest))",
     "av": r"mlx_model/audio/ffmpeg",
     "soxr": r"mlx_model/audio/files",

@@ -35,6 +35,13 @@ Taps = Annotated[
     list[str] | None, typer.Option("--taps", help="Only modules of this pattern, as encoder.encoders.*; repeatable.")
 ]
 Steps = Annotated[bool, typer.Option("--steps/--no-steps", help="Look inside attention, feed-forward and predictor.")]
+Precision = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--precision", metavar="float16|bfloat16",
+        help="Run FunASR in this precision as well, to judge candidates of it by; repeatable.",
+    ),
+]  # fmt: skip
 Invariance = Annotated[
     bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
 ]
@@ -88,6 +95,7 @@ def record_command(
     limit: Limit = None,
     taps: Taps = None,
     steps: Steps = True,
+    precision: Precision = None,
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
@@ -100,7 +108,7 @@ def record_command(
 
         recorded = record(
             source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
-            progress=lambda done: progress("reference", done),
+            halves=precision or (), progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
     talk.print(

@@ -18,16 +18,18 @@ def argmax_differences(
     allowance: float,
     token: Callable[[int], str] = str,
     kind: str = "token",
+    decided: np.ndarray | None = None,
 ) -> list[DecisionRow]:
     """Return one row per position of an utterance whose arg-max over scores differs; all are (U, V).
 
-    The margin is the truth's gap between its best and second score; the noise is `allowance` times the float32
-    reference's error at that position, twice over, because the gap has two ends. `token` names an id.
+    The margin is the truth's gap between its best and second score; the noise is `allowance` times the reference's
+    error at that position, twice over, because the gap has two ends. `token` names an id. `decided` are the scores that
+    decide on the reference's side where they are others: its float32 run's, where the noise is a half precision's.
     """
-    rows = []
-    for position in np.flatnonzero(reference.argmax(-1) != candidate.argmax(-1)):
+    rows, theirs = [], (reference if decided is None else decided).argmax(-1)
+    for position in np.flatnonzero(theirs != candidate.argmax(-1)):
         second, best = np.sort(truth[position])[-2:]
         noise = float(2.0 * allowance * np.abs(reference[position] - truth[position]).max())
-        texts = (token(int(reference[position].argmax())), token(int(candidate[position].argmax())))
+        texts = (token(int(theirs[position])), token(int(candidate[position].argmax())))
         rows.append(decision(kind, utt_id, int(position), texts, float(best - second), noise))
     return rows

@@ -51,12 +51,14 @@ class TokenDecisions(Decisions):
         if self.LOGITS not in recorded.propagated or self.LOGITS not in run.taps:
             reference, candidate = self.decoded(recorded, run)
             return [] if reference == candidate else [unexplained_count(utterance.utt_id, reference, candidate)]
-        (truth, single), candidate = recorded.propagated[self.LOGITS], run.taps[self.LOGITS]
-        if truth.shape == single.shape:
-            self.noise = max(self.noise, float(np.abs(truth - single).max(initial=0.0)))
-        if not truth.shape == single.shape == candidate.shape:
+        pair, candidate = recorded.propagated[self.LOGITS], run.taps[self.LOGITS]
+        (truth, reference), single = pair, pair.single  # `reference` is the run whose noise is the floor
+        if truth.shape == reference.shape:
+            self.noise = max(self.noise, float(np.abs(truth - reference).max(initial=0.0)))
+        if not truth.shape == reference.shape == single.shape == candidate.shape:
             return [unexplained_count(utterance.utt_id, *self.decoded(recorded, run))]
-        return argmax_differences(utterance.utt_id, truth[0], single[0], candidate[0], self.allowance, self.token)
+        scores = (truth[0], reference[0], candidate[0])
+        return argmax_differences(utterance.utt_id, *scores, self.allowance, self.token, decided=single[0])
 
     def compare(
         self,
@@ -86,7 +88,7 @@ class TokenDecisions(Decisions):
         own = self.text(utterance.token_ids)  # the reference's ids
         total("tokenizer").add_discrete(utterance.utt_id, [utterance.text], [own])
         # Below float32 the decisions table says what flips and why.
-        excused = rounding(decided, *self.decided) or self.precision.multiple > 1.0
+        excused = rounding(decided, *self.decided) or self.candidate.precision != "float32"
         total("end_to_end.token_ids").add_discrete(utterance.utt_id, utterance.token_ids, ids, explained=excused)
         total("end_to_end.text").add_discrete(utterance.utt_id, [utterance.text], [text], explained=excused)
         return text

@@ -14,6 +14,7 @@ from parity.layers.invariance import AS_USERS_RUN_IT, invariance
 from parity.sides.candidate import Candidate
 from parity.taps.distances import PASS, Comparison
 from parity.taps.pictures import heat_map
+from parity.taps.tapset import FLOAT32, Precision
 from parity.taps.trace import Recorded, Trace, TracedUtterance
 from parity.taps.verdict import Verdict, conclude, structure
 from reports.environment import describe
@@ -34,6 +35,23 @@ def same_checkpoint(trace: Trace, candidate: Candidate) -> None:
         )
 
 
+def tolerance(trace: Trace, candidate: Candidate) -> tuple[Precision, str]:
+    """Return what a candidate is judged by, and why not by FunASR's own run in its precision ("" where it is, or at
+    float32).
+
+    Raises:
+        UsageError: there are no tolerances for its precision.
+    """
+    name, tapset = candidate.precision, candidate.full_tapset
+    if name not in tapset.precisions:
+        known = ", ".join(tapset.precisions)
+        raise UsageError(f"no tolerances for {name} candidates; there are {known}")
+    if name not in tapset.halves:
+        return tapset.precisions[name], ""
+    why = trace.meta.get("halves", {}).get(name, f"record the trace with --precision {name}")
+    return (tapset.precisions[name], why) if why else (tapset.halves[name], "")
+
+
 class Comparing:
     """One trace against one candidate, utterance by utterance; `report` sums up."""
 
@@ -41,11 +59,8 @@ class Comparing:
         self, trace: Trace, candidate: Candidate, *, pictures: int = PICTURES, engines: int = ENGINE_UTTERANCES
     ):
         same_checkpoint(trace, candidate)
-        precisions = candidate.tapset.precisions
-        if candidate.precision not in precisions:
-            raise UsageError(f"no tolerances for {candidate.precision} candidates; there are {', '.join(precisions)}")
         self.trace, self.candidate = trace, candidate
-        self.precision = precisions[candidate.precision]
+        self.precision, self.without_half = tolerance(trace, candidate)
         self.comparison = Comparison(candidate.full_tapset, self.precision)
         self.rows: list[UtteranceRow] = []
         self.family = families.by_name(candidate.tapset.family)
@@ -60,7 +75,7 @@ class Comparing:
 
         `ahead` is called when the products on all cores are through: one of those waits for its slowest thread.
         """
-        recorded, decisions = self.chosen(arrays), self.decisions
+        recorded, decisions = self.judged_by(self.chosen(arrays)), self.decisions
         plain, steps = recorded.plain, self.trace.meta["steps"]
         front = self.candidate.frontend(plain["waveform"])
         self.comparison.add_frontend(utterance.utt_id, plain, front)
@@ -96,6 +111,11 @@ class Comparing:
             inputs=recorded.inputs,
         )
 
+    def judged_by(self, recorded: Recorded) -> Recorded:
+        """Return what was recorded with the run in it whose distances are the floor."""
+        half = self.precision.floor != FLOAT32
+        return recorded.under(self.candidate.precision) if half else recorded
+
     def heat(self, taps: Sequence[TapRow], engine: str) -> HeatMap | None:
         """Return the worst tap's error map in a column, from the utterance it is worst in (computed again)."""
         measured = [row for row in taps if row.ratio is not None and row.worst and len(row.worst["index"]) == 3]
@@ -104,7 +124,8 @@ class Comparing:
         guilty = [row for row in measured if row.status != PASS][:1]
         worst = (guilty or sorted(measured, key=lambda row: -(row.ratio or 0.0) / (row.tolerance_ratio or 1.0)))[0]
         utt_id = (worst.worst or {})["utt_id"]
-        recorded = self.trace.arrays(next(row for row in self.trace.utterances if row.utt_id == utt_id))
+        utterance = next(row for row in self.trace.utterances if row.utt_id == utt_id)
+        recorded = self.judged_by(self.trace.arrays(utterance))
         with self.candidate.by(engine):
             if worst.scope == "introduced":
                 inputs = {module: given for module, given in recorded.inputs.items() if worst.name.startswith(module)}
@@ -112,6 +133,11 @@ class Comparing:
                 return heat_map(worst.name, utt_id, recorded.introduced[worst.name], value)
             value = self.candidate.network(recorded.plain["feats"])[worst.name]
             return heat_map(worst.name, utt_id, recorded.propagated[worst.name], value)
+
+    def floor(self) -> str:
+        """Return which floor is used, in words, and why."""
+        lacking = f"; not by FunASR's own {self.candidate.precision}: {self.without_half}" if self.without_half else ""
+        return f"judged by the {self.precision.floor}'s own distance: {self.precision.reason}{lacking}"
 
     def facts(self) -> list[dict[str, Any]]:
         """Return one row per kind of structural fact."""
@@ -121,7 +147,8 @@ class Comparing:
         self, taps: Sequence[TapRow], facts: Sequence[dict[str, Any]], checks: Sequence[InvarianceRow]
     ) -> Verdict:
         """Return the verdict over the plain column alone."""
-        return conclude(taps, facts, self.decisions.rows, checks, self.candidate.precision, self.family.decided)
+        name, floor = self.candidate.precision, self.precision.floor
+        return conclude(taps, facts, self.decisions.rows, checks, name, self.family.decided, floor)
 
     def verdict(
         self, taps: Sequence[TapRow], facts: Sequence[dict[str, Any]], checks: Sequence[InvarianceRow]
@@ -155,7 +182,7 @@ class Comparing:
             taps=taps,
             utterances=self.rows,
             structure=facts,
-            notes=notes(self.candidate, self.precision.reason, family.notes, found["tapped"]),
+            notes=notes(self.candidate, self.floor(), family.notes, found["tapped"]),
             environment=describe(
                 reference=self.trace.meta.get("environment", {}), float32_product_error=product_error(), numerics=found
             ),

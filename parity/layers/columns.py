@@ -57,6 +57,6 @@ class Column:
         """Return the verdict over this column alone; structural facts say where, not whether."""
         rows = self.rows()
         failed = any(row.status == FAIL for row in rows)
-        precision, decided = self.candidate.precision, self.decisions.decided
-        found = conclude(rows, facts if failed else [], self.decided, [], precision, decided)
+        precision, decided, floor = self.candidate.precision, self.decisions.decided, self.decisions.precision.floor
+        found = conclude(rows, facts if failed else [], self.decided, [], precision, decided, floor)
         return found._replace(engine=self.engine)

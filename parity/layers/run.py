@@ -73,7 +73,9 @@ def run(
             load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
         with scratch("trace") as folder:
             tell = None if progress is None else lambda done: progress("reference", done)
-            trace = reference.record(src, found, folder, taps=taps, steps=steps, named=named, progress=tell)
+            trace = reference.record(
+                src, found, folder, taps=taps, steps=steps, halves=candidate.half(), named=named, progress=tell
+            )
             if len(trace.utterances) != len(found):
                 raise OutputError(f"FunASR recorded {len(trace.utterances)} of {len(found)} recordings; run it again")
             tell = None if progress is None else lambda done: progress("candidate", done)
@@ -91,19 +93,22 @@ def record(
     limit: int | None = None,
     taps: Sequence[str] = (),
     steps: bool = True,
+    halves: Sequence[str] = (),
     named: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Trace:
     """Return FunASR's side over real audio, recorded into the new folder `trace`; options as `run`'s.
 
-    The folder appears when it is whole; until then it stands beside under a temporary name.
+    `halves` are the half precisions ("float16", "bfloat16") of candidates that are to be judged by FunASR's own; `run`
+    asks for its candidate's. The folder appears when it is whole; until then it stands beside under a temporary name.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
     """
     guard.check(str(src))
     with staged(trace, overwrite=False, apart_from=[src]) as part:
-        reference.record(src, find_audio(audio, limit), part, taps=taps, steps=steps, named=named, progress=progress)
+        found, options = find_audio(audio, limit), {"taps": taps, "steps": steps, "halves": halves}
+        reference.record(src, found, part, **options, named=named, progress=progress)
     return Trace.open(trace)
 
 

@@ -105,6 +105,14 @@ class Candidate(ABC):
         quantization = self.model.config.quantization
         return self.model.config.dtype if quantization is None else f"{quantization['bits']}bit"
 
+    def half(self) -> tuple[str, ...]:
+        """Return the precision in which FunASR's own run is the floor for this candidate; none for float32's.
+
+        None for quantised ones either: what they are away from the truth is the rounding of their weights to groups of
+        few steps, which no run of FunASR has.
+        """
+        return () if self.precision not in self.full_tapset.halves else (self.precision,)
+
     @property
     def checkpoint_sha256(self) -> str | None:
         """The sha256 of the model.pt this was converted from, as the conversion wrote it down."""

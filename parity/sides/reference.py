@@ -3,8 +3,9 @@
 Only this file and the families' own reference.py use funasr, in a process of their own (child.py says why). `record`
 and `transcribe` start it and read what it wrote. Must not import mlx.
 
-The truth is the same FunASR in float64. What is recorded of a family, and how it is run, is said by the `Reference` of
-families/NAME/reference.py, a subclass of the one below.
+The truth is the same FunASR in float64. Where candidates of a half precision ask, it is run in that as well
+(halves.py). What is recorded of a family, and how it is run, is said by the `Reference` of families/NAME/reference.py,
+a subclass of the one below.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import contextlib
 import importlib
 import json
 import os
-import pickle
-import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,17 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from mlx_model.errors import CheckpointError, DependencyError, MlxFunasrError, UsageError
+from mlx_model.errors import DependencyError, MlxFunasrError, UsageError
 from mlx_model.families import FAMILIES, module_of
 from parity import facts
 from parity.sides import guard
 from parity.sides.child import MARK, Progress, ask_reference, stream_reference
+from parity.sides.halves import Halves, computing
+from parity.sides.proof import prove, state_of
 from parity.taps.packing import Pair
 from parity.taps.tap import ARGS
 from parity.taps.tap import record as tapped
 from parity.taps.tapset import TapSet, load_tapset
 from parity.taps.trace import Recorded, Trace
 
+HALVES = ("float16", "bfloat16")
 INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[reference]'"
 
 
@@ -47,6 +49,7 @@ def record(
     *,
     taps: Sequence[str] = (),
     steps: bool = True,
+    halves: Sequence[str] = (),
     named: str | None = None,
     progress: Progress | None = None,
 ) -> Trace:
@@ -58,6 +61,7 @@ def record(
         trace: directory for trace.json and the arrays.
         taps: patterns of modules to keep; all of the tap set where empty.
         steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
+        halves: precisions of HALVES in which it is run as well: the floor of candidates of that precision.
         named: what the user calls the source, where `src` is a directory made of it.
         progress: called with 1.0 for every utterance done.
 
@@ -65,10 +69,14 @@ def record(
         UsageError, ConfigError: `src` is no source, or not one to give to FunASR (guard.py).
         DependencyError: torch or funasr is not installed.
         CheckpointError: the loaded model is not the checkpoint.
-        UsageError: a pattern fits no tap, or the model is of a family that cannot be compared.
+        UsageError: a pattern fits no tap, a precision is none of HALVES, or the model is of a family that cannot be
+            compared.
     """
     guard.check(str(src))
+    if unknown := [each for each in halves if each not in HALVES]:
+        raise UsageError(f"precision {unknown[0]!r}: FunASR can also be recorded in {' and '.join(HALVES)}")
     request = {"task": "record", "src": str(src), "named": named or str(src), "taps": list(taps), "steps": steps}
+    request |= {"halves": list(dict.fromkeys(halves))}
     ask_reference({**request, "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}, progress)
     return Trace.open(trace)
 
@@ -108,7 +116,7 @@ def load(src: str, dtype: str = "float32", device: str = "cpu") -> Any:
     if path is None:
         path = guard.check(_downloaded(src)) or Path(src)
     checkpoint = guard.weights(path)
-    _state(checkpoint)
+    state_of(checkpoint)
     directory = path.parent if path.is_file() else path
     options: dict[str, Any] = {"model": str(directory.absolute()), "init_param": str(checkpoint.absolute())}
     options |= {"device": device, "disable_update": True, "disable_pbar": True, "trust_remote_code": False}
@@ -140,60 +148,15 @@ def _threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
-def prove(model: Any, checkpoint: str) -> None:
-    """Raise CheckpointError unless every tensor of the model equals the checkpoint's, bit for bit.
-
-    FunASR's loader keeps random weights for missing keys and wrong shapes, with a line in the log.
-    Mirrors the unwrapping in funasr/train_utils/load_pretrained_model.py.
-    """
-    import torch
-
-    state = _state(Path(checkpoint))
-    for wrapper in ("state_dict", "model_state_dict", "model"):
-        state = state.get(wrapper, state)
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    for name, tensor in model.state_dict().items():
-        if name not in state:
-            raise CheckpointError(f"{checkpoint}: {name} is missing; FunASR would run with random weights there")
-        if not torch.equal(tensor.cpu(), state[name].to(tensor.dtype)):
-            raise CheckpointError(
-                f"{checkpoint}: {name} {tuple(state[name].shape)} was not loaded into the model's {tuple(tensor.shape)}"
-            )
-
-
-def _state(checkpoint: Path) -> Any:
-    """Return what a checkpoint holds, nothing in it executed.
-
-    FunASR's own torch.load does the same from here on: the switch that would make it run code is taken away, and the
-    numpy numbers of a trainer's state are allowed.
-
-    Raises:
-        CheckpointError: it cannot be read so.
-    """
-    import torch
-
-    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
-    scalar = np.float64(0).__reduce__()[0]
-    safe: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    safe += [np.dtype, *(type(np.dtype(code)) for code in ("f8", "f4", "i8", "i4", "?"))]
-    torch.serialization.add_safe_globals(safe)
-    with checkpoint.open("rb") as stream:
-        mapped = stream.read(4) == b"PK\x03\x04"
-    try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        wanted = re.search(r"GLOBAL (\S+)", reason)
-        if wanted:
-            reason = f"its pickle asks for {wanted[1]}, which could run code"
-        raise CheckpointError(f"{checkpoint} was not given to FunASR: {reason[:200]}") from error
-
-
 class Reference(ABC):
-    """Both precisions of one FunASR model, and what is recorded of them; `single` and `double` are AutoModels."""
+    """One FunASR model in its precisions, and what is recorded of them; `single` and `double` are AutoModels.
+
+    `halves` are AutoModels by precision, set by who wants them.
+    """
 
     def __init__(self, single: Any, double: Any, tapset: TapSet, taps: Sequence[str], steps: bool):
         self.single, self.double = single, double
+        self.halves = Halves()
         names = [name for name, _ in self.single.model.named_modules()]
         self.tapset = tapset.restricted(taps, names) if taps else tapset
         self.isolated = self.tapset.isolated(names, names)
@@ -217,6 +180,26 @@ class Reference(ABC):
         """Return in what FunASR's results depend on how it is run, over all (utt_id, path): fields of InvarianceRow."""
         return []
 
+    def half_taps(self, auto: Any, plain: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return {tap: array} of a model of half precision on one file's `plain` arrays, run as `utterance` does.
+
+        Raises:
+            NotImplementedError: the family does not say how.
+        """
+        raise NotImplementedError(f"{type(self).__module__} does not run it")
+
+    def in_half(self) -> contextlib.AbstractContextManager[None]:
+        """Let what FunASR cannot compute in a half precision be computed in float32 there; nothing by default."""
+        return contextlib.nullcontext()
+
+    def add_halves(self, arrays: Recorded) -> None:
+        """Run every half precision on one file's features, and put what it gave beside what was recorded."""
+        for name, auto in self.halves:
+            with self.halves.trying(name), computing(auto), self.in_half():
+                taps = self.half_taps(auto, arrays.plain)
+                for tap, pair in arrays.propagated.items():
+                    arrays.propagated[tap] = self.halves.beside(name, tap, pair, taps)
+
     def inside(self, module: str) -> list[str]:
         """Return what is recorded of an isolated module: itself and its steps."""
         within = (f"{module}.", f"{module}@")
@@ -238,7 +221,12 @@ class Reference(ABC):
             args = tuple(given.get(str(number), value) for number, value in enumerate(args))
             truth, single = (self._call(auto, module, tap, args, kwargs) for auto in (self.double, self.single))
             kept = [name for name in truth if not self.tapset.is_discrete(name)]
-            introduced |= {name: Pair.of(truth[name], single[name]) for name in kept}
+            pairs = {name: Pair.of(truth[name], single[name]) for name in kept}
+            for half, auto in self.halves:
+                with self.halves.trying(half), computing(auto), self.in_half():
+                    found = self._call(auto, module, tap, args, kwargs)
+                    pairs = {name: self.halves.beside(half, name, pair, found) for name, pair in pairs.items()}
+            introduced |= pairs
             inputs[module] = given
         return inputs, introduced
 
@@ -292,6 +280,14 @@ def features(auto: Any, path: str) -> tuple[dict[str, Any], Any, Any, float]:
     return taps, feats, lengths, len(waveform) / frontend.fs
 
 
+def given(auto: Any, feats: np.ndarray) -> tuple[Any, Any]:
+    """Return (features, lengths) as tensors, in the precision of a model, of one utterance's (1, T, m*M)."""
+    import torch
+
+    dtype = next(auto.model.parameters()).dtype
+    return torch.from_numpy(feats).to(dtype), torch.tensor([feats.shape[1]], dtype=torch.int32)
+
+
 def _record(request: dict[str, Any]) -> None:
     from reports.environment import describe, file_sha256
 
@@ -301,8 +297,10 @@ def _record(request: dict[str, Any]) -> None:
     reference: Reference = importlib.import_module(f"{family.__name__}.reference").Reference(
         single, load(request["src"], "float64"), load_tapset(family.FAMILY.name), request["taps"], request["steps"]
     )
+    reference.halves.models |= {name: load(request["src"], name) for name in request["halves"]}
     for utt_id, path in request["audio"]:
         row, arrays = reference.utterance(path)
+        reference.add_halves(arrays)
         trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
         _answer(1.0)
     trace.finish(
@@ -314,6 +312,7 @@ def _record(request: dict[str, Any]) -> None:
             "steps": request["steps"],
             "structure": reference.structure(family.FAMILY.facts),
             "reference_rows": reference.against_itself(request["audio"]),
+            "halves": reference.halves.found(),
             "environment": describe(),
         }
     )

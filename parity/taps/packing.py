@@ -3,7 +3,7 @@
 Compressors gain 7 % on mantissas. What is stored instead: the truth rounded to float32 and the rest of it in 1/254 of
 float32's last place (2e-10 relative); the reference as its distance from the truth, in float16 of the largest one.
 What a check asks of the reference every time, its own error per frame, is taken once, exactly, and stored beside it.
-Pure numpy.
+FunASR in a half precision, where it was run as well, is stored as the float32 reference is. Pure numpy.
 """
 
 from __future__ import annotations
@@ -14,24 +14,36 @@ from typing import Any
 
 import numpy as np
 
-PARTS = ("truth", "rest", "distance", "unit", "floors")
 STEPS = 254.0  # of one float32 step, which the rest fills from -1/2 to 1/2
 
 
-def pack(truth: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
+def pack(
+    truth: np.ndarray, reference: np.ndarray, halves: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """Return the parts of a float64 truth and a float32 reference of the same shape.
 
-    Where either holds NaN or infinities, float16 and int8 could not say so: they are then stored as they are.
+    Where either holds NaN or infinities, float16 and int8 could not say so: they are then stored as they are. `halves`
+    are {precision: what the reference gave in it}; their parts are named `float16.distance`, ...
     """
+    others = {name: value.astype(np.float32) for name, value in (halves or {}).items()}
     if truth.shape != reference.shape or not (np.isfinite(truth).all() and np.isfinite(reference).all()):
-        return {"truth": truth.astype(np.float64), "reference": reference}
+        plain = {f"{name}.reference": value for name, value in others.items()}
+        return {"truth": truth.astype(np.float64), "reference": reference} | plain
     high = truth.astype(np.float32)
     rest = np.rint((truth - high) / _step(high).astype(np.float64) * STEPS)
+    parts = {"truth": high, "rest": np.clip(rest, -127, 127).astype(np.int8), **_strayed(truth, reference)}
+    for name, value in others.items():
+        fits = value.shape == truth.shape and np.isfinite(value).all()
+        found = _strayed(truth, value) if fits else {"reference": value}
+        parts |= {f"{name}.{part}": array for part, array in found.items()}
+    return parts
+
+
+def _strayed(truth: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a reference as its distance from the truth, and its error per frame."""
     distance = reference.astype(np.float64) - truth
     unit = float(np.abs(distance).max(initial=0.0)) or 1.0
     return {
-        "truth": high,
-        "rest": np.clip(rest, -127, 127).astype(np.int8),
         "distance": (distance / unit).astype(np.float16),
         "unit": np.array([unit]),
         "floors": frame_errors(distance, float(np.linalg.norm(truth))) if truth.size else np.zeros(0),
@@ -53,20 +65,47 @@ def frame_errors(difference: np.ndarray, size: float, largest: float | None = No
 class Pair(Sequence[np.ndarray]):
     """One tap: (float64 truth, float32 reference), each unpacked when asked for, and distances from them.
 
+    `under` gives the same with the reference's run in a half precision, whose noise is then the floor.
+
     `parts` are `pack`'s, or a truth and a reference as they are. A check asks for distances only, and those need no
     float64: a value is close to the truth's own float32, so their difference is exact (Sterbenz), and the rest of the
     truth is taken from it in float32 of the difference's size.
     """
 
-    __slots__ = ("parts",)
+    __slots__ = ("_single", "parts")
 
-    def __init__(self, parts: Mapping[str, np.ndarray]):
-        self.parts = parts
+    def __init__(self, parts: Mapping[str, np.ndarray], single: Pair | None = None):
+        self.parts, self._single = parts, single
 
     @classmethod
-    def of(cls, truth: np.ndarray, reference: np.ndarray) -> Pair:
-        """Return the pair of two arrays as they are."""
-        return cls({"truth": truth, "reference": reference})
+    def of(cls, truth: np.ndarray, reference: np.ndarray, halves: Mapping[str, np.ndarray] | None = None) -> Pair:
+        """Return the pair of two arrays as they are, and with them what the reference gave in half precisions."""
+        others = {f"{name}.reference": value for name, value in (halves or {}).items()}
+        return cls({"truth": truth, "reference": reference, **others})
+
+    def halves(self) -> dict[str, np.ndarray]:
+        """Return {precision: array} of a pair made by `of`: what the reference gave in half precisions."""
+        names = [name.removesuffix(".reference") for name in self.parts if name.endswith(".reference")]
+        return {name: self.parts[f"{name}.reference"] for name in names}
+
+    def under(self, precision: str) -> Pair | None:
+        """Return (float64 truth, the reference in a half precision), None where it was not run in that one.
+
+        What the float32 run decides is still known to it: `single`.
+        """
+        prefix = f"{precision}."
+        found = {name.removeprefix(prefix): part for name, part in self.parts.items() if name.startswith(prefix)}
+        if not found:
+            return None
+        truth = {name: part for name, part in self.parts.items() if name in ("truth", "rest")}
+        if "reference" in found and "rest" in truth:
+            truth = {"truth": self.truth()}
+        return Pair(truth | found, self)
+
+    @property
+    def single(self) -> np.ndarray:
+        """The float32 run's array, whichever run this pair holds beside the truth: what decisions are compared with."""
+        return self.reference() if self._single is None else self._single.reference()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,7 +167,8 @@ class Pair(Sequence[np.ndarray]):
 
     def at(self, index: tuple[int, ...]) -> tuple[float, float]:
         """Return (truth, reference) of one element."""
-        parts = {name: part if name in ("unit", "floors") else part[index][None] for name, part in self.parts.items()}
+        known = {name: part for name, part in self.parts.items() if "." not in name}
+        parts = {name: part if name in ("unit", "floors") else part[index][None] for name, part in known.items()}
         one = Pair(parts)
         return float(one.truth()[0]), float(one.reference()[0])
 

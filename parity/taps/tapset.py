@@ -39,6 +39,7 @@ from mlx_model.errors import UsageError
 from parity.taps.tap import ARGS, INPUT, Activations, matches
 
 HERE = Path(__file__).parent
+FLOAT32 = "float32 reference"  # the run of FunASR whose distance from the truth is the floor, where no other is named
 FAMILIES = HERE.parent / "families"
 
 
@@ -98,11 +99,15 @@ class TapSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """How far a candidate of a precision may stray: `multiple` of the float32 ratio; one frame `frames` times that."""
+    """How far a candidate of a precision may stray: `multiple` of the float32 ratio; one frame `frames` times that.
+
+    `floor` names the run of the reference whose own distance is the unit.
+    """
 
     multiple: float
     frames: float
     reason: str
+    floor: str = FLOAT32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +116,7 @@ class TapSet:
 
     `drift`: how many times a tap's ratio errors may grow to that a module did not introduce itself. `always`: modules
     that are judged in every run. `discrete`: names of taps that are compared entry by entry, never by distance.
+    `halves`: precisions whose floor is FunASR's own run in them, where a trace holds one; `precisions` otherwise.
     """
 
     family: str
@@ -120,6 +126,7 @@ class TapSet:
     taps: tuple[TapSpec, ...]
     always: tuple[str, ...] = ()
     discrete: tuple[str, ...] = ()
+    halves: dict[str, Precision] = dataclasses.field(default_factory=dict)
 
     def is_discrete(self, tap_name: str) -> bool:
         """Return whether a tap is compared entry by entry: its last word says so."""
@@ -229,6 +236,7 @@ def load_tapset(family: str) -> TapSet:
         floor_rel_l2=common["floor"]["rel_l2"],
         drift=common["floor"]["drift"],
         precisions={name: Precision(**row) for name, row in common["precision"].items()},
+        halves={name: Precision(**row, floor=f"{name} reference") for name, row in common["half"].items()},
         taps=tuple(tap for piece, at in pieces for tap in _taps(piece, at)),
         always=tuple(_within(at, name) for piece, at in pieces for name in piece.get("always", ())),
         discrete=tuple(name for piece, _ in pieces for name in piece.get("discrete", ())),

@@ -8,7 +8,8 @@ Arrays of an utterance, by group:
     introduced/<tap>    the same where both were given the same inputs, the truth's in float32 (steps included)
     input/<module>/<n>  those inputs
 
-propagated and introduced are packed (packing.py). Writing utterance by utterance keeps memory flat at full size.
+propagated and introduced are packed (packing.py), FunASR's run in a half precision beside them where there was one.
+Writing utterance by utterance keeps memory flat at full size. Traces of the version before hold no half precision.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from parity.taps.packing import Pair, pack
 from reports.checking import read_json
 from reports.environment import file_sha256
 
-SCHEMA = "trace/4"
+SCHEMA = "trace/5"
+READ = (SCHEMA, "trace/4")
 META = {"source", "checkpoint_sha256", "family", "taps", "steps", "structure", "reference_rows"}
 
 
@@ -65,12 +67,21 @@ class Recorded:
     introduced: dict[str, Pair] = field(default_factory=dict)
     inputs: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
+    def under(self, precision: str) -> Recorded:
+        """Return the same with FunASR in a half precision in the place of float32's; what it was not run in is left."""
+        groups = [
+            {name: pair.under(precision) or pair for name, pair in group.items()}
+            for group in (self.propagated, self.introduced)
+        ]
+        return Recorded(plain=self.plain, propagated=groups[0], introduced=groups[1], inputs=self.inputs)
+
 
 class Trace:
     """A trace directory, read or being written.
 
-    `meta` holds the reference's description: source, sha256 of its files, family, environment, what was recorded, and
-    in `reference_rows` where FunASR differs from itself.
+    `meta` holds the reference's description: source, sha256 of its files, family, environment, what was recorded, in
+    `reference_rows` where FunASR differs from itself, and in `halves` the half precisions it was run in as well, each
+    with why it gives no floor ("" where it does).
     """
 
     def __init__(self, directory: Path, meta: dict[str, Any], utterances: list[TracedUtterance]):
@@ -96,7 +107,7 @@ class Trace:
             document = read_json(path)
         except (OSError, ValueError) as error:
             raise OutputError(f"{error}; record the trace again") from error
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        if not isinstance(document, dict) or document.get("schema") not in READ:
             found = document.get("schema") if isinstance(document, dict) else None
             raise OutputError(f"{path}: schema {found!r}, expected {SCHEMA!r}; record it again with this version")
         if document.pop("sha256", None) != _digest(document):
@@ -121,7 +132,8 @@ class Trace:
         flat = {f"plain/{name}": value for name, value in recorded.plain.items()}
         for group, pairs in (("propagated", recorded.propagated), ("introduced", recorded.introduced)):
             for tap, pair in pairs.items():
-                flat |= {f"{group}/{tap}/{part}": value for part, value in pack(*pair).items()}
+                parts = pack(*pair, pair.halves())
+                flat |= {f"{group}/{tap}/{part}": value for part, value in parts.items()}
         inputs = _share(recorded.inputs, flat)
         (self.directory / file).write_bytes(save({key: np.ascontiguousarray(value) for key, value in flat.items()}))
         self.utterances.append(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from parity.taps.distances import FAIL, PASS
+from parity.taps.tapset import FLOAT32
 from reports.schema import PLAIN, DecisionRow, InvarianceRow, TapRow
 
 Facts = Mapping[str, Mapping[str, Any]]
@@ -54,10 +55,11 @@ def conclude(
     invariance: Sequence[InvarianceRow],
     precision: str,
     decided: Mapping[str, str],
+    floor: str = FLOAT32,
 ) -> Verdict:
     """Return the verdict over everything that was compared; nothing compared is a failure.
 
-    `decided` names the tap of each kind of decision.
+    `decided` names the tap of each kind of decision, `floor` the run of FunASR whose distance is the unit.
     """
     if not any(row.ratio is not None for row in taps):
         return Verdict(False, None, None, "Nothing was compared: no tap has numbers on both sides.")
@@ -66,7 +68,7 @@ def conclude(
     broken = [row for row in invariance if row.status == FAIL]
     unexplained = [row for row in decisions if not row.explained]
     if not (failed or wrong_facts or broken or unexplained):
-        return Verdict(True, None, None, _healthy(taps, decisions, precision))
+        return Verdict(True, None, None, _healthy(taps, decisions, precision, floor))
     where = structural_address(wrong_facts) or address(failed)
     if failed:
         return Verdict(False, failed[0].name, where, _guilty(failed, where))
@@ -99,14 +101,13 @@ def address(failed: Sequence[TapRow]) -> str | None:
     return None
 
 
-def _healthy(taps: Sequence[TapRow], decisions: Sequence[DecisionRow], precision: str) -> str:
+def _healthy(taps: Sequence[TapRow], decisions: Sequence[DecisionRow], precision: str, floor: str) -> str:
     measured = [row for row in taps if row.ratio is not None]
     worst = max(measured, key=lambda row: (row.ratio or 0.0) / (row.tolerance_ratio or 1.0))
     count = len({row.name for row in measured})
-    text = (
-        f"All {count} taps stay near FunASR's own float32 error; furthest is {worst.name} at {worst.ratio:.3g} times it"
-    )
-    if precision != "float32":
+    near = f"All {count} taps stay near FunASR's own {precision} error; furthest is {worst.name}"
+    text = f"{near} at {worst.ratio:.3g} times it"
+    if floor != f"{precision} reference":
         text = f"All {count} taps stay within what {precision} allows; furthest: {worst.name}"
     flips = f"; {len(decisions)} decisions differ, each explained by rounding" if decisions else ""
     return f"{text}{flips}."

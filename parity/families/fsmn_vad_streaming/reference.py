@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from mlx_model.errors import UsageError
 from parity.families.fsmn_vad_streaming import cases
 from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, columns, merged, table, words
 from parity.sides import reference
+from parity.sides.halves import computing
 from parity.sides.pieces import in_pieces, introduced
-from parity.sides.reference import fbank_tap
+from parity.sides.reference import fbank_tap, given
 from parity.taps.packing import Pair
 from parity.taps.swap import swap, swapped
 from parity.taps.tap import ARGS
@@ -52,6 +53,7 @@ class Reference(reference.Reference):
 
         super().__init__(*args)
         torch.set_num_threads(1)
+        self.seen: dict[str, Watched] = {}  # of the last file: {tap of silence scores: what FunASR did}
         self.segments: dict[str, dict[str, Any]] = {}  # of every file so far: whole, and in chunks by their length
 
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
@@ -76,8 +78,8 @@ class Reference(reference.Reference):
             plain = {"waveform": waveform, "fbank": np.concatenate(mel)[None]}
             plain |= self._plain(whole) | {f"stream.{ms}ms.counts": _ints(seen.counts) for ms, seen in streams.items()}
             propagated, inputs = self._propagated(torch.cat(whole.feats, dim=1))
-            propagated["silence"] = self._silence(whole)
-            propagated |= {f"stream.{ms}ms.silence": self._silence(seen) for ms, seen in streams.items()}
+            self.seen = {"silence": whole, **{f"stream.{ms}ms.silence": seen for ms, seen in streams.items()}}
+            propagated |= {name: self._silence(seen) for name, seen in self.seen.items()}
             for ms, seen in streams.items():
                 plain[f"stream.{ms}ms.frames"] = table(seen.rows)
                 feats = torch.cat(seen.feats, dim=1).numpy()
@@ -100,50 +102,71 @@ class Reference(reference.Reference):
     def _infer(self, waveform: np.ndarray, chunk_ms: int | None) -> Watched:
         """Return what FunASR makes of a recording: in its own way with a file, or fed chunk by chunk to a cache."""
         seen = Watched()
-        given = {**self.single.kwargs, **OPTIONS}
+        options = {**self.single.kwargs, **OPTIONS}
         with watching(self.single.model, seen):
             if chunk_ms is None:
-                seen.calls.append(_value(self.single.model.inference([waveform], key=["utt"], **given)))
+                seen.calls.append(_value(self.single.model.inference([waveform], key=["utt"], **options)))
                 return seen
             step, cache = int(chunk_ms * self.single.kwargs["frontend"].fs / 1000), {}
             for first in range(0, len(waveform), step):
                 last = {"is_final": first + step >= len(waveform), "chunk_size": chunk_ms, "cache": cache}
                 piece = waveform[first : first + step]
-                seen.calls.append(_value(self.single.model.inference([piece], key=["utt"], **given, **last)))
+                seen.calls.append(_value(self.single.model.inference([piece], key=["utt"], **options, **last)))
         return seen
 
     def _propagated(self, feats: Any) -> tuple[dict[str, Pair], dict[str, dict[str, np.ndarray]]]:
         """Return ({tap: (float64, float32)}, inputs of isolated modules) of the network, in pieces on one cache."""
         runs = []
-        for auto, given in ((self.double, feats.double()), (self.single, feats)):
+        for auto, x in ((self.double, feats.double()), (self.single, feats)):
             call = functools.partial(auto.model.encoder, cache={})
-            runs.append(in_pieces(auto.model, self.probes, call, given))
+            runs.append(in_pieces(auto.model, self.probes, call, x))
         inputs = {module: {"0": runs[0].pop(f"{module}@{ARGS}")[0].astype(np.float32)} for module, _ in self.isolated}
         truth, single = map(self.collecting.collect, runs)
         return {name: Pair.of(value, single[name]) for name, value in truth.items()}, inputs
 
     def _introduced(self, inputs: dict[str, dict[str, np.ndarray]]) -> dict[str, Pair]:
         """Return {tap: (float64, float32)} of every isolated module on the truth's inputs, in pieces on one cache."""
-        import torch
-
         pairs: dict[str, Pair] = {}
         for module, tap in self.isolated:
-            sides = []
-            for auto in (self.double, self.single):
-                given = torch.from_numpy(inputs[module]["0"]).to(next(auto.model.parameters()).dtype)
-                call = auto.model.get_submodule(module)
-                seen = introduced(auto.model, tap, self.inside(module), call, given)
-                sides.append(self.tapset.collect_introduced(module, tap, seen, reference=True))
-            pairs |= {name: Pair.of(value, sides[1][name]) for name, value in sides[0].items()}
+            sides = [self._alone(auto, module, tap, inputs[module]["0"]) for auto in (self.double, self.single)]
+            found = {name: Pair.of(value, sides[1][name]) for name, value in sides[0].items()}
+            for half, auto in self.halves:
+                with self.halves.trying(half), computing(auto):
+                    taps = self._alone(auto, module, tap, inputs[module]["0"])
+                    found = {name: self.halves.beside(half, name, pair, taps) for name, pair in found.items()}
+            pairs |= found
         return pairs
+
+    def _alone(self, auto: Any, module: str, tap: Any, inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return {tap: array} of one model's module run alone, in pieces on one cache."""
+        call = auto.model.get_submodule(module)
+        seen = introduced(auto.model, tap, self.inside(module), call, given(auto, inputs)[0])
+        return self.tapset.collect_introduced(module, tap, seen, reference=True)
 
     def _silence(self, seen: Watched) -> Pair:
         """Return (1, T) of the truth, in the pieces that FunASR made, and of FunASR as it decided."""
+        return Pair.of(self._scores(self.double, seen), np.array(seen.silence, dtype=np.float32)[None])
+
+    def _scores(self, auto: Any, seen: Watched) -> np.ndarray:
+        """Return the silence scores (1, T) of one model's network, in the pieces that FunASR made, on one cache."""
+        import torch
+
         cache: dict[str, Any] = {}
-        scores = [self.double.model.encoder(piece.double(), cache=cache)[0] for piece in seen.feats]
-        pdfs = self.single.model.vad_opts.sil_pdf_ids
-        truth = np.concatenate([piece[:, pdfs].sum(dim=1).numpy() for piece in scores])
-        return Pair.of(truth[None], np.array(seen.silence, dtype=np.float32)[None])
+        dtype, pdfs = next(auto.model.parameters()).dtype, self.single.model.vad_opts.sil_pdf_ids
+        with torch.no_grad():
+            scores = torch.cat([auto.model.encoder(piece.to(dtype), cache=cache)[0] for piece in seen.feats])
+        wide = torch.promote_types(dtype, torch.float32)  # a half precision's probabilities add up in float32, as ours
+        return scores[:, pdfs].to(wide).sum(dim=1)[None].numpy()
+
+    def half_taps(self, auto: Any, plain: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return every tap of a half model on one file's features, and the silence scores in FunASR's own pieces."""
+        import torch
+
+        feats, _ = given(auto, plain["feats"])
+        with torch.no_grad():
+            run = in_pieces(auto.model, self.probes, functools.partial(auto.model.encoder, cache={}), feats)
+        taps = self.collecting.collect(run)
+        return taps | {name: self._scores(auto, seen) for name, seen in self.seen.items()}
 
     def more_facts(self) -> dict[str, dict[str, Any]]:
         """Return what FunASR decides on the frames of cases.py."""

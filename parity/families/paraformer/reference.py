@@ -7,13 +7,14 @@ truth uses FunASR's own frame-by-frame loop, in float64 throughout.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from parity.sides import reference
-from parity.sides.reference import features
+from parity.sides.reference import features, given
 from parity.taps.packing import Pair
 from parity.taps.tap import record as tapped
 from parity.taps.trace import Recorded
@@ -28,6 +29,14 @@ class Reference(reference.Reference):
     def exactly(self) -> contextlib.AbstractContextManager[None]:
         """Let FunASR's own loop integrate."""
         return exact_cif()
+
+    def half_taps(self, auto: Any, plain: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return every tap of a half model on one file's features."""
+        return self._propagated(auto, *given(auto, plain["feats"]))[0]
+
+    def in_half(self) -> contextlib.AbstractContextManager[None]:
+        """Let CIF integrate in float32: FunASR's own raises there (its mask makes the alphas float32)."""
+        return integrating_in_float32()
 
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
         """Return (duration, text, token ids, FunASR's CIF paths) and the arrays of one file."""
@@ -89,6 +98,22 @@ def exact_cif() -> Iterator[None]:
     finally:
         torch.set_default_dtype(torch.float32)
         cif_predictor.cif_v1 = original
+
+
+@contextlib.contextmanager
+def integrating_in_float32() -> Iterator[None]:
+    """Let FunASR integrate activations of half precision in float32, and round the embeddings."""
+    import torch
+    from funasr.models.paraformer import cif_predictor
+
+    original = cif_predictor.cif_v1
+
+    def wider(hidden: Any, alphas: Any, threshold: float) -> Any:
+        embeds, peaks = original(hidden.to(torch.float32), alphas.to(torch.float32), threshold)
+        return embeds.to(hidden.dtype), peaks
+
+    with mock.patch.object(cif_predictor, "cif_v1", wider):
+        yield
 
 
 def cif_paths(recorded: Recorded) -> list[dict[str, Any]]:

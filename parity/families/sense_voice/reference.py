@@ -6,14 +6,14 @@ One function is exchanged in the float64 run: FunASR's LayerNorm rounds what it 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
 from parity.sides import reference
-from parity.sides.reference import features
+from parity.sides.reference import features, given
 from parity.taps.packing import Pair
 from parity.taps.tap import ARGS
 from parity.taps.tap import record as tapped
@@ -28,6 +28,10 @@ class Reference(reference.Reference):
     def exactly(self) -> contextlib.AbstractContextManager[None]:
         """Let norms be computed in the precision of what they get."""
         return exact_norms()
+
+    def half_taps(self, auto: Any, plain: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return every tap of a half model on one file's features."""
+        return self._propagated(auto, *given(auto, plain["feats"]))[0]
 
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
         """Return (duration, text, token ids, words with times) and the arrays of one file."""
