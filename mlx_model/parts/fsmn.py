@@ -47,6 +47,16 @@ class RectifiedLinear(nn.Module):
         return nn.relu(x)
 
 
+class Softmax(nn.Module):
+    """Probabilities over the last axis. The exponentials of 16-bit scores are taken and added up in float32, as torch's.
+
+    MLX would take them in 16 bits: five times further from the truth than FunASR in float16, measured by parity.
+    """
+
+    def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
+        return mx.softmax(x, axis=-1, precise=True)
+
+
 class Taps(nn.Module):
     """One bias-free kernel per channel over time; `weight` is (D, K, 1, 1), FunASR's Conv2d (D, 1, K, 1) transposed.
 
@@ -137,7 +147,7 @@ class FSMN(nn.Module):
         self.fsmn = [BasicBlock(config, layer) for layer in range(config.fsmn_layers)]
         self.out_linear1 = AffineTransform(config.linear_dim, config.output_affine_dim)
         self.out_linear2 = AffineTransform(config.output_affine_dim, config.output_dim)
-        self.softmax = nn.Softmax()
+        self.softmax = Softmax()
 
     def __call__(self, feats: Float[mx.array, "B T Din"], cache: Cache | None = None) -> Float[mx.array, "B T pdfs"]:
         """Return the probabilities; `cache` is {} at the start of a stream and updated in place, as in FunASR."""
