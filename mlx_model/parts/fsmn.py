@@ -48,7 +48,7 @@ class RectifiedLinear(nn.Module):
 
 
 class Softmax(nn.Module):
-    """Probabilities over the last axis. The exponentials of 16-bit scores are taken and added up in float32, as torch's.
+    """Probabilities over the last axis. Exponentials of 16-bit scores are taken and added up in float32, as in torch.
 
     MLX would take them in 16 bits: five times further from the truth than FunASR in float16, measured by parity.
     """

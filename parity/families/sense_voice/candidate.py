@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from mlx_model.decoding import greedy, timestamps
+from mlx_model.decoding.timestamps import Timed
 from mlx_model.machine.blas import mx, nn
 from mlx_model.models.sense_voice import Best
 from mlx_model.parts.queries import LANGUAGE_ROWS
+from mlx_model.text.results import Word
+from parity.families.sense_voice import cases
 from parity.sides.batches import BatchCandidate
 
 
@@ -28,13 +33,19 @@ class Candidate(BatchCandidate):
         return [*self.model.encoder.encoders, *self.model.encoder.tp_encoders]
 
     def more_facts(self) -> dict[str, dict[str, Any]]:
-        """Return which rows of the table stand in front of the features, by what is asked for."""
+        """Return which rows of the table stand in front of the features, and what is read of the scores of cases.py."""
         rows: dict[str, int] = {}
         for language in LANGUAGE_ROWS:
             for style, use_itn in (("withitn", True), ("woitn", False)):
                 found = self._rows(language, use_itn)
                 rows |= {language: found[0], "second": found[1], "third": found[2], style: found[3]}
-        return {"queries": rows}
+        size, blank, made_up = self.model.config.vocab_size, self.model.config.blank_id, {}
+        for case in cases.cases(size):
+            read = greedy.runs(case.scores.argmax(axis=-1), blank)
+            ids = [[token] for token in case.aligned]
+            words = timestamps.funasr_words(case.scores[cases.QUERIES :], case.pieces, ids, blank)
+            made_up[case.name] = ([run.token_id for run in read], _timed(words))
+        return {"queries": rows, **cases.facts(made_up)}
 
     def _rows(self, language: str, use_itn: bool) -> list[int]:
         table = self.model.embed.weight
@@ -45,5 +56,9 @@ class Candidate(BatchCandidate):
         scores = mx.array(logits)
         best = Best(scores.argmax(axis=-1), [logits.shape[1]], scores)
         options = self.model.Options(as_funasr=True, output_timestamp=True)
-        words = self.model.hypotheses(best, options)[0].words
-        return None if words is None else [[word.text, word.start_ms, word.end_ms] for word in words]
+        return _timed(self.model.hypotheses(best, options)[0].words)
+
+
+def _timed(words: Sequence[Word | Timed] | None) -> list[list[Any]] | None:
+    """Return [text, start_ms, end_ms] of each word."""
+    return None if words is None else [[word.text, word.start_ms, word.end_ms] for word in words]

@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 
+from parity.families.sense_voice import cases
 from parity.sides import reference
 from parity.sides.reference import features, given
 from parity.taps.packing import Pair
@@ -57,14 +58,31 @@ class Reference(reference.Reference):
         return self.collecting.collect(seen), {"text": text, "ids": tokenizer.ids, "words": words}, seen
 
     def more_facts(self) -> dict[str, dict[str, Any]]:
-        """Return which rows of the table stand in front of the features, by what is asked for."""
+        """Return which rows of the table stand in front of the features, and what is read of the scores of cases.py."""
         model = self.single.model
         rows: dict[str, int] = {}
         for language in model.lid_dict:
             for style, use_itn in STYLES.items():
                 found = self._queries(language, use_itn)
                 rows |= {language: found[0], "second": found[1], "third": found[2], style: found[3]}
-        return {"queries": rows}
+        made_up = {case.name: self._read(case) for case in cases.cases(model.vocab_size)}
+        return {"queries": rows, **cases.facts(made_up)}
+
+    def _read(self, case: cases.Case) -> tuple[list[int], cases.Words]:
+        """Return the token ids that FunASR reads of a case, and the times it gives to the case's tokens."""
+        import torch
+
+        auto, tokenizer = self.single, Spelled(case)
+        frames, lengths = len(case.scores), torch.tensor([len(case.scores)])
+        feats = torch.zeros(1, frames - cases.QUERIES, auto.model.embed.weight.shape[1])
+        encoder_out = (torch.zeros(1, frames, auto.model.encoder_output_size), lengths)
+
+        def log_softmax(encoded: Any) -> Any:
+            return torch.from_numpy(case.scores.copy())[None]  # FunASR writes into it
+
+        with mock.patch.object(auto.model.ctc, "log_softmax", log_softmax):
+            words = timed_words(auto, feats, lengths - cases.QUERIES, encoder_out, tokenizer)
+        return tokenizer.ids, words
 
     def _queries(self, language: str, use_itn: bool) -> list[int]:
         import torch
@@ -75,6 +93,26 @@ class Reference(reference.Reference):
             infer(auto, feats, torch.tensor([1]), auto.kwargs["tokenizer"], language=language, use_itn=use_itn)
         queries = seen[f"encoder@{ARGS}"][0][0][0, :-1]
         return [int((table.detach().numpy() == query).all(-1).argmax()) for query in queries]
+
+
+class Spelled:
+    """A tokenizer that makes a case's pieces of any text; `ids` are those it was asked to decode."""
+
+    def __init__(self, case: cases.Case):
+        self.case, self.ids = case, list[int]()
+
+    def decode(self, ids: list[int]) -> str:
+        """Return a text."""
+        self.ids = [int(token) for token in ids]
+        return ""
+
+    def text2tokens(self, text: str) -> list[str]:
+        """Return the case's pieces."""
+        return self.case.pieces
+
+    def tokens2ids(self, pieces: list[str]) -> list[list[int]]:
+        """Return the id of each piece."""
+        return [[int(piece[1:])] for piece in pieces]
 
 
 class Overheard:
@@ -102,14 +140,16 @@ def infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any, **asked: Any) -> 
     return results[0]
 
 
-def timed_words(auto: Any, feats: Any, lengths: Any, encoder_out: Any) -> list[list[Any]] | None:
+def timed_words(
+    auto: Any, feats: Any, lengths: Any, encoder_out: Any, tokenizer: Any = None
+) -> list[list[Any]] | None:
     """Return [text, start_ms, end_ms] of each word by FunASR's output_timestamp; None where it gives none, or fails.
 
     It fails where a piece of the text is several ids. The encoder is not run again.
     """
     with mock.patch.object(auto.model.encoder, "forward", return_value=encoder_out):
         try:
-            found = infer(auto, feats, lengths, auto.kwargs["tokenizer"], output_timestamp=True)
+            found = infer(auto, feats, lengths, tokenizer or auto.kwargs["tokenizer"], output_timestamp=True)
         except IndexError:
             return None
     if "words" not in found:
