@@ -9,7 +9,7 @@ from mlx_model.errors import OutputError, UsageError
 from mlx_model.machine.numerics import numerics, product_error
 from parity import families
 from parity.decisions.base import Decisions
-from parity.layers.columns import Column, hold
+from parity.layers.columns import Column, hold, in_force
 from parity.layers.invariance import AS_USERS_RUN_IT, invariance
 from parity.sides.candidate import Candidate
 from parity.taps.distances import PASS, Comparison
@@ -221,6 +221,7 @@ def notes(candidate: Candidate, reason: str, own: Sequence[str], tapped: str) ->
     """Return what a reader must know to read the numbers."""
     return [
         f"Taps watch {tapped}.",
+        in_force(candidate.engines()),
         f"Candidate precision: {candidate.precision} ({reason}).",
         "The network taps are fed the reference's own features, so that the front end's rounding hides no fault; "
         "the end_to_end rows start from the waveform.",

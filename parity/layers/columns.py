@@ -18,6 +18,13 @@ from parity.taps.verdict import Verdict, conclude
 from reports.schema import DecisionRow, TapRow
 
 
+def in_force(engines: Sequence[str]) -> str:
+    """Return in a sentence which engines compute a model here for users, all of which are read."""
+    if not engines:
+        return "Engines in force: plain alone, for no engine of this machine computes this network."
+    return f"Engines in force, each read at the same taps: {', '.join(engines)}."
+
+
 def hold(
     comparison: Comparison, decisions: Decisions, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun
 ) -> list[DecisionRow]:

@@ -15,6 +15,7 @@ from mlx_model.files.scratch import scratch
 from parity import families
 from parity.faults import Fault
 from parity.layers.check import Comparing
+from parity.layers.columns import in_force
 from parity.layers.run import find_audio
 from parity.sides import guard, reference
 from parity.sides.candidate import Candidate
@@ -127,6 +128,7 @@ def judge(
             "right, no alarm on the healthy model.",
             "An address is right where the row that first shows introduced error lies in the module the fault was put "
             "into. Faults of masks only show in a batch and are looked for by the invariance rows.",
+            in_force([column.engine for column in sound.columns]),
             *plain_only(rows, healthy),
         ],
         environment=describe(reference=trace.meta.get("environment", {})),

@@ -54,6 +54,8 @@ def test_a_healthy_model_passes_whole_and_in_chunks(model: Path, trace: Trace):
     assert [row.differ for row in report.outcomes.values()] == [0, 0, 0]
     assert report.utterances[0].reference_text == report.utterances[0].candidate_text != "no speech"
     assert {row.status for row in report.invariance if row.side == "reference"} == {"note"}
+    assert {row.engine for row in report.taps} == {"plain"}
+    assert any(note.startswith("Engines in force: plain alone") for note in report.notes)
 
 
 @pytest.mark.reference
@@ -62,6 +64,7 @@ def test_faults_are_caught_where_they_are(model: Path, trace: Trace):
     report = judge(trace, model, faults=[fault for fault in FAULTS if fault.name in SEEDED])
     assert [(row.name, row.address) for row in report.faults if not row.right_address] == []
     assert (report.caught, report.false_alarms, report.verdict) == (len(SEEDED), 0, "pass")
+    assert any(note.startswith("Engines in force: plain alone") for note in report.notes)
 
 
 @pytest.mark.reference

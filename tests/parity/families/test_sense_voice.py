@@ -20,7 +20,7 @@ from tests.mlx_model.models.test_sense_voice import BASE, made_by_funasr
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
 SEEDED = ("ctc", "queries", "tp_encoder")
-MADE_UP = {"blank_dropped_first", "queries_cut_off_first", "times_of_probabilities"}  # shown by families/*/cases.py alone
+MADE_UP = {"blank_dropped_first", "queries_cut_off_first", "times_of_probabilities"}  # cases.py shows them
 
 
 @pytest.fixture(scope="module")
