@@ -75,6 +75,7 @@ class SeacoDecoder(ParaformerSANMDecoder):
         x = ops.through(self.decoders[:FILTER_LAYER], x, tgt_mask, entries, None)
         layer = self.decoders[FILTER_LAYER]
         attention = layer.src_attn
+        assert attention is not None
         q = ops.leave(attention.linear_q(layer.norm3(layer.before_attention(x, tgt_mask))))
         k = ops.leave(ops.split(attention.linear_k_v(entries), 2)[0])
         q, k = (ops.split_heads(part, attention.heads) for part in (q, k))  # (B, H, ., D/H)
