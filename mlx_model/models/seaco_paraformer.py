@@ -5,7 +5,7 @@ Mirrors funasr/models/seaco_paraformer/model.py::SeacoParaformer.inference witho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,8 +18,9 @@ from mlx_model.decoding.hotwords import Hotwords, ids_of, words_of
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.machine.kept import Kept
-from mlx_model.models import paraformer
-from mlx_model.models.paraformer import LAYER_NORM_EPS, ParaformerOptions
+from mlx_model.models import bicif_paraformer, paraformer
+from mlx_model.models.bicif_paraformer import BiCifParaformerOptions
+from mlx_model.models.paraformer import LAYER_NORM_EPS, Best, ParaformerOptions, ParaformerOutput
 from mlx_model.ops import Mask, TokenMask
 from mlx_model.parts.basic import Linear
 from mlx_model.parts.cif import PREDICTORS, CifPredictorBase
@@ -35,13 +36,14 @@ from mlx_model.parts.seaco import (
     hotword_vectors,
     merge,
 )
+from mlx_model.text.results import Hypothesis
 
 BIAS_LAYERS = 2
 Ids = tuple[tuple[int, ...], ...]  # of every entry of a list, the last one [sos]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeacoParaformerOptions(ParaformerOptions):
+class SeacoParaformerOptions(BiCifParaformerOptions):
     """What can be asked of a SeacoParaformer.
 
     An empty list of hotwords is no list: as_funasr it is one without an entry, with which the bias branch runs all the
@@ -52,7 +54,6 @@ class SeacoParaformerOptions(ParaformerOptions):
         default=None, metadata={"help": "Words to listen for: a file with one a line, or words with blanks between."}
     )
     hotword_urls: bool = field(default=False, metadata={"help": "Fetch hotwords that are an address of the web."})
-    as_funasr: bool = field(default=False, metadata={"help": "As FunASR 1.4.16, also where it is wrong."})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Encoded:
     vectors: Float[mx.array, "N D"]
 
 
-class Model(paraformer.Model):
+class Model(bicif_paraformer.Model):
     """A SeacoParaformer. Beside a BiCifParaformer's: bias_encoder, lstm_proj, seaco_decoder, hotword_output_layer.
 
     A list of hotwords is looked up and encoded once, and the result kept for as long as the same list is given: for
@@ -82,7 +83,6 @@ class Model(paraformer.Model):
 
     Options: ClassVar[type[SeacoParaformerOptions]] = SeacoParaformerOptions
     PREDICTORS: ClassVar[Mapping[str, type[CifPredictorBase]]] = {**PREDICTORS, "CifPredictorV3": CifPredictorV3}
-    taken_apart: ClassVar[tuple[str, ...]] = ()
     config: SeacoParaformerConfig
     decoder: EmbeddingDecoder
 
@@ -96,6 +96,28 @@ class Model(paraformer.Model):
         self.hotword_output_layer = Linear(size, config.vocab_size)
         self._listed: Listed | None = None
         self._encoded: Encoded | None = None
+
+    # ---- times, which only CifPredictorV3 has
+
+    @property
+    def _is_timed(self) -> bool:
+        return isinstance(self.predictor, CifPredictorV3)
+
+    def after(self, output: ParaformerOutput, mask: Mask) -> Iterator[tuple[str, ParaformerOutput]]:
+        """Yield the stage of the times, where there are any."""
+        return super().after(output, mask) if self._is_timed else paraformer.Model.after(self, output, mask)
+
+    def best(self, output: ParaformerOutput) -> Best:
+        """Return what `hypotheses` needs of an output, being computed."""
+        return super().best(output) if self._is_timed else paraformer.Model.best(self, output)
+
+    def hypotheses(
+        self, best: Best, options: ParaformerOptions | None = None, *, times: bool = False
+    ) -> list[Hypothesis]:
+        """Return one Hypothesis per utterance, with `words` where the predictor has times."""
+        if self._is_timed:
+            return super().hypotheses(best, options, times=times)
+        return paraformer.Model.hypotheses(self, best, options, times=times)
 
     # ---- the list
 

@@ -95,16 +95,18 @@ def recordings(folder: Path) -> list[Path]:
 
 @pytest.mark.reference
 @pytest.mark.parametrize("name", CONFIGS)
-def test_texts_are_funasrs(name: str, answers: tuple[Path, dict[str, Any]]):
+def test_texts_and_times_are_funasrs(name: str, answers: tuple[Path, dict[str, Any]]):
     """All recordings in one batch; FunASR one at a time."""
     folder, theirs = answers
     model, found = mlx_model.load(folder / f"{name}.mlx"), []
     for hotwords in HOTWORDS:
         results = model.transcribe(recordings(folder), hotwords=hotwords, as_funasr=True)
-        found.append([result.text for result in results])
-    assert [[text.replace(" ", "") for text in texts] for texts in found] == [
-        [text.replace(" ", "") for text, _ in rows] for rows in theirs[name]
-    ]
+        times = [
+            None if each.words is None else [[word.start_ms, word.end_ms] for word in each.words] for each in results
+        ]
+        found.append([[each.text, spans] for each, spans in zip(results, times, strict=True)])
+    assert found == theirs[name]
+    found = [[text for text, _ in rows] for rows in found]
     assert len({tuple(texts) for texts in found}) >= 3  # lists change something
     assert sum(map(len, found[0])) > 10
 
@@ -211,7 +213,7 @@ def test_names_fates_and_what_is_never_quantised(answers: tuple[Path, dict[str, 
 
 @pytest.mark.shared
 def test_the_trained_checkpoint_hears_what_funasr_heard(shared: Path, tmp_path: Path):
-    """FunASR's recorded answers on real recordings, with one list a recording: every eighth of them."""
+    """FunASR's recorded answers (spaces left out) on real recordings, one list a recording: every eighth of them."""
     source = shared / "checkpoints/seaco_real_small"
     convert.convert(source, tmp_path / "model")
     model = mlx_model.load(tmp_path / "model")
@@ -221,6 +223,7 @@ def test_the_trained_checkpoint_hears_what_funasr_heard(shared: Path, tmp_path: 
     assert len(rows) > 20
     for row in rows:
         (heard,) = model.transcribe([files[row["key"]]], hotwords=row["hotword"], as_funasr=True)
-        assert heard.text.replace(" ", "") == row["text_with"].replace(" ", ""), row["key"]
+        spans = [[word.start_ms, word.end_ms] for word in heard.words or []]
+        assert (heard.text.replace(" ", ""), spans) == (row["text_with"], row["timestamp"]), row["key"]
     without = model.transcribe([files[row["key"]] for row in rows], as_funasr=True)
-    assert [heard.text.replace(" ", "") for heard in without] == [row["text_without"].replace(" ", "") for row in rows]
+    assert [heard.text.replace(" ", "") for heard in without] == [row["text_without"] for row in rows]
