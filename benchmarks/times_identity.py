@@ -4,9 +4,9 @@
 
 FunASR: AutoModel.generate on each file, in a process of its own. MLX: `transcribe(as_funasr=True)` on the same files,
 batched as by default. Compared: the text, and every [start, end] to the millisecond; where FunASR ends in an error,
-that MLX says it knows no times. A difference is explained where `parity run` of that recording passes: then each decision
-that differs has a margin below the noise floor. Beside it: in how many recordings the times by default differ from
-FunASR's. Exit code 1 where anything is unexplained. For every class that returns `timestamp`: BiCif, SeACo (with
+that MLX says it knows no times. A difference is explained where `parity run` of that recording passes: then each
+decision that differs has a margin below the noise floor. Beside it: in how many recordings the times by default differ
+from FunASR's. Exit code 1 where anything is unexplained. For every class that returns `timestamp`: BiCif, SeACo (with
 --hotwords, or none), and random models of them (../shared/tools/builders).
 """
 

@@ -85,8 +85,8 @@ def infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any]
 
     options = {key: value for key, value in auto.kwargs.items() if key not in ("tokenizer", "frontend")}
     with (
-        mock.patch.object(model, "load_audio_text_image_video", lambda *given, **named: None),
-        mock.patch.object(model, "extract_fbank", lambda *given, **named: (feats, lengths)),
+        mock.patch.object(model, "load_audio_text_image_video"),
+        mock.patch.object(model, "extract_fbank", return_value=(feats, lengths)),
         torch.inference_mode(),
     ):
         frontend = auto.kwargs["frontend"]
