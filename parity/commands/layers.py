@@ -8,10 +8,11 @@ inside the commands.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mlx_model.errors import UsageError
 from mlx_model.files.destination import reserved
 from parity.commands.report_folder import finish, report_folder
 from reports.console import (
@@ -42,6 +43,10 @@ Precision = Annotated[
         help="Run FunASR in this precision as well, to judge candidates of it by; repeatable.",
     ),
 ]  # fmt: skip
+Hotwords = Annotated[
+    str | None,
+    typer.Option(metavar="WORDS|FILE", help="Both sides listen for these: words, or a file with one a line."),
+]
 Invariance = Annotated[
     bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
 ]
@@ -64,6 +69,7 @@ def run_command(
     taps: Taps = None,
     steps: Steps = True,
     invariance: Invariance = True,
+    hotwords: Hotwords = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -78,7 +84,8 @@ def run_command(
         ):
             report = run(
                 source, candidate, [*audio, *(more or [])], named=src,
-                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
+                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, options=_options(hotwords),
+                progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
@@ -96,6 +103,7 @@ def record_command(
     taps: Taps = None,
     steps: Steps = True,
     precision: Precision = None,
+    hotwords: Hotwords = None,
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
@@ -108,7 +116,8 @@ def record_command(
 
         recorded = record(
             source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
-            halves=precision or (), progress=lambda done: progress("reference", done),
+            halves=precision or (), options=_options(hotwords),
+            progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
     talk.print(
@@ -152,6 +161,7 @@ def selftest_command(
     checkpoint: Checkpoint = None,
     base: Base = None,
     limit: Limit = 3,
+    hotwords: Hotwords = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -165,9 +175,27 @@ def selftest_command(
             stage_bars("reference", "faults") as progress,
         ):
             report = selftest(
-                source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit, progress=progress
+                source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit,
+                options=_options(hotwords), progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
+
+
+def _options(hotwords: str | None) -> dict[str, Any]:
+    """Return the run's options: hotwords as the text that FunASR takes, a file's lines side by side.
+
+    Raises:
+        UsageError: the file cannot be read, or one of its lines is a phrase, which FunASR takes from files alone.
+    """
+    if hotwords is None:
+        return {}
+    from mlx_model.decoding.hotwords import words_of
+
+    words = words_of(hotwords) or ()
+    phrase = next((word for word in words if len(word.split()) > 1), None)
+    if phrase is not None:
+        raise UsageError(f"--hotwords: {phrase!r} is a phrase; a trace carries hotwords as words with blanks between")
+    return {"hotwords": " ".join(words)}
 
 
 def _given(src: str, model: Path | None) -> list[str | Path]:

@@ -60,6 +60,7 @@ class Comparing:
     ):
         same_checkpoint(trace, candidate)
         self.trace, self.candidate = trace, candidate
+        candidate.options = dict(trace.meta.get("options") or {})
         self.precision, self.without_half = tolerance(trace, candidate)
         self.comparison = Comparison(candidate.full_tapset, self.precision)
         self.rows: list[UtteranceRow] = []

@@ -18,7 +18,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ def record(
     steps: bool = True,
     halves: Sequence[str] = (),
     named: str | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Run FunASR over the audio in float32 and float64 and return the trace written to `trace`, waveforms included.
@@ -63,6 +64,7 @@ def record(
         steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
         halves: precisions of HALVES in which it is run as well: the floor of candidates of that precision.
         named: what the user calls the source, where `src` is a directory made of it.
+        options: of the family, as hotwords="魔搭 通义"; stored with the trace, the candidate is given the same.
         progress: called with 1.0 for every utterance done.
 
     Raises:
@@ -76,7 +78,7 @@ def record(
     if unknown := [each for each in halves if each not in HALVES]:
         raise UsageError(f"precision {unknown[0]!r}: FunASR can also be recorded in {' and '.join(HALVES)}")
     request = {"task": "record", "src": str(src), "named": named or str(src), "taps": list(taps), "steps": steps}
-    request |= {"halves": list(dict.fromkeys(halves))}
+    request |= {"halves": list(dict.fromkeys(halves)), "options": dict(options or {})}
     ask_reference({**request, "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}, progress)
     return Trace.open(trace)
 
@@ -151,8 +153,11 @@ def _threads() -> int:
 class Reference(ABC):
     """One FunASR model in its precisions, and what is recorded of them; `single` and `double` are AutoModels.
 
-    `halves` are AutoModels by precision, set by who wants them.
+    `halves` are AutoModels by precision, set by who wants them. `options` are what a run is asked for, by the names in
+    OPTIONS.
     """
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, single: Any, double: Any, tapset: TapSet, taps: Sequence[str], steps: bool):
         self.single, self.double = single, double
@@ -163,6 +168,17 @@ class Reference(ABC):
         self.probes_inside = self.tapset.introduced_probes(names, self.isolated, steps=steps)
         self.probes = list(dict.fromkeys([*self.tapset.probes(names, args=True), *tapset.always]))
         self.collecting = tapset
+        self.options: dict[str, Any] = {}
+
+    def ask(self, options: Mapping[str, Any]) -> None:
+        """Take a run's options.
+
+        Raises:
+            UsageError: the family has no such option, or none that parity can give.
+        """
+        if unknown := sorted(options.keys() - {*self.OPTIONS}):
+            raise UsageError(f"{unknown[0]}: a {type(self.single.model).__name__} has no such option in a comparison")
+        self.options = dict(options)
 
     @abstractmethod
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
@@ -298,6 +314,7 @@ def _record(request: dict[str, Any]) -> None:
         single, load(request["src"], "float64"), load_tapset(family.FAMILY.name), request["taps"], request["steps"]
     )
     reference.halves.models |= {name: load(request["src"], name) for name in request["halves"]}
+    reference.ask(request["options"])
     for utt_id, path in request["audio"]:
         row, arrays = reference.utterance(path)
         reference.add_halves(arrays)
@@ -310,6 +327,7 @@ def _record(request: dict[str, Any]) -> None:
             "checkpoint_sha256": file_sha256(Path(single.kwargs["init_param"])),
             "taps": request["taps"],
             "steps": request["steps"],
+            "options": request["options"],
             "structure": reference.structure(family.FAMILY.facts),
             "reference_rows": reference.against_itself(request["audio"]),
             "halves": reference.halves.found(),
