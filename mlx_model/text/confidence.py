@@ -24,3 +24,15 @@ def together(confidences: Sequence[float]) -> float | None:
 def overall(confidences: Sequence[float]) -> float | None:
     """Return a transcript's confidence: the mean of its tokens', the share that should be right; None without any."""
     return math.fsum(confidences) / len(confidences) if confidences else None
+
+
+def of_characters(tokens: Sequence[str], confidences: Sequence[float]) -> list[float]:
+    """Return one confidence for every character that tokens print, white space left out: that of its token."""
+    return [value for token, value in zip(tokens, confidences, strict=True) for _ in range(printed(token))]
+
+
+def printed(token: str) -> int:
+    """Return how many characters of a token are printed: none of `<unk>` and tags, nor of marks that join pieces."""
+    if token.startswith("<") and token.endswith(">"):
+        return 0
+    return len(token.replace("@@", "").replace("▁", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlx_model.text.confidence import overall, together
+from mlx_model.text.confidence import of_characters, overall, together
 
 
 def test_words_and_transcripts():
@@ -13,3 +13,9 @@ def test_words_and_transcripts():
     assert together([]) is None
     assert overall([]) is None
     assert together([0.0, 1.0]) == pytest.approx(0.0, abs=1e-20)
+
+
+def test_characters_have_their_tokens():
+    """Tags and <unk> print nothing, @@ and ▁ join."""
+    tokens = ["<|zh|>", "你", "<unk>", "hel@@", "lo", "▁to", "▁"]
+    assert of_characters(tokens, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]) == [0.2] + [0.4] * 3 + [0.5] * 2 + [0.6] * 2
