@@ -102,4 +102,4 @@ def recur(gates: Float[mx.array, "K B T G"], weights: Float[mx.array, "K H G"]) 
 
 def gate_parts(gates: Float[mx.array, "K B G"]) -> list[mx.array]:
     """Return input, forget, cell and output gate, (K, B, H) each, before their activations."""
-    return mx.split(gates, 4, axis=-1)
+    return list(mx.split(gates, 4, axis=-1))
