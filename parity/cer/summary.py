@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from parity.cer.groups import Group
+from parity.cer.hotwords import HotwordTally
 from parity.cer.normalize import Normalizer
 from parity.cer.score import score_utterance
 from parity.cer.statistics import bootstrap_interval
@@ -52,8 +53,9 @@ class Heard:
 class Summary:
     """Scores one utterance after the other, and sums up; with a folder, writes them down meanwhile."""
 
-    def __init__(self, normalizer: Normalizer, unit: str | None):
+    def __init__(self, normalizer: Normalizer, unit: str | None, hotwords: Sequence[str] | None = None):
         self.normalizer, self.unit = normalizer, unit or normalizer.unit
+        self.hotwords = None if hotwords is None else HotwordTally(hotwords, normalizer, self.unit)
         self.tally = Tally()
         self.failures: list[Failure] = []
         self.failed = 0
@@ -73,6 +75,8 @@ class Summary:
         )
         conditions = {"condition": heard.condition} if heard.condition is not None else None
         self.tally.add(row, conditions=conditions, rtf=heard.rtf)
+        if self.hotwords is not None:
+            self.hotwords.add(row)
         if heard.error is None:
             self.audio_s += heard.duration_s or 0.0
         else:
@@ -119,6 +123,7 @@ class Summary:
             failures=self.failures,
             worst=known.pop("worst", tally.worst()),
             notes=[*self._failed(), *notes, *self._notes(interval.note, by_speaker.note if by_speaker else "")],
+            hotwords=None if self.hotwords is None else self.hotwords.report(),
             environment=describe(bootstrap={"resamples": interval.resamples, "seed": interval.seed}),
             **known,
         )

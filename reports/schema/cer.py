@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from reports.checking import no_interval, not_pairs
+from reports.schema.hotwords import CerHotwords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ class CerReport:
     `ci95` is bootstrapped over utterances, `ci95_speakers` over whole speakers (None where they are not known).
     `failures` holds the first of `failed`, `worst` the utterances with the highest rate. `dataset_path` is where the
     data set was read from: a path or a hub id. `options` are those given of the model's family, as language.
+    `hotwords` is there where a list was given.
     """
 
     SCHEMA: ClassVar[str] = "cer/1"
@@ -135,6 +137,7 @@ class CerReport:
     environment: dict[str, Any] = field(default_factory=dict)
     numerics: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    hotwords: CerHotwords | None = None
 
     def unfit(self) -> str:
         """Return what of a report that was read cannot be shown, "" where all can."""
