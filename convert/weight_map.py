@@ -61,7 +61,11 @@ CONV1D = Op(name="conv1d", axes=(0, 2, 1), why="torch Conv1d (out, in/groups, ta
 CONV2D = Op(name="conv2d", axes=(0, 2, 3, 1), why="torch Conv2d (out, in/groups, H, W) -> MLX (out, H, W, in/groups)")
 # A Conv1d of one tap is a product: (out, in, 1) -> (out, in), which engines and quantisation know.
 POINTWISE = Op(name="pointwise", axes=(0, 1, 2), flat=True, why="torch Conv1d of one tap (out, in, 1) -> Linear")
-OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D, POINTWISE)}
+# Inputs stand first in a transposed convolution: (I, O, K). With I == O, as in CifPredictorV3, any order has the shape.
+CONV_TRANSPOSE1D = Op(
+    name="conv_transpose1d", axes=(1, 2, 0), why="torch ConvTranspose1d (in, out, taps) -> MLX (out, taps, in)"
+)
+OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D, CONV_TRANSPOSE1D, POINTWISE)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ FAMILIES: dict[str, str] = {
     "paraformer": "Paraformer",
     "fsmn_vad_streaming": "FsmnVADStreaming",
     "sense_voice": "SenseVoiceSmall",
+    "bicif_paraformer": "BiCifParaformer",
+    "seaco_paraformer": "SeacoParaformer",
     "contextual_paraformer": "ContextualParaformer",
 }
 
