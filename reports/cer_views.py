@@ -14,6 +14,7 @@ from reports import calibration_charts, cer_charts
 from reports import formatting as fmt
 from reports.formatting import Figure
 from reports.schema.cer import CerDivision, CerGroup, CerReport, CerUtterance, Confusion
+from reports.schema.hotwords import HotwordCounts
 
 BARS = 12  # groups of a picture; the table below it has them all
 OPEN = 10  # rows of a list that stand open; the others fold
@@ -112,6 +113,37 @@ def confidence_figures(report: CerReport) -> list[Figure]:
     ]
 
 
+def hotword_figures(report: CerReport) -> list[Figure]:
+    """Return what a report says of hotwords as a whole; nothing where no list was given."""
+    found = report.hotwords
+    if found is None:
+        return []
+    unit, count = unit_of(report.unit), fmt.count
+    places = {
+        "inside": (found.inside_cer, found.inside_errors, found.inside_length),
+        "outside": (found.outside_cer, found.outside_errors, found.outside_length),
+    }
+    heard = f"{count(found.right)} of {count(found.hypothesis)} in hypotheses are right"
+    return [
+        Figure("Hotword recall", fmt.rate(found.recall), f"{count(found.found)} of {count(found.reference)} found"),
+        Figure("Hotword precision", fmt.rate(found.precision), heard),
+        Figure("Hotword F1", fmt.rate(found.f1), f"{count(found.occurring)} of {count(found.hotwords)} hotwords occur"),
+        *(
+            Figure(
+                f"{unit.short} {where} hotwords", fmt.rate(rate), f"{count(errors)} errors, {count(size)} {unit.plural}"
+            )
+            for where, (rate, errors, size) in places.items()
+        ),
+    ]
+
+
+def hotword_lists(report: CerReport) -> list[tuple[str, list[HotwordCounts]]]:
+    """Return the lists of single hotwords under their titles, those that are empty left out."""
+    found = report.hotwords
+    lists = [] if found is None else [("Missed most often", found.missed), ("Invented most often", found.invented)]
+    return [(title, rows) for title, rows in lists if rows]
+
+
 def normalizer_of(report: CerReport) -> str:
     """Return the normaliser's name, version and fingerprint: rates compare only where all three agree."""
     mark = f", fingerprint {report.normalizer_fingerprint}" if report.normalizer_fingerprint else ""
@@ -183,6 +215,8 @@ def cer_context(report: CerReport) -> dict[str, Any]:
         "cards": [_card(division, report) for division in report.divisions if division.groups],
         "histograms": [(name, chart) for name, chart in histograms if chart],
         "confused": confused(report),
+        "hotwords": hotword_figures(report),
+        "hotword_lists": hotword_lists(report),
         "open": OPEN,
         "incomplete": incomplete(report),
     }

@@ -114,7 +114,7 @@ def _refuse(given: Mapping[str, Any], options: Sequence[str], why: str) -> None:
 
 
 # Options of families that the command line has by names of their own; every other one is --option NAME=VALUE.
-FLAGS = {"language": "--language", "use_itn": "--itn", "as_funasr": "--as-funasr"}
+FLAGS = {"language": "--language", "use_itn": "--itn", "as_funasr": "--as-funasr", "hotwords": "--hotwords"}
 SWITCHES = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -70,7 +71,7 @@ def timed(
     found = list(split(text))
     if not found:
         return []
-    places = _tokens_of([len(word) for word, _ in found], tokens) if tokens else []
+    places = _tokens_of([word for word, _ in found], tokens) if tokens else []
     if tokens:
         times = [starts[first] for first, _ in places]
     else:
@@ -90,16 +91,30 @@ def timed(
     return result
 
 
-def _tokens_of(lengths: Sequence[int], tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """Which tokens, [first, stop), each word is made of, at least one; by the number of their characters."""
-    reach = list(accumulate((printed(token) for token in tokens), initial=0))
-    scale = reach[-1] / max(sum(lengths), 1)
-    begins = [begin * scale for begin in accumulate([0, *lengths])]
-    firsts = [min(max(bisect_right(reach, begin) - 1, 0), len(tokens) - 1) for begin in begins[:-1]]
-    stops = [
-        min(max(bisect_left(reach, end), first + 1), len(tokens)) for first, end in zip(firsts, begins[1:], strict=True)
+def sure(words: Sequence[Word], tokens: Sequence[str], confidences: Sequence[float]) -> list[Word]:
+    """Return the words with their tokens' confidences together; matched by counting characters, as in `timed`."""
+    if not tokens:
+        return list(words)
+    places = _tokens_of([word.text for word in words], tokens)
+    return [
+        replace(word, confidence=together(confidences[first:stop]))
+        for word, (first, stop) in zip(words, places, strict=True)
     ]
-    return list(zip(firsts, stops, strict=True))
+
+
+def _tokens_of(words: Sequence[str], tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Which tokens, [first, stop), each word is made of, at least one; by the number of their letters and digits."""
+    reach = list(accumulate((_letters(token) if printed(token) else 0 for token in tokens), initial=0))
+    edges = list(accumulate(map(_letters, words), initial=0))
+    scale = reach[-1] / max(edges[-1], 1)
+    firsts = [min(max(bisect_right(reach, edge * scale) - 1, 0), len(tokens) - 1) for edge in edges[:-1]]
+    stops = [bisect_left(reach, edge * scale) for edge in edges[1:]]
+    return [(first, min(max(stop, first + 1), len(tokens))) for first, stop in zip(firsts, stops, strict=True)]
+
+
+def _letters(text: str) -> int:
+    """How many characters are letters or digits: marks may have been added to a text, or joined its pieces."""
+    return sum(map(str.isalnum, text))
 
 
 def _without_pauses(start: int, end: int, silent: Sequence[Sequence[int]]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from parity.cer.calibration import Confidences
 from parity.cer.groups import Group
+from parity.cer.hotwords import HotwordTally
 from parity.cer.normalize import Normalizer
 from parity.cer.score import score_utterance
 from parity.cer.statistics import bootstrap_interval
@@ -55,8 +56,9 @@ class Heard:
 class Summary:
     """Scores one utterance after the other, and sums up; with a folder, writes them down meanwhile."""
 
-    def __init__(self, normalizer: Normalizer, unit: str | None):
+    def __init__(self, normalizer: Normalizer, unit: str | None, hotwords: Sequence[str] | None = None):
         self.normalizer, self.unit = normalizer, unit or normalizer.unit
+        self.hotwords = None if hotwords is None else HotwordTally(hotwords, normalizer, self.unit)
         self.tally = Tally()
         self.confidences = Confidences()
         self.failures: list[Failure] = []
@@ -79,6 +81,8 @@ class Summary:
         self.tally.add(row, conditions=conditions, rtf=heard.rtf)
         if heard.confidences is not None and heard.text is not None:
             self.confidences.add(heard.text, heard.confidences, row.alignment, find_unit(self.unit))
+        if self.hotwords is not None:
+            self.hotwords.add(row)
         if heard.error is None:
             self.audio_s += heard.duration_s or 0.0
         else:
@@ -126,6 +130,7 @@ class Summary:
             worst=known.pop("worst", tally.worst()),
             notes=[*self._failed(), *notes, *self._notes(interval.note, by_speaker.note if by_speaker else "")],
             confidence=self.confidences.report(),
+            hotwords=None if self.hotwords is None else self.hotwords.report(),
             environment=describe(bootstrap={"resamples": interval.resamples, "seed": interval.seed}),
             **known,
         )

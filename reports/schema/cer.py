@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from reports.checking import no_interval, not_pairs
+from reports.schema.hotwords import CerHotwords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,7 @@ class CerReport:
     `failures` holds the first of `failed`, `worst` the utterances with the highest rate. `dataset_path` is where the
     data set was read from: a path or a hub id. `options` are those given of the model's family, as language.
     `confidence` is None where the engine gave none, as FunASR's and texts without a model.
+    `hotwords` is there where a list was given.
     """
 
     SCHEMA: ClassVar[str] = "cer/1"
@@ -177,6 +179,7 @@ class CerReport:
     numerics: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     confidence: Calibration | None = None
+    hotwords: CerHotwords | None = None
 
     def unfit(self) -> str:
         """Return what of a report that was read cannot be shown, "" where all can."""
