@@ -22,10 +22,8 @@ from mlx_model.machine.kept import as_written
 from mlx_model.ops import Mask, masked
 from mlx_model.parts.basic import Linear, length_mask
 from mlx_model.parts.cif import CifPredictorV2, Firing
+from mlx_model.parts.integrals import PEAK, THRESHOLD, integrals
 from mlx_model.parts.lstm import LSTM
-
-THRESHOLD = 1.0  # of a token's weight, in the first head
-PEAK = 1.0 - 1e-4  # in the second: the sum is the number of tokens but for rounding, and the last one shall fire too
 
 
 class Peaks(NamedTuple):
@@ -37,19 +35,6 @@ class Peaks(NamedTuple):
     def us_peaks(self) -> Float[np.ndarray, "B T3"]:
         """Return the integrals of us_alphas before a token is taken off; from PEAK on they fire. Waits for the host."""
         return integrals(np.array(self.us_alphas), PEAK)
-
-
-def integrals(alphas: Float[np.ndarray, "B T"], threshold: float) -> Float[np.ndarray, "B T"]:
-    """Return the integral at every frame, in float32, before `threshold` is taken off where it is reached.
-
-    Mirrors cif_predictor.py::cif_wo_hidden, operation by operation; `cif` decides alike, with a threshold of 1.
-    """
-    edge, sums = np.float32(threshold), np.empty(alphas.shape[::-1], np.float32)
-    integral = np.zeros(len(alphas), np.float32)
-    for frame, alpha in enumerate(np.ascontiguousarray(alphas.T, np.float32)):
-        np.add(integral, alpha, out=sums[frame])
-        integral = sums[frame] - (sums[frame] >= edge) * edge
-    return sums.T
 
 
 @as_written

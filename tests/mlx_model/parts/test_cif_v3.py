@@ -13,7 +13,8 @@ from mlx_model.config.parts import CifPredictorV3Config
 from mlx_model.errors import ConfigError
 from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.parts.basic import length_mask
-from mlx_model.parts.cif_v3 import PEAK, THRESHOLD, CifPredictorV3, UpsampleConv, integrals
+from mlx_model.parts.cif_v3 import CifPredictorV3, UpsampleConv
+from mlx_model.parts.integrals import PEAK, THRESHOLD, integrals
 
 LENGTHS = (11, 4, 8)
 CASES = {
