@@ -16,6 +16,7 @@ FAMILIES: dict[str, str] = {
     "fsmn_vad_streaming": "FsmnVADStreaming",
     "sense_voice": "SenseVoiceSmall",
     "bicif_paraformer": "BiCifParaformer",
+    "monotonic_aligner": "MonotonicAligner",
 }
 
 
