@@ -55,7 +55,7 @@ def read_config(source: Source, family: Family, vocab_size: int | None, dtype: s
     dither = parsed["frontend"].dither
     if dither:
         source.notes.append(f"frontend dither is {dither:g} in FunASR (random noise); mlx-funasr runs with 0")
-    tokenizer = _tokenizer(raw) if family.output_layer is not None else None
+    tokenizer = _tokenizer(raw) if family.has_tokens else None
     config = family.config.assemble(
         Parts(
             components=components, sections=parsed, arguments=arguments, vocab_size=vocab_size, tokenizer=tokenizer,

@@ -54,7 +54,7 @@ class Plan:
 def make_plan(source: Source, dtype: str) -> Plan:
     """Return the plan for `source`, or raise what is wrong with it."""
     family = family_of_config(modern(source))
-    tokens = read_tokens(source) if family.output_layer is not None else None
+    tokens = read_tokens(source) if family.has_tokens else None
     config = read_config(source, family, None if tokens is None else len(tokens), dtype)
     checkpoint = open_checkpoint(source.weights, config=source.raw, evidence=family.evidence)
     source.notes.extend(checkpoint.notes)

@@ -7,7 +7,7 @@ else copies under its own name. In a pattern `*` is exactly one dotted segment a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -70,17 +70,16 @@ OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D, CONV_TRANSPOS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One line of a table: what happens to the tensors that match. `op` or `reason` is set, never both.
+    """One line of a table: what happens to the tensors that match: `op`, or dropped for a `reason`.
 
-    An `optional` rule may match nothing (a variant's part, a training leftover); any other rule that does is dead. A
-    `spare` one drops only what the model of this configuration has no parameter for.
+    With both, an option decides: `op` where a model of this configuration has the parameter, dropped where it has not.
+    An `optional` rule may match nothing (a variant's part, a training leftover); any other rule that does is dead.
     """
 
     pattern: str
     op: str | None = None
     reason: str | None = None
     optional: bool = False
-    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +126,9 @@ class WeightMap:
         Raises:
             CheckpointError: a tensor claimed twice, missing, surplus or misshapen; a rule that matches nothing.
         """
-        claims = {
-            name: [rule for rule in self.rules if matches(rule.pattern, name) and not (rule.spare and name in target)]
-            for name in source
-        }
+        claims = {name: [rule for rule in self.rules if matches(rule.pattern, name)] for name in source}
         self._check_claims(claims)
-        assignments = [_assign(name, rules) for name, rules in claims.items()]
+        assignments = [_assign(name, rules, target) for name, rules in claims.items()]
         _check_names(assignments, target, self.family)
         for item in assignments:
             if item.target is not None:
@@ -153,11 +149,11 @@ class WeightMap:
                 )
 
 
-def _assign(name: str, rules: Sequence[Rule]) -> Assignment:
+def _assign(name: str, rules: Sequence[Rule], target: Container[str]) -> Assignment:
     if not rules:
         return Assignment(source=name, target=name, op=COPY, reason=COPY.why)
     rule = rules[0]
-    if rule.op is None:
+    if rule.op is None or (rule.reason is not None and name not in target):
         return Assignment(source=name, target=None, op=COPY, reason=rule.reason or "")
     return Assignment(source=name, target=name, op=OPS[rule.op], reason=OPS[rule.op].why)
 

@@ -18,6 +18,7 @@ FAMILIES: dict[str, str] = {
     "bicif_paraformer": "BiCifParaformer",
     "seaco_paraformer": "SeacoParaformer",
     "contextual_paraformer": "ContextualParaformer",
+    "monotonic_aligner": "MonotonicAligner",
 }
 
 

@@ -5,7 +5,7 @@ directory in a role. What only one family can do is an option: every family decl
 which pipelines pass through unchanged and the command line lists (pipelines/options.py). Options check themselves
 (`__post_init__` raises UsageError), and have FunASR's names.
 
-Roles without a pipeline (Punctuator, Aligner, Embedder, Classifier, Spotter) are not here yet. Loads no MLX.
+Roles without a pipeline (Punctuator, Embedder, Classifier, Spotter) are not here yet. Loads no MLX.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from mlx_model.errors import UsageError
+from mlx_model.text.alignment import Timed
+from mlx_model.text.known_text import KnownText
 from mlx_model.text.results import Hypothesis, Times
 from mlx_model.text.tokenizer import Tokenizer
 
@@ -125,6 +127,39 @@ class Detector(Protocol):
         ...
 
 
+class Aligner(Protocol):
+    """When the words of a known text are said, a batch at a time."""
+
+    Options: ClassVar[type[Any]]
+
+    @property
+    def config(self) -> Config: ...  # noqa: D102
+
+    @property
+    def frontend(self) -> Frontend: ...  # noqa: D102
+
+    def features_of(
+        self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float, seed: int
+    ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
+        """Return features and their lengths of padded waveforms, float32 or int16; `samples` are their own lengths."""
+        ...
+
+    def known(self, text: str) -> KnownText:
+        """Return a text's words, and the tokens of each."""
+        ...
+
+    def timed(
+        self,
+        feats: Float[mx.array, "B T Din"],
+        lengths: Int[mx.array, " B"],
+        texts: Sequence[KnownText],
+        durations_ms: Sequence[int],
+        options: Any = None,
+    ) -> list[Timed]:
+        """Return when the words of each recording's text are said; `durations_ms` are the recordings' own."""
+        ...
+
+
 class Purpose(NamedTuple):
     """What a role is for, and the command that asks for it."""
 
@@ -135,6 +170,7 @@ class Purpose(NamedTuple):
 ROLES: dict[type[Any], Purpose] = {
     Recognizer: Purpose("turns speech into text", "mlx-funasr transcribe"),
     Detector: Purpose("finds speech", "mlx-funasr vad"),
+    Aligner: Purpose("times the words of a known text", "mlx-funasr align"),
 }
 
 

@@ -57,8 +57,8 @@ TABLE = Family(
             ),  # the rest, if any
             Rule(pattern="predictor.cif_conv1d.weight", op="conv1d"),  # V1 depthwise, V2 dense: one permutation
             # One of two tables has the hotwords' tokens: use_decoder_embedding says which.
-            Rule(pattern="decoder.embed.**", reason="used by the training sampler only", optional=True, spare=True),
-            Rule(pattern="bias_embed.**", reason="hotwords are looked up in decoder.embed", optional=True, spare=True),
+            Rule(pattern="decoder.embed.**", op="copy", reason="used by the training sampler only", optional=True),
+            Rule(pattern="bias_embed.**", op="copy", reason="hotwords are looked up in decoder.embed", optional=True),
             Rule(
                 pattern="ctc.**", reason="auxiliary CTC loss of training; Paraformer decodes without it", optional=True
             ),

@@ -30,7 +30,8 @@ class Family:
         evidence: patterns of which each must match a tensor.
         foreign: pattern -> FunASR class; a match means that the checkpoint is one of that class.
         components: config section -> {FunASR class: its ESPnet-style name}; anything else is unsupported.
-        output_layer: the tensor whose rows are the vocabulary; None where the family has none (no tokens.json).
+        output_layer: the tensor whose rows are the vocabulary; None where no tensor is.
+        vocabulary: whether there is one (tokens.json); by default, where there is an output layer.
         cmvn: target names of shift and scale, which come from am.mvn.
         protected: module patterns that are never quantised.
     """
@@ -45,6 +46,12 @@ class Family:
     cmvn: tuple[str, str]
     weights: WeightMap
     protected: tuple[str, ...]
+    vocabulary: bool | None = None
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the family has a vocabulary."""
+        return self.output_layer is not None if self.vocabulary is None else self.vocabulary
 
     @property
     def funasr_class(self) -> str:

@@ -101,7 +101,10 @@ class CifPredictorV3(CifPredictorV2):
             mask: of `hidden`, None where nothing is padded.
             token_num: tokens of each, eos among them, (B,).
         """
-        alphas = self.second_alphas(hidden, lengths, mask)
+        return self.scaled(self.second_alphas(hidden, lengths, mask), token_num)
+
+    def scaled(self, alphas: Float[mx.array, "B T3"], token_num: Int[mx.array, " B"]) -> Peaks:
+        """Return second alphas scaled to add up to each recording's number of tokens."""
         total = alphas.sum(axis=1)
         scale = mx.where(total > 0, token_num.astype(mx.float32) / mx.maximum(total, 1e-30), 0.0)
         return Peaks(alphas * scale[:, None])

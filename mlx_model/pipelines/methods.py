@@ -1,4 +1,4 @@
-"""What a loaded model can be asked directly: `model.transcribe(audio)`, `model.detect(audio)`.
+"""What a loaded model can be asked directly: `model.transcribe(audio)`, `.detect(audio)`, `.align(audio, text)`.
 
 Models know no pipeline; `loading` gives a family's class the methods of the roles that it fulfils. The pipelines, and
 with them the readers of audio files, are imported at the first call.
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlx_model.audio.items import Audio
-from mlx_model.roles import Detector, Recognizer, fulfils
+from mlx_model.roles import Aligner, Detector, Recognizer, fulfils
+from mlx_model.text.alignment import Alignment
 from mlx_model.text.results import Detection, Transcript
 
 
@@ -34,7 +35,19 @@ class Detects:
         return detect(self, audio, **options)
 
 
-METHODS: dict[type[Any], type[Any]] = {Recognizer: Transcribes, Detector: Detects}
+class Aligns:
+    """What every Aligner can be asked."""
+
+    def align(
+        self: Any, audio: Audio | Sequence[Audio], texts: str | Sequence[str], **options: Any
+    ) -> list[Alignment]:
+        """Return one Alignment per file or waveform, in input order; see `pipelines.align.align`."""
+        from mlx_model.pipelines.align import align
+
+        return align(self, audio, texts, **options)
+
+
+METHODS: dict[type[Any], type[Any]] = {Recognizer: Transcribes, Detector: Detects, Aligner: Aligns}
 
 
 def with_methods(model: type[Any]) -> type[Any]:

@@ -12,11 +12,11 @@ from mlx_model import roles
 from mlx_model.errors import ConfigError, UsageError
 from mlx_model.families import FAMILIES
 from mlx_model.loading import load_as, model_class
-from mlx_model.models import fsmn_vad_streaming, paraformer
-from mlx_model.roles import Detector, Recognizer, fulfils
+from mlx_model.models import fsmn_vad_streaming, monotonic_aligner, paraformer
+from mlx_model.roles import Aligner, Detector, Recognizer, fulfils
 from tests.mlx_model.asr_models import write_recogniser
 
-OF = {paraformer.Model: Recognizer, fsmn_vad_streaming.Model: Detector}
+OF = {paraformer.Model: Recognizer, fsmn_vad_streaming.Model: Detector, monotonic_aligner.Model: Aligner}
 
 
 @pytest.mark.parametrize("model", OF)
@@ -33,7 +33,7 @@ def test_every_family_has_a_role_options_and_the_method_of_its_role(family: str)
     assert model.Options() == model.Options()
     assert model is model_class(family)  # one class a family, and the family's own
     assert (model.__module__, model.__name__) == (f"mlx_model.models.{family}", "Model")
-    method = {Recognizer: "transcribe", Detector: "detect"}
+    method = {Recognizer: "transcribe", Detector: "detect", Aligner: "align"}
     assert all(callable(getattr(model, method[role])) for role in fitting)
 
 
