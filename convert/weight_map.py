@@ -47,7 +47,11 @@ COPY = Op(name="copy", axes=None, why="same layout in torch and MLX")
 CONV1D = Op(name="conv1d", axes=(0, 2, 1), why="torch Conv1d (out, in/groups, taps) -> MLX (out, taps, in/groups)")
 # The FSMN's kernels are Conv2d's (D, 1, K, 1), one column wide: (D, K, 1, 1) here.
 CONV2D = Op(name="conv2d", axes=(0, 2, 3, 1), why="torch Conv2d (out, in/groups, H, W) -> MLX (out, H, W, in/groups)")
-OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D)}
+# Inputs stand first in a transposed convolution: (I, O, K). With I == O, as in CifPredictorV3, any order has the shape.
+CONV_TRANSPOSE1D = Op(
+    name="conv_transpose1d", axes=(1, 2, 0), why="torch ConvTranspose1d (in, out, taps) -> MLX (out, taps, in)"
+)
+OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D, CONV_TRANSPOSE1D)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ FAMILIES: dict[str, str] = {
     "paraformer": "Paraformer",
     "fsmn_vad_streaming": "FsmnVADStreaming",
     "sense_voice": "SenseVoiceSmall",
+    "bicif_paraformer": "BiCifParaformer",
 }
 
 

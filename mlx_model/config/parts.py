@@ -201,6 +201,30 @@ class CifPredictorConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CifPredictorV3Config(CifPredictorConfig):
+    """`predictor_conf` of CifPredictorV3: V2's, and the second head, of `upsample_times` frames to one, for times."""
+
+    upsample_times: int = number(1, MAX_KERNEL, 5)
+    upsample_type: str = choice("cnn", "cnn", "cnn_blstm")  # cnn_attn FunASR builds, and cannot run: its mask is short
+    use_cif1_cnn: bool = True
+    smooth_factor2: float = number(0.01, 100, 1.0, why="with 0 no token has a time")
+    noise_threshold2: float = number(0, 1, 0.0)
+
+    def check(self) -> None:
+        """Raise ConfigError for a second head that FunASR reads wrongly, or whose frames never weigh anything."""
+        if self.upsample_times != 3:
+            raise ConfigError(
+                f"predictor_conf: upsample_times = {self.upsample_times} is not supported (only 3: FunASR reads times "
+                "off as if it were 3 whatever it is)"
+            )
+        if self.smooth_factor2 - self.noise_threshold2 <= 0.0:
+            raise ConfigError(
+                f"predictor_conf: noise_threshold2 = {self.noise_threshold2:g} is not below smooth_factor2 = "
+                f"{self.smooth_factor2:g}: no token would have a time"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FSMNConfig(Section):
     """`encoder_conf` of FSMN; FunASR has no defaults here."""
 

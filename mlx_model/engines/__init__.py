@@ -38,7 +38,7 @@ def fit(model: nn.Module, arrays: Mapping[str, np.ndarray] | None = None) -> Non
     """
     for module in model.modules():
         vars(module)[ops.OFFERS] = ENGINES
-    if hasattr(model, "taken_apart"):
+    if getattr(model, "taken_apart", ()):
         vars(model)[ops.AHEAD] = FewShapes()
     source = cpu_engine.mapped(model, arrays or {})
     for stack in _stacks(model):

@@ -159,6 +159,6 @@ class FewShapes:
             if tokens > 0:
                 with looked_at():
                     logits = steps.spell(heard, lengths, time_shape(tokens))[:B, :tokens]
-            return model.output(heard, logits, B, T)
+            return model.output(heard, logits, sizes, T)
 
         return finish

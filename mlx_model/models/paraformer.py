@@ -1,12 +1,14 @@
 """Paraformer: front end, SAN-M encoder, CIF predictor, parallel decoder, arg-max. One file per model family.
 
-Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam search, language model or timestamps.
+Mirrors funasr/models/paraformer/model.py::Paraformer.inference without beam search, language model or timestamps. Its
+relatives are subclasses, as in FunASR, with steps of their own: `decode` makes logits of token embeddings, `after` is
+what they add behind it, and both get the options that a batch was begun with.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -18,9 +20,9 @@ from mlx_model import ops
 from mlx_model.audio.batching import side_by_side
 from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.machine.blas import mx, nn
-from mlx_model.ops import masked
+from mlx_model.ops import Mask, TokenMask, masked
 from mlx_model.parts.basic import length_mask
-from mlx_model.parts.cif import PREDICTORS, Firing
+from mlx_model.parts.cif import PREDICTORS, CifPredictorBase, Firing
 from mlx_model.parts.frontend import WavFrontend
 from mlx_model.parts.sanm import ParaformerSANMDecoder, SANMEncoder
 from mlx_model.text.results import Hypothesis
@@ -30,14 +32,25 @@ from mlx_model.text.tokenizer import Tokenizer
 LAYER_NORM_EPS = 1e-12  # FunASR overrides torch's 1e-5 for the whole Paraformer line
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParaformerOptions:
+    """What a caller may ask of a Paraformer: nothing."""
+
+
 class ParaformerOutput(NamedTuple):
-    """One forward pass. logits (B, U, V); token_num (B,); encoder_out (B, T, D); alphas, fires (B, T [+1 tail])."""
+    """One forward pass. logits (B, U, V); token_num (B,); encoder_out (B, T, D); alphas, fires (B, T [+1 tail]).
+
+    `lengths` are the frames of each; `more` is what a subclass adds to it (`Model.after`).
+    """
 
     logits: Float[mx.array, "B U V"]
     token_num: Int[mx.array, " B"]
     encoder_out: Float[mx.array, "B T D"]
     alphas: Float[mx.array, "B T1"]
     fires: Bool[mx.array, "B T1"]
+    lengths: list[int]
+    options: ParaformerOptions
+    more: Any = None
 
 
 class Listened(NamedTuple):
@@ -54,34 +67,37 @@ class Listened(NamedTuple):
 
 
 class Best(NamedTuple):
-    """A batch's best tokens, padding included, how many there are of each recording, and the frames where they fire."""
+    """A batch's best tokens, padding included, how many there are of each recording, and the frames where they fire.
+
+    `lengths`, `more`: as of the output.
+    """
 
     tokens: UInt[mx.array, "B U"]
     token_num: Int[mx.array, " B"]
     fires: Bool[mx.array, "B T1"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParaformerOptions:
-    """What a caller may ask of a Paraformer: nothing."""
+    lengths: list[int]
+    more: Any = None
 
 
 class Model(nn.Module):
     """A Paraformer. Attributes with parameters carry FunASR's names: frontend, encoder, predictor, decoder.
 
-    A Recognizer (roles.py). `tokenizer` is set by `mlx_model.load`.
+    A Recognizer (roles.py). `tokenizer` is set by `mlx_model.load`. `taken_apart` names the modules of which `listen`
+    and `spell` call parts, not the whole; a subclass that has none is not run in these two steps: a GPU computes it
+    stage after stage.
     """
 
     Options: ClassVar[type[ParaformerOptions]] = ParaformerOptions
+    PREDICTORS: ClassVar[Mapping[str, type[CifPredictorBase]]] = PREDICTORS
     tokenizer: Tokenizer
-    taken_apart = ("predictor",)  # modules of which `listen` and `spell` call parts, not the whole
+    taken_apart: ClassVar[tuple[str, ...]] = ("predictor",)
 
     def __init__(self, config: ParaformerConfig):
         super().__init__()
         self.config = config
         self.frontend = WavFrontend(config.frontend)
         self.encoder = SANMEncoder(config.frontend.output_size, config.encoder, LAYER_NORM_EPS)
-        self.predictor = PREDICTORS[config.predictor_class](config.predictor)
+        self.predictor = self.PREDICTORS[config.predictor_class](config.predictor)
         self.decoder = ParaformerSANMDecoder(
             config.vocab_size, config.encoder.output_size, config.decoder, LAYER_NORM_EPS
         )
@@ -118,14 +134,17 @@ class Model(nn.Module):
         ahead = ops.ahead(self)
         return ops.in_words(self.encoder, self.decoder) if ahead is None else ahead.in_words()
 
-    def __call__(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> ParaformerOutput:
+    def __call__(
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None = None
+    ) -> ParaformerOutput:
         """Return logits and what led to them. An utterance's result does not depend on what it is batched with.
 
         Args:
             feats: features after LFR and CMVN, (B, T, m*M).
             lengths: valid frames of each, (B,).
+            options: None: the defaults.
         """
-        return self.begin(feats, lengths)()
+        return self.begin(feats, lengths, options)()
 
     def begin(
         self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None = None
@@ -139,15 +158,20 @@ class Model(nn.Module):
         ahead = ops.ahead(self)
         if ahead is not None:
             return ahead.begin(self, feats, sizes)
-        return functools.partial(self._at_once, feats, lengths)
+        return functools.partial(self._at_once, feats, lengths, options)
 
-    def _at_once(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> ParaformerOutput:
+    def _at_once(
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None
+    ) -> ParaformerOutput:
         """Return the output, module after module: what parity watches."""
-        *_, (_, output) = self.stages(feats, lengths)
+        *_, (_, output) = self.stages(feats, lengths, options)
         return output
 
-    def stages(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Iterator[tuple[str, Any]]:
+    def stages(
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None = None
+    ) -> Iterator[tuple[str, Any]]:
         """Yield each stage's name and what it leaves to be computed, the last one the output: for `bench` to time."""
+        options = self.Options() if options is None else options
         sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
         mask = None if min(sizes) == feats.shape[1] else length_mask(lengths, feats.shape[1])
         encoder_out = self.encoder(feats.astype(self.dtype), mask)
@@ -158,8 +182,25 @@ class Model(nn.Module):
         if tokens > 0:  # else there is nothing but silence in the whole batch
             counts: list[int] = token_num.tolist()  # pyright: ignore[reportAssignmentType]
             tgt_mask = None if min(counts) == tokens else length_mask(token_num, tokens)
-            logits = self.decoder(embeds, tgt_mask, encoder_out, mask)
-        yield "decoder", ParaformerOutput(logits, token_num, encoder_out, alphas, fires)
+            logits = self.decode(embeds, tgt_mask, encoder_out, mask, options)
+        output = ParaformerOutput(logits, token_num, encoder_out, alphas, fires, sizes, options)
+        yield "decoder", output
+        yield from self.after(output, mask)
+
+    def decode(
+        self,
+        embeds: Float[mx.array, "B U D"],
+        tgt_mask: TokenMask,
+        encoder_out: Float[mx.array, "B T D"],
+        mask: Mask,
+        options: ParaformerOptions,
+    ) -> Float[mx.array, "B U V"]:
+        """Return the logits of every token; not called for a batch in which nothing is said."""
+        return self.decoder(embeds, tgt_mask, encoder_out, mask)
+
+    def after(self, output: ParaformerOutput, mask: Mask) -> Iterator[tuple[str, ParaformerOutput]]:
+        """Yield stages behind the decoder, each with the output and what the stage adds to it: none here."""
+        return iter(())
 
     def listen(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Listened:
         """Return all that is known before the host must know how many tokens there are: no wait, on any device."""
@@ -175,15 +216,18 @@ class Model(nn.Module):
         """Return the logits of so many tokens of each recording."""
         embeds = self.predictor.embed(heard.encoder_out, heard.firing, tokens)
         keep = length_mask(lengths, heard.encoder_out.shape[1])
-        return self.decoder(embeds, length_mask(heard.firing.token_num, tokens), heard.encoder_out, keep)
+        tgt_mask = length_mask(heard.firing.token_num, tokens)
+        return self.decode(embeds, tgt_mask, heard.encoder_out, keep, self.Options())
 
-    def output(self, heard: Listened, logits: Float[mx.array, "B U V"], batch: int, steps: int) -> ParaformerOutput:
-        """Return what a call does of `batch` recordings of `steps` frames, which may have been padded to more."""
+    def output(
+        self, heard: Listened, logits: Float[mx.array, "B U V"], sizes: list[int], steps: int
+    ) -> ParaformerOutput:
+        """Return what a call does of recordings of these sizes, in `steps` frames; they may be padded to more."""
+        batch = len(sizes)
         longer = heard.alphas.shape[1] - heard.encoder_out.shape[1]  # the tail frame
         alphas, fires = (array[:batch, : steps + longer] for array in (heard.alphas, heard.firing.fires))
-        return ParaformerOutput(
-            logits, heard.firing.token_num[:batch], heard.encoder_out[:batch, :steps], alphas, fires
-        )
+        token_num, encoder_out = heard.firing.token_num[:batch], heard.encoder_out[:batch, :steps]
+        return ParaformerOutput(logits, token_num, encoder_out, alphas, fires, sizes, self.Options())
 
     def no_logits(self, batch: int) -> Float[mx.array, "B U V"]:
         """Return the logits of recordings without a token."""
@@ -223,7 +267,7 @@ class Model(nn.Module):
         B, tokens = output.logits.shape[:2]
         best = output.logits.argmax(axis=-1) if tokens else mx.zeros((B, 0), mx.uint32)  # MLX has none of nothing
         mx.async_eval(best, output.token_num)
-        return Best(best, output.token_num, output.fires)
+        return Best(best, output.token_num, output.fires, output.lengths, output.more)
 
     def spoken(self, best: Best) -> list[list[int]]:
         """Return the tokens without padding, blank, sos and eos, per utterance, in the host's memory."""

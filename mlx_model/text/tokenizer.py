@@ -11,16 +11,24 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from mlx_model.config.parts import TokenizerConfig
 from mlx_model.errors import AssetError, ConfigError
 
 MAX_VOCABULARY_BYTES = 64 << 20  # the largest released vocabulary is 3 MB; a bigger file is not a vocabulary
 
-_NEVER_PRINTED = ("<s>", "</s>", "<unk>", "<OOV>")
+NEVER_PRINTED = ("<s>", "</s>", "<unk>", "<OOV>")
 _INVISIBLE = (" ", "</s>", "<s>", "<unk>", "<OOV>")  # stripped, in this order, before a token is classified
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+class Part(NamedTuple):
+    """A word of a sentence, or the space behind one, and the first and the last of the tokens that it is made of."""
+
+    text: str
+    first: int
+    last: int
 
 
 class Tokenizer:
@@ -87,58 +95,68 @@ def join_tokens(tokens: Sequence[str]) -> str:
     cases differ for tokens that mix scripts, because a whole token is compared in the first two and its characters
     in the third.
     """
-    tokens = [token for token in tokens if token not in _NEVER_PRINTED]
-    if tokens and all(_is_chinese(_visible(token)) for token in tokens):
-        words = [token.replace(" ", "") for token in tokens]
-    elif tokens and all(_is_alpha(_visible(token)) for token in tokens):
-        words = [part for token in tokens for part in (token, " ")]
+    return "".join(part.text for part in word_parts(tokens)).strip()
+
+
+def word_parts(tokens: Sequence[str]) -> list[Part]:
+    """Return the words and single spaces of the sentence that `join_tokens` makes, with the tokens each is made of."""
+    printed = [Part(token, index, index) for index, token in enumerate(tokens) if token not in NEVER_PRINTED]
+    if printed and all(is_chinese(visible(part.text)) for part in printed):
+        words = [part._replace(text=part.text.replace(" ", "")) for part in printed]
+    elif printed and all(is_alpha(visible(part.text)) for part in printed):
+        words = [each for part in printed for each in (part, part._replace(text=" "))]
     else:
-        words = _join_mixed(tokens)
-    return "".join(_join_initials(words)).strip()
+        words = _mixed_parts(printed)
+    return _with_initials(words)
 
 
-def _join_mixed(tokens: list[str]) -> list[str]:
+def _mixed_parts(tokens: Sequence[Part]) -> list[Part]:
     """Words and single spaces of a sentence with pieces, digits or both scripts.
 
     Surprises kept from FunASR: a digit piece ("3@@") counts as Chinese and keeps its mark; an unfinished piece waits
     for the next *word*, past any Chinese in between, and is lost when none comes; the first Chinese after a word
     removes whatever was written last, which is a symbol rather than the space where one came in between.
     """
-    words: list[str] = []
-    piece = ""
+    words: list[Part] = []
+    piece: Part | None = None  # of a word that is not complete
     after_word = False
     for token in tokens:
-        if _every_character(token, _is_chinese):
+        if every_character(token.text, is_chinese):
             if after_word:
                 words.pop()
             words.append(token)
             after_word = False
-        elif "@@" in token:
-            piece += token.replace("@@", "")
+        elif "@@" in token.text:
+            piece = _joined(piece, token._replace(text=token.text.replace("@@", "")))
             after_word = False
-        elif _every_character(token, _is_alpha):
-            words += [piece + token, " "]
-            piece = ""
-            after_word = True
+        elif every_character(token.text, is_alpha):
+            word = _joined(piece, token)
+            words += [word, word._replace(text=" ")]
+            piece, after_word = None, True
         else:
             words.append(token)
     return words
 
 
-def _join_initials(words: list[str]) -> list[str]:
+def _joined(piece: Part | None, token: Part) -> Part:
+    return token if piece is None else Part(piece.text + token.text, piece.first, token.last)
+
+
+def _with_initials(words: list[Part]) -> list[Part]:
     """Write every run of single ASCII letters with one space between them as one upper-case word.
 
     Mirrors funasr/utils/postprocess_utils.py::abbr_dispose.
     """
-    joined: list[str] = []
+    joined: list[Part] = []
     start = 0
     while start < len(words):
         end = start + 1
-        if _is_initial(words[start]):
-            while end + 1 < len(words) and words[end] == " " and _is_initial(words[end + 1]):
+        if _is_initial(words[start].text):
+            while end + 1 < len(words) and words[end].text == " " and _is_initial(words[end + 1].text):
                 end += 2
         run = words[start:end:2]
-        joined.append("".join(run).upper() if len(run) > 1 else run[0])
+        text = "".join(part.text for part in run)
+        joined.append(run[0] if len(run) == 1 else Part(text.upper(), run[0].first, run[-1].last))
         start = end
     return joined
 
@@ -147,22 +165,28 @@ def _is_initial(word: str) -> bool:
     return len(word) == 1 and word.isascii() and word.isalpha()
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """Return a token without the marks that are not printed."""
     for mark in _INVISIBLE:
         text = text.replace(mark, "")
     return text
 
 
-def _is_chinese(text: str) -> bool:
-    """Compare the text as a whole, so that "3@@" and "4.5" fall between "0" and "9", and "9@@" does not."""
+def is_chinese(text: str) -> bool:
+    """Return whether FunASR takes a text for Chinese.
+
+    It is compared as a whole, so that "3@@" and "4.5" fall between "0" and "9", and "9@@" does not.
+    """
     return "\u4e00" <= text <= "\u9fff" or "0" <= text <= "9" or text == "@"
 
 
-def _is_alpha(text: str) -> bool:
-    return text == "'" or (text.isalpha() and not _is_chinese(text))
+def is_alpha(text: str) -> bool:
+    """Return whether FunASR takes a token for a word of letters."""
+    return text == "'" or (text.isalpha() and not is_chinese(text))
 
 
-def _every_character(token: str, holds: Callable[[str], bool]) -> bool:
+def every_character(token: str, holds: Callable[[str], bool]) -> bool:
+    """Return whether something holds for all characters of a token, and there are any."""
     # Of the invisible marks only the space is one character long; it belongs to neither script.
     return bool(token) and all(holds(character) for character in token)
 

@@ -35,7 +35,7 @@ class Mlx(Peer):
 
     def stages(self) -> Iterator[str]:
         """Do what `Model.recognize` does."""
-        two_steps = self.device == "gpu" and hasattr(self.model, "spell")
+        two_steps = self.device == "gpu" and bool(getattr(self.model, "taken_apart", ()))
         return self._gpu_stages() if two_steps else self._stages()
 
     def _gpu_stages(self) -> Iterator[str]:
@@ -60,7 +60,7 @@ class Mlx(Peer):
         logits = mx.zeros((batch, 0, 1))
         if tokens:
             logits = model.spell(heard, frames, shapes.time_shape(tokens))[:batch, :tokens]
-        self.ids = model.token_ids(model.output(heard, logits, batch, feats.shape[1]))
+        self.ids = model.token_ids(model.output(heard, logits, sizes, feats.shape[1]))
         yield "decoder"
         self.ids = model.token_ids(model(mx.array(feats), mx.array(sizes)))
         yield "network"
