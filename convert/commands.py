@@ -16,7 +16,19 @@ import convert
 from convert.output import check_target
 from mlx_model.errors import UsageError
 from mlx_model.files.destination import reserved
-from reports.console import Base, Checkpoint, Json, Overwrite, Source, folder, leave, show, show_facts, talk
+from reports.console import (
+    SOURCE,
+    Base,
+    Checkpoint,
+    Json,
+    Overwrite,
+    Source,
+    folder,
+    leave,
+    show,
+    show_facts,
+    talk,
+)
 from reports.streams import put
 
 Private = Annotated[bool, typer.Option("--private", help="Make the repository a private one, if it is made here.")]
@@ -24,7 +36,10 @@ Revision = Annotated[str | None, typer.Option(help="Pin a hub id to this revisio
 
 
 def inspect_command(
-    src: Source,
+    src: Annotated[str | None, typer.Argument(metavar="SRC", help=SOURCE)] = None,
+    list_models: Annotated[
+        bool, typer.Option("--list-models", help="Instead of a source: FunASR's short names, and which convert.")
+    ] = False,
     revision: Revision = None,
     checkpoint: Checkpoint = None,
     base: Base = None,
@@ -32,7 +47,34 @@ def inspect_command(
     json: Json = False,
 ) -> None:
     """Show the family, the sizes, and the fate of every tensor; convert nothing."""
+    if list_models:
+        given = {"SRC": src, "--revision": revision, "--checkpoint": checkpoint, "--base": base, "--full": full}
+        if useless := [name for name, value in given.items() if value not in (None, False)]:
+            raise UsageError(f"{', '.join(useless)} has no meaning beside --list-models, which reads no source")
+        return _show_names(json)
+    if src is None:
+        raise UsageError("SRC is missing: what to inspect; --list-models shows the names that FunASR has for models")
     show(convert.inspect(src, revision=revision, checkpoint=checkpoint, base=base), json, full=full)
+
+
+def _show_names(as_json: bool) -> None:
+    """Print the short names: one JSON document, or a table."""
+    from convert.names import list_models
+
+    names = list_models()
+    show_facts("models/1", as_json, models=[asdict(name) for name in names])
+    if as_json:
+        return
+    from rich.console import Console
+
+    from reports.tables import table
+
+    made = table("name", (), "ModelScope", "Hugging Face (hf:NAME)", "class", "converts")
+    made.columns[0].no_wrap = True  # to be copied
+    for name in names:
+        hubs = (name.modelscope or "", name.hugging_face or "")
+        made.add_row(name.name, *hubs, name.funasr_class, "yes" if name.family else "no")
+    Console().print(made)
 
 
 def convert_command(

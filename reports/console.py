@@ -53,10 +53,8 @@ Out = Annotated[
     Path | None, typer.Option("--out", parser=folder, metavar="DIR", help="Folder for the report (JSON and HTML).")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
-Source = Annotated[
-    str,
-    typer.Argument(metavar="SRC", help="FunASR or trainer's folder, weights beside a config, hub id or short name."),
-]
+SOURCE = "FunASR or trainer's folder, weights beside a config, hub id or short name."
+Source = Annotated[str, typer.Argument(metavar="SRC", help=SOURCE)]
 Checkpoint = Annotated[
     str | None, typer.Option("--checkpoint", metavar="NAME", help="Which weights of a folder that holds several.")
 ]

@@ -12,12 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import forked
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many test processes as cores: products on all of them would wait in turn
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for variable in forked.THREADS:
         os.environ.setdefault(variable, "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers of forked programs, once for all test processes; the real FunASR is forked, too."""
+    if sys.platform == "linux" and "PYTEST_XDIST_WORKER" not in os.environ:
+        servers = forked.Servers()
+        config.add_cleanup(servers.close)
+        os.environ.setdefault("MLX_FUNASR_REFERENCE_PYTHON", forked.python("funasr"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -146,7 +156,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "request.json").write_text(json.dumps(request), "utf-8")
     script = Path(__file__).parent / "make_checkpoints.py"
     subprocess.run(
-        [sys.executable, str(script), str(folder / "request.json")], check=True, capture_output=True, cwd=ROOT
+        [forked.python("funasr"), str(script), str(folder / "request.json")], check=True, capture_output=True, cwd=ROOT
     )
     return {name: folder / name for name in ARCHITECTURES}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import forked
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if 'if __name__ == "__main__"' in path.read_text("utf-8"))
@@ -14,7 +15,8 @@ SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if 'if __name__ == "_
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_benchmark_explains_itself(script: str):
-    ran = subprocess.run([sys.executable, FOLDER / script, "--help"], capture_output=True, text=True, timeout=120)
+    command = [forked.python("command"), str(FOLDER / script), "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"usage: {script}")
     assert f"`{script}" in (FOLDER / "README.md").read_text("utf-8")

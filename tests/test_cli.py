@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from parity.demo import MODEL, SPEECH
+from tests import forked
 from tests.conftest import ROOT
 
 FIRST = SPEECH / "wav/test/D0001/DEMOD0001W0001.wav"
@@ -20,7 +21,7 @@ FIRST = SPEECH / "wav/test/D0001/DEMOD0001W0001.wav"
 
 def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run one command; neither side may show a traceback."""
-    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *map(str, words)]
+    command = [forked.python("command"), str(ROOT / "mlx_funasr.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done

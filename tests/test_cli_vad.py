@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import soundfile
 
 import convert
 from parity.demo import MODEL, SPEECH
+from tests import forked
 from tests.conftest import ROOT, speech_like
 from tests.mlx_model.vad_models import write_vad
 
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*words: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *map(str, words)]
+    command = [forked.python("command"), str(ROOT / "mlx_funasr.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, input=stdin)
     assert b"Traceback" not in done.stdout + done.stderr, done.stderr
     return done

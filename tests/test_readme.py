@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,9 +39,8 @@ def test_every_command_does_what_it_says(tmp_path: Path):
         if words[0] != "mlx-funasr":
             assert words[0] in ("make", "pip"), command
             continue
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "mlx_funasr.py"), *words[1:]], cwd=tmp_path, capture_output=True, text=True
-        )
+        script = [forked.python("command"), str(ROOT / "mlx_funasr.py"), *words[1:]]
+        done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         for line in quoted:
             assert line in done.stdout, f"{command} does not print {line!r}"

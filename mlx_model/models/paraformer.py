@@ -122,7 +122,7 @@ class Model(nn.Module):
             AssetError: not a vocabulary that fits this model.
         """
         config = self.config
-        special = {"blank_id": config.blank_id, "sos": config.sos, "eos": config.eos}
+        special: dict[str, Any] = {"blank_id": config.blank_id, "sos": config.sos, "eos": config.eos, "words": True}
         if isinstance(tokens, Path):
             self.tokenizer = Tokenizer.from_file(tokens, config.tokenizer, **special)
         else:

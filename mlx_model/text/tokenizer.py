@@ -1,8 +1,9 @@
 """Token ids to text, exactly as FunASR prints it. Stdlib only; must not import mlx, torch, funasr or sentencepiece.
 
-Two joiners, one per FunASR tokenizer class: `join_tokens` for vocabularies of Chinese characters and `@@` word pieces
-(CharTokenizer), `join_pieces` for the piece list of a SentencePiece model (SentencepiecesTokenizer). Both reproduce
-what FunASR does where that is surprising too, since parity is judged on the text.
+Three joiners: `join_tokens` for vocabularies of Chinese characters and `@@` word pieces (FunASR's CharTokenizer),
+`join_pieces` for the piece list of a SentencePiece model (SentencepiecesTokenizer), `join_words` for a tokens.json of
+such pieces, in whatever order (Paraformer-en). All reproduce what FunASR does where that is surprising too, since
+parity is judged on the text.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ class Tokenizer:
     """A vocabulary and the way its tokens are joined.
 
     `tokens[i]` is the text of id i; `blank_id`, `sos` and `eos` are never printed. Raises ConfigError for a tokenizer
-    class that is not supported, AssetError for a vocabulary that FunASR would refuse too.
+    class that is not supported, AssetError for a vocabulary that FunASR would refuse too. `words`: a SentencePiece
+    vocabulary's ids are the network's own, to be read as words; else they are SentencePiece's, read as it reads them.
     """
 
-    def __init__(self, tokens: list[str], config: TokenizerConfig, *, blank_id: int, sos: int, eos: int):
+    def __init__(
+        self, tokens: list[str], config: TokenizerConfig, *, blank_id: int, sos: int, eos: int, words: bool = False
+    ):
         if config.kind not in ("CharTokenizer", "SentencepiecesTokenizer"):
             raise ConfigError(
                 f"tokenizer {config.kind!r} is not supported (only CharTokenizer or SentencepiecesTokenizer)"
@@ -48,9 +52,19 @@ class Tokenizer:
         self.tokens = tokens
         self.config = config
         self.silent = frozenset((blank_id, sos, eos))
+        self.words = words
 
     @classmethod
-    def from_file(cls, path: str | Path, config: TokenizerConfig, *, blank_id: int, sos: int, eos: int) -> Self:
+    def from_file(
+        cls,
+        path: str | Path,
+        config: TokenizerConfig,
+        *,
+        blank_id: int,
+        sos: int,
+        eos: int,
+        words: bool = False,
+    ) -> Self:
         """Return the tokenizer of a tokens.json: one JSON list of strings, in id order.
 
         Raises:
@@ -58,15 +72,15 @@ class Tokenizer:
         """
         tokens = _read_tokens(Path(path))
         try:
-            return cls(tokens, config, blank_id=blank_id, sos=sos, eos=eos)
+            return cls(tokens, config, blank_id=blank_id, sos=sos, eos=eos, words=words)
         except AssetError as error:
             raise AssetError(f"{path}: {error}") from None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Return the text of `token_ids`, without blank, sos and eos.
+    def decode(self, token_ids: Sequence[int], *, as_funasr: bool = False) -> str:
+        """Return the text of `token_ids`, without blank, sos and eos; `as_funasr` where `join_words` differs from it.
 
         Mirrors funasr/models/paraformer/model.py::Paraformer.inference, from the removal of the special ids onwards.
         `space_symbol` plays no part: FunASR overwrites the text it was used for.
@@ -83,6 +97,8 @@ class Tokenizer:
                 )
         tokens = [self.tokens[token_id] for token_id in kept]
         if self.config.kind == "SentencepiecesTokenizer":
+            if self.words:
+                return join_words(tokens, as_funasr=as_funasr)
             return join_pieces(tokens, self.config.unk_symbol)
         return join_tokens(tokens)
 
@@ -214,6 +230,30 @@ def join_pieces(pieces: Sequence[str], unk_symbol: str = "<unk>") -> str:
         elif piece not in ("<s>", "</s>"):
             text += (piece if text else piece.removeprefix("▁")).replace("▁", " ")
     return text
+
+
+_PRONOUNS = {"i": "I", "i'm": "I'm", "i've": "I've", "i'll": "I'll"}
+
+
+def join_words(pieces: Sequence[str], *, as_funasr: bool = False) -> str:
+    """Return the sentence of an English model's pieces: a new word begins at every ▁.
+
+    FunASR's AutoModel takes the ids of the network for ids of bpe.model, which are others: it prints wrong words, or
+    ends with "piece id is out of range". Its runtimes look each id up in tokens.json, and so does this project.
+    Mirrors runtime/onnxruntime/src/vocab.cpp::Vocab::Vector2StringV2 (en-bpe), its pronouns included; `as_funasr`
+    mirrors funasr/utils/postprocess_utils.py::sentence_postprocess_sentencepiece, which means to write "I", and prints
+    "i" all the same, and a space for a word without letters.
+    """
+    words: list[str] = []
+    for piece in pieces:
+        if piece in NEVER_PRINTED:
+            continue
+        if "▁" in piece or not words:
+            words.append("")
+        words[-1] += piece.replace("▁", "")
+    if as_funasr:
+        return " ".join(words)
+    return " ".join(_PRONOUNS.get(word, word) for word in words if word)
 
 
 def _byte_run(pieces: Sequence[str], start: int) -> bytes:

@@ -31,7 +31,7 @@ class TokenDecisions(Decisions):
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, as FunASR prints it."""
-        return self.candidate.model.tokenizer.decode(list(ids))
+        return self.candidate.model.tokenizer.decode(list(ids), as_funasr=True)
 
     def decoded(self, recorded: Recorded, run: CandidateRun) -> tuple[int, int]:
         """Return how many rows of scores the reference and the candidate have."""

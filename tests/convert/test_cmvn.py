@@ -3,7 +3,6 @@
 import importlib.util
 import itertools
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from tiny_model import mvn_text
 
 from convert.cmvn import read_cmvn
 from mlx_model.errors import AssetError
+from tests import forked
 
 SHIFT, SCALE = ["-1.5", "-2", "3e-2"], ["0.1", "1E+1", ".25"]
 
@@ -159,6 +159,7 @@ def test_released_file_is_bit_identical_to_funasrs_own_loader(shared, tmp_path):
         "import sys, numpy; from funasr.frontends.wav_frontend import load_cmvn; "
         "numpy.save(sys.argv[2], load_cmvn(sys.argv[1]).numpy())"
     )
-    subprocess.run([sys.executable, "-c", code, str(path), str(out)], check=True, capture_output=True, timeout=120)
+    command = [forked.python("funasr"), "-c", code, str(path), str(out)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
     cmvn = read_cmvn(path, 560)
     np.testing.assert_array_equal(np.stack([cmvn.shift, cmvn.scale]).view(np.uint32), np.load(out).view(np.uint32))

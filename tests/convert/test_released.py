@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from tiny_model import torch_shapes
 
 import convert
 from mlx_model.errors import CheckpointError, ConfigError
+from tests import forked
 
 REAL = {"paraformer_real_digits_tiny": 2_190_081, "paraformer_real_small": 3_045_810}
 
@@ -85,7 +85,7 @@ for predictor in ("CifPredictor", "CifPredictorV2"):
 def test_the_tiny_model_of_these_tests_has_the_tensors_that_funasr_builds(model_dir):
     """The other tests rest on names and shapes written by hand; FunASR's class is their oracle."""
     found = subprocess.run(
-        [sys.executable, "-c", BUILD, str(model_dir / "config.yaml")],
+        [forked.python("funasr"), "-c", BUILD, str(model_dir / "config.yaml")],
         capture_output=True,
         text=True,
         timeout=120,

@@ -22,6 +22,7 @@ from convert.verify_conversion import read_conversion
 from mlx_model.errors import DependencyError, UsageError
 from reports import schema
 from reports.environment import directory_sha256
+from tests import forked
 from tests.conftest import ROOT
 
 HERE = Path(__file__).parent
@@ -222,7 +223,7 @@ def test_convert_uploads_what_it_made_and_looks_at_the_repository_first(hub, mod
     def command(*words: str, token: str = "hf_standin") -> subprocess.CompletedProcess[str]:
         given = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.port}", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": token}
         return subprocess.run(
-            [sys.executable, str(ROOT / "mlx_funasr.py"), *words],
+            [forked.python("command"), str(ROOT / "mlx_funasr.py"), *words],
             env={**os.environ, **given, "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf")},
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip

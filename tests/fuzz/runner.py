@@ -7,6 +7,7 @@ of the time that starting Python takes. MLX is imported after the fork (its thre
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.forked import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MESSAGE_LIMIT = 2000  # characters of one error: a line that nobody can read is no message
@@ -152,6 +155,8 @@ def main() -> Any:
     """Serve; in a child, run the command as the installed script does."""
     import mlx_funasr
 
+    for name in KINDS["command"]:
+        importlib.import_module(name)
     _serve()
     try:
         return mlx_funasr.main()

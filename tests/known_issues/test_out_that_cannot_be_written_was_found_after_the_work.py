@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import ROOT
 
 NEVER_LOADED = "/nowhere/model"  # whoever looks at it first has begun to work
@@ -30,7 +30,8 @@ COMMANDS = {
 
 def refused(words: tuple[str, ...], out: str) -> str:
     """Return the one line with which a command refuses a destination."""
-    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *(out if word == "OUT" else word for word in words)]
+    words = tuple(out if word == "OUT" else word for word in words)
+    command = [forked.python("command"), str(ROOT / "mlx_funasr.py"), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import mlx_model
 from mlx_model.pipelines.detect import detect
 from mlx_model.pipelines.long_audio import transcribe_long
+from tests import forked
 from tests.conftest import ROOT, speech_like
 from tests.mlx_model.asr_models import write_recogniser
 from tests.mlx_model.audio_bytes import wav
@@ -26,7 +26,7 @@ def test_the_row_and_stderr_say_what_was_not_heard(tmp_path: Path):
     (tmp_path / "three.wav").write_bytes(3 * ONE)
     (tmp_path / "one.wav").write_bytes(ONE)
     words = ["transcribe", tmp_path / "model", tmp_path / "three.wav", tmp_path / "one.wav", "--json"]
-    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *map(str, words)]
+    command = [forked.python("command"), str(ROOT / "mlx_funasr.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     three, one = json.loads(done.stdout)["results"]

@@ -27,11 +27,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def ask(models: dict[Path, list[dict[str, Any]]], arrays: dict[str, np.ndarray]) -> list[list[Any]]:
     """Return, model by model, FunASR's answer to every case: what each call gave, in order, or {"error": text}."""
+    from tests import forked
+
     with tempfile.TemporaryDirectory() as folder:
         request = Path(folder) / "request.json"
         np.savez(Path(folder) / "arrays.npz", **arrays)  # pyright: ignore[reportArgumentType]
         request.write_text(json.dumps([[str(model), cases] for model, cases in models.items()]), "utf-8")
-        done = subprocess.run([sys.executable, __file__, str(request)], capture_output=True, text=True, cwd=ROOT)
+        command = [forked.python("funasr"), __file__, str(request)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads((Path(folder) / "answer.json").read_text("utf-8"))
 

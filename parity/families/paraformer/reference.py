@@ -45,7 +45,7 @@ class Reference(reference.Reference):
         with exact_cif():
             truth, _, seen = self._propagated(self.double, feats.double(), lengths)
         inputs, introduced = self.introduced(seen)
-        text = _infer(self.single, feats, lengths, self.single.kwargs["tokenizer"])["text"]
+        text = _text(self.single, feats, lengths)
         plain |= {name: single.pop(name) for name in DISCRETE} | {"token_ids": np.array(ids, dtype=np.int32)}
         propagated = {name: Pair.of(value, single[name]) for name, value in truth.items() if name in single}
         arrays = Recorded(plain=plain, propagated=propagated, introduced=introduced, inputs=inputs)
@@ -69,6 +69,23 @@ class Reference(reference.Reference):
         longest = max(feats.values(), key=lambda each: each.shape[1])
         shorter = {utt_id: each for utt_id, each in feats.items() if each.shape[1] < longest.shape[1]}
         return [_batch_defect(self.single, utt_id, each, longest) for utt_id, each in shorter.items()]
+
+
+def _text(auto: Any, feats: Any, lengths: Any) -> str:
+    """Return FunASR's text of one utterance's features.
+
+    A SentencepiecesTokenizer takes the network's ids for its own, which is wrong where tokens.json has another order
+    than bpe.model, and may end in an IndexError. So those ids are looked up in FunASR's token_list, and joined by
+    FunASR's function for such pieces.
+    """
+    tokenizer = auto.kwargs["tokenizer"]
+    if not hasattr(tokenizer, "bpemodel") or not getattr(tokenizer, "token_list", None):
+        return _infer(auto, feats, lengths, tokenizer)["text"]
+    from funasr.utils.postprocess_utils import sentence_postprocess_sentencepiece
+
+    ids = [int(number) for number in _infer(auto, feats, lengths, None)["token_int"]]
+    special = (auto.model.blank_id, auto.model.sos, auto.model.eos)
+    return sentence_postprocess_sentencepiece([tokenizer.token_list[i] for i in ids if i not in special])[0]
 
 
 def _infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@
 import json
 import re
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import soundfile
 
 from mlx_model.audio.files import load_audio
 from mlx_model.errors import AudioError
+from tests import forked
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 FORMATS = SHARED / "data" / "formats"
@@ -103,7 +103,7 @@ def test_what_funasr_loads_bit_for_bit(tmp_path):
         paths.append(str(tmp_path / f"{rate}_{channels}.wav"))
         soundfile.write(paths[-1], noise[:, :channels], rate, subtype="FLOAT")
     archive = tmp_path / "waves.npz"
-    command = [sys.executable, "-c", FUNASR, str(archive), *paths]
+    command = [forked.python("funasr"), "-c", FUNASR, str(archive), *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     with np.load(archive) as waves:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from convert.espnet import is_espnet_style, translate
 from mlx_model.config.parts import FSMNConfig, SANMEncoderConfig, VADXOptions, WavFrontendConfig
 from mlx_model.config.sections import Section
 from mlx_model.errors import ConfigError
+from tests import forked
 from tests.conftest import ROOT
 
 # (family's part, our section, FunASR's classes of it), of all families
@@ -90,7 +90,7 @@ print(json.dumps({"said": said, "asked": asked}))
 def signatures() -> dict[str, dict[str, list[str]]]:
     """What the constructors of FunASR's classes take, by name or of their **kwargs; asked in a process of its own."""
     classes = {name for _, _, names in PARTS for name in names} | {table.funasr_class for table in TABLES}
-    command = [sys.executable, "-c", SIGNATURES, json.dumps(sorted({*classes, "VADXOptions"}))]
+    command = [forked.python("funasr"), "-c", SIGNATURES, json.dumps(sorted({*classes, "VADXOptions"}))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

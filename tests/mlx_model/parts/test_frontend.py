@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from mlx_model.config.parts import WavFrontendConfig
 from mlx_model.errors import ConfigError
 from mlx_model.machine.blas import mx
 from mlx_model.parts.frontend import WavFrontend, fbank, frame_counts, lfr, mel_banks, window
+from tests import forked
 from tests.conftest import ROOT, speech_like
 
 CONFIG = WavFrontendConfig(lfr_m=7, lfr_n=6)
@@ -125,7 +125,7 @@ def test_features_equal_funasr(tmp_path: Path):
         jobs.append({"conf": conf, "wave": str(tmp_path / f"{number}.npy"), "out": str(tmp_path / f"{number}.out.npy")})
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
     subprocess.run(
-        [sys.executable, "-c", ORACLE, str(tmp_path / "jobs.json")], check=True, capture_output=True, cwd=ROOT
+        [forked.python("funasr"), "-c", ORACLE, str(tmp_path / "jobs.json")], check=True, capture_output=True, cwd=ROOT
     )
     for job in jobs:
         wave, expected = np.load(job["wave"]), np.load(job["out"])

@@ -5,7 +5,6 @@ import io
 import json
 import random
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from mlx_model.config.parts import TokenizerConfig
 from mlx_model.errors import AssetError, ConfigError
 from mlx_model.text.tokenizer import Tokenizer, join_pieces, join_tokens
+from tests import forked
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 SPECIAL = {"blank_id": 0, "sos": 1, "eos": 2}
@@ -133,7 +133,7 @@ json.dump([sentence_postprocess(tokens)[0] for tokens in json.load(sys.stdin)], 
 
 
 def funasr_texts(sequences: list[list[str]]) -> list[str]:
-    command = [sys.executable, "-c", ORACLE]
+    command = [forked.python("funasr"), "-c", ORACLE]
     done = subprocess.run(
         command, input=json.dumps(sequences), capture_output=True, text=True, check=False, timeout=300
     )

@@ -16,6 +16,7 @@ from parity.bench.sides import Side, SideError, child_environment
 from parity.bench.speech import Speech
 from parity.demo import MODEL
 from reports.bench_markdown import bench_table
+from tests import forked
 from tests.parity.bench.bench_fakes import CONFIG, OURS, Fake
 
 GPU_PEERS = ["funasr-float16", "funasr-bfloat16", "funasr-compiled"]
@@ -97,13 +98,14 @@ def test_beside_a_gpu_that_torch_does_not_see(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two recordings of 3 s."""
-    return Speech().cut(3, 2, tmp_path_factory.mktemp("speech"))
+    """Two recordings of 1.5 s."""
+    return Speech().cut(1.5, 2, tmp_path_factory.mktemp("speech"))
 
 
 def check(name: str, path: Path, dtype: str, speech: list[str], folder: Path) -> dict[str, Any]:
     """Return a side's answer to `check`, after one timed run of everything."""
-    command = [sys.executable, "-c", AS_ON_A_GPU, name, str(path), dtype]
+    python = forked.python("command" if name == "mlx" else "funasr")
+    command = [python, "-c", AS_ON_A_GPU, name, str(path), dtype]
     with Side(name, command, child_environment(2), folder / "log") as side:
         answer = side.ask(do="check", files=speech)
         assert list(side.ask(do="stages")["seconds"]) == [*PARTS, "network"] == answer["stages"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from parity.families.paraformer import FAMILY
 from parity.faults import Fault
 from parity.layers.selftest import judge
 from parity.taps.trace import Trace
+from tests import forked
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]
@@ -28,7 +28,7 @@ FAULTS = FAMILY.seeded()
 def selftest_command(source: Path, audio: Path, out: Path) -> dict[str, Any]:
     """Return what `parity selftest --json` says: as a user runs it, without this process's checks of every shape."""
     words = ["parity", "selftest", str(source), "--audio", str(audio), "--out", str(out), "--json"]
-    command = [sys.executable, str(ROOT / "mlx_funasr.py"), *words]
+    command = [forked.python("command"), str(ROOT / "mlx_funasr.py"), *words]
     # Lanes are in force on two cores; beside other test processes every one has but one (tests/conftest.py).
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "2")
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads})
@@ -39,7 +39,8 @@ def selftest_command(source: Path, audio: Path, out: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(900)
 def test_every_fault_on_the_demo(tmp_path: Path):
-    report = selftest_command(MODEL, SPEECH / "wav/test/D0001", tmp_path)
+    """One recording of 2.7 s, and what the self-test makes of it: enough for every fault to show."""
+    report = selftest_command(MODEL, SPEECH / "wav/test/D0001/DEMOD0001W0002.wav", tmp_path)
     missed = [row["name"] for row in report["faults"] if not row["caught"]]
     astray = [(row["name"], row["module"], row["address"]) for row in report["faults"] if not row["right_address"]]
     assert (missed, astray, report["false_alarms"]) == ([], [], 0)
