@@ -107,7 +107,7 @@ def shadowed() -> Iterator[Finding]:
 
 def compute() -> Iterator[Finding]:
     """Look at what computes: device, float32, BLAS, compiler, threads, caches."""
-    from mlx_model.engines import cpu_engine
+    from mlx_model.engines import cpu_bodies, cpu_engine
     from mlx_model.machine.blas import status
     from mlx_model.machine.device import cores, on_gpu
     from mlx_model.machine.numerics import blas_name, device, float32_mode, float32_warning
@@ -123,7 +123,8 @@ def compute() -> Iterator[Finding]:
     yield Finding(name="threads", status=OK, found=str(cores()))
     yield from _compiler()
     known = platform.machine() == "x86_64" and cpu_engine.available()
-    found = "AVX2 and FMA, compiled" if known else f"not for {platform.machine()} as it is here: {_why_not()}"
+    lacks = f"not for {platform.machine()} as it is here: "
+    found = f"{cpu_bodies.in_words()}, compiled" if known else lacks + _why_not()
     status_ = OK if known else WARN if platform.machine() == "x86_64" else NOTE
     yield Finding(name="CPU engine", status=status_, found=found, advice="" if known else "MLX computes; slower")
 

@@ -8,7 +8,10 @@
    Weights are read as they lie in their file, row after row, float32, of 16 bits or quantised: the file is mapped, and
    nothing else is held. A thread turns a panel of them into float32 in the order in which the innermost loop reads it,
    in its first-level cache, and multiplies up to BLOCK rows with it while the next panel is fetched from memory. So
-   arithmetic is float32's whatever weights are. Written for AVX2, FMA and F16C, in the vector types of GCC and Clang. */
+   arithmetic is float32's whatever weights are. Written in the vector types of GCC and Clang, for two kinds of processor:
+   as it stands for AVX2, FMA and F16C, and with -DLANES=16 for AVX-512F beside them. An output of a product is one sum
+   over the inputs in order, DEPTH of them at a time, in both: it has the same bits. What is summed across a vector
+   (norms, softmax) differs by rounding. The second body compiles for AVX2 as well, and is slow there: for tests. */
 
 #include <immintrin.h>
 #include <math.h>
@@ -17,13 +20,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef LANES
+#define LANES 8
+#endif
 #define FOUR(x) (x), (x), (x), (x)
+#if LANES == 16
+#define all(x) ((vec){FOUR(x), FOUR(x), FOUR(x), FOUR(x)})
+enum { ROWS = 12 };     /* a tile of the result, ROWS x WIDTH, takes 24 of 32 registers */
+enum { BLOCK = 256 };
+#else
 #define all(x) ((vec){FOUR(x), FOUR(x)})
-enum { LANES = 8, WIDTH = 2 * LANES };
-enum { ROWS = 6 };      /* a tile of the result, ROWS x WIDTH, takes 12 of 16 registers */
-enum { DEPTH = 256 };   /* inputs at a time: a panel, DEPTH x WIDTH, takes half of a 32 KB first-level cache */
+enum { ROWS = 6 };      /* the same, 12 of 16 */
 enum { BLOCK = 192 };   /* rows that meet a panel before the next: their inputs stay in the second-level cache */
-enum { QUERIES = 48 };  /* rows of scores at a time */
+#endif
+enum { WIDTH = 2 * LANES };
+enum { DEPTH = 256 };   /* inputs at a time: a panel, DEPTH x WIDTH, takes half of a 32 KB first-level cache, or all */
+enum { QUERIES = 144 }; /* rows of scores at a time */
 enum { LINE = 16 };     /* floats in a cache line */
 enum { SPINS = 2000 };  /* looks at the next task before a thread goes to sleep, some 50 us */
 
@@ -34,7 +46,11 @@ typedef int bits __attribute__((vector_size(4 * LANES), aligned(4)));
 static int least(int a, int b) { return a < b ? a : b; }
 static int parts(int size, int part) { return (size + part - 1) / part; }
 
-int engine_width(void) { return WIDTH; }
+/* Rows of one part where so many are cut into equal ones of at most about `most`: whole tiles. */
+static int even(int rows, int most) { return rows > 0 ? parts(parts(rows, parts(rows, most)), ROWS) * ROWS : most; }
+
+int engine_width(void) { return WIDTH; } /* results have room for whole panels */
+int engine_lanes(void) { return LANES; } /* inputs are whole vectors */
 
 /* ---- threads: each task is a function of a unit's number; whoever is free takes the next unit ---- */
 
@@ -128,26 +144,90 @@ INLINE int bits_of(int kind) { return kind == BFLOAT16 ? 16 : kind; }
 INLINE long row_bytes(const linear* w, int inputs) { return (long)inputs * bits_of(w->kind) / 8; }
 static long stride_of(const linear* w) { return row_bytes(w, is_code(w->kind) ? w->groups * w->group : w->k); }
 
-/* Eight numbers of a row from the `at`th, a multiple of 8; codes lie lowest bits first. */
-INLINE vec eight(int kind, const char* row, int at) {
-    typedef unsigned char octet __attribute__((vector_size(8), aligned(1)));
-    typedef unsigned short words16 __attribute__((vector_size(16), aligned(1)));
-    const int size = bits_of(kind);
-    const char* from = row + (long)at * size / 8;
-    unsigned low, high;
-    if (kind == FLOAT32) return *(const vec*)from;
-    if (kind == FLOAT16) return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
-    if (kind == BFLOAT16) return (vec)(__builtin_convertvector(*(const words16*)from, bits) << 16); /* its upper half */
-    if (size == 8) return __builtin_convertvector(__builtin_convertvector(*(const octet*)from, bits), vec);
-    memcpy(&low, from, 4), memcpy(&high, from + (size == 6 ? 2 : 0), 4);
-    if (size == 6) high >>= 8; /* four codes each */
-    const bits four = {0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size};
-    const bits words = {FOUR((int)low), FOUR((int)(size == 6 ? high : low >> 16))};
-    return __builtin_convertvector(words >> four & ((1 << size) - 1), vec);
+/* LANES codes of 4 or 6 bits: whole bytes hold four. A load takes four bytes, and none behind the last code. */
+INLINE bits small_codes(int size, const char* from) {
+    int words[LANES / 4];
+    for (int i = 0; i < LANES / 4; i++) {
+        unsigned four;
+        const int odd = i % 2;
+        memcpy(&four, from + (size == 6 ? 3 * i - odd : i / 2 * 4), 4);
+        words[i] = (int)(four >> odd * (size == 6 ? 8 : 16));
+    }
+#if LANES == 16
+    const bits all_words = {FOUR(words[0]), FOUR(words[1]), FOUR(words[2]), FOUR(words[3])};
+    const bits shifts = {0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size,
+                         0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size};
+#else
+    const bits all_words = {FOUR(words[0]), FOUR(words[1])};
+    const bits shifts = {0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size};
+#endif
+    return all_words >> shifts & ((1 << size) - 1);
 }
 
-/* Eight numbers of eight rows, turned: vector i, at out + i * WIDTH, holds the ith of every row. */
-INLINE void turn(const vec rows[LANES], const vec* scale, const vec* bias, float* out) {
+INLINE vec halves(const char* from) {
+#if LANES == 8
+    return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
+#elif defined __AVX512F__
+    return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)from));
+#else
+    __m256 both[2];
+    for (int i = 0; i < 2; i++) both[i] = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from + i));
+    return *(const vec*)both;
+#endif
+}
+
+/* LANES numbers of a row from the `at`th, a multiple of LANES; codes lie lowest bits first. */
+INLINE vec numbers(int kind, const char* row, int at) {
+    typedef unsigned char octets __attribute__((vector_size(LANES), aligned(1)));
+    typedef unsigned short words16 __attribute__((vector_size(2 * LANES), aligned(1)));
+    const int size = bits_of(kind);
+    const char* from = row + (long)at * size / 8;
+    if (kind == FLOAT32) return *(const vec*)from;
+    if (kind == FLOAT16) return halves(from);
+    if (kind == BFLOAT16) return (vec)(__builtin_convertvector(*(const words16*)from, bits) << 16); /* its upper half */
+    const bits codes = size == 8 ? __builtin_convertvector(*(const octets*)from, bits) : small_codes(size, from);
+    return __builtin_convertvector(codes, vec);
+}
+
+#if LANES == 16
+#ifdef __clang__
+#define pick(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define pick(a, b, ...) __builtin_shuffle(a, b, (bits){__VA_ARGS__}) /* older than GCC 12, too */
+#endif
+#define QUARTER(i) 4 * (i), 4 * (i) + 1, 4 * (i) + 2, 4 * (i) + 3
+#define QUARTERS(p, q, r, s) \
+    p, q, r, s, p + 4, q + 4, r + 4, s + 4, p + 8, q + 8, r + 8, s + 8, p + 12, q + 12, r + 12, s + 12
+#define PAIRED(a, b) pick(a, b, QUARTERS(0, 16, 1, 17)), pick(a, b, QUARTERS(2, 18, 3, 19))
+#define FOURED(a, b) pick(a, b, QUARTERS(0, 1, 16, 17)), pick(a, b, QUARTERS(2, 3, 18, 19))
+#define EVEN(a, b) pick(a, b, QUARTER(0), QUARTER(2), QUARTER(4), QUARTER(6))
+#define ODD(a, b) pick(a, b, QUARTER(1), QUARTER(3), QUARTER(5), QUARTER(7))
+
+/* The quarters of four vectors, turned: vector i of the result has the ith of each. */
+INLINE void turn_quarters(const vec from[4], vec out[4]) {
+    const vec even[2] = {EVEN(from[0], from[1]), EVEN(from[2], from[3])};
+    const vec odd[2] = {ODD(from[0], from[1]), ODD(from[2], from[3])};
+    out[0] = EVEN(even[0], even[1]), out[1] = EVEN(odd[0], odd[1]);
+    out[2] = ODD(even[0], even[1]), out[3] = ODD(odd[0], odd[1]);
+}
+
+/* Sixteen numbers of sixteen rows, turned: vector i holds the ith of every row. */
+INLINE void turn(const vec rows[LANES], vec out[LANES]) {
+    vec fours[4][LANES / 4]; /* the ith of each quarter, of four rows after the other */
+    for (int r = 0; r < LANES; r += 4) {
+        const vec pairs[4] = {PAIRED(rows[r], rows[r + 1]), PAIRED(rows[r + 2], rows[r + 3])};
+        const vec found[4] = {FOURED(pairs[0], pairs[2]), FOURED(pairs[1], pairs[3])};
+        for (int i = 0; i < 4; i++) fours[i][r / 4] = found[i];
+    }
+    for (int i = 0; i < 4; i++) {
+        vec turned[4];
+        turn_quarters(fours[i], turned);
+        for (int quarter = 0; quarter < 4; quarter++) out[4 * quarter + i] = turned[quarter];
+    }
+}
+#else
+/* Eight numbers of eight rows, turned: vector i holds the ith of every row. */
+INLINE void turn(const vec rows[LANES], vec out[LANES]) {
     __m256 a[LANES], b[LANES];
     for (int i = 0; i < LANES; i += 2) {
         a[i] = _mm256_unpacklo_ps((__m256)rows[i], (__m256)rows[i + 1]);
@@ -159,17 +239,16 @@ INLINE void turn(const vec rows[LANES], const vec* scale, const vec* bias, float
             b[i + 2 * h + 1] = _mm256_shuffle_ps(a[i + h], a[i + 2 + h], 0xee);
         }
     for (int i = 0; i < LANES / 2; i++) {
-        const vec low = (vec)_mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
-        const vec high = (vec)_mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
-        *(vec*)(out + i * WIDTH) = scale ? low * *scale + *bias : low;
-        *(vec*)(out + (i + 4) * WIDTH) = scale ? high * *scale + *bias : high;
+        out[i] = (vec)_mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        out[i + 4] = (vec)_mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
     }
 }
+#endif
 
-/* Inputs [deep, deep + depth) of eight outputs from `column`; behind the last one it is repeated. depth: eights. */
+/* Inputs [deep, deep + depth) of LANES outputs from `column`; behind the last one it is repeated. depth: whole vectors. */
 INLINE void turn_rows(int kind, const linear* w, long stride, int column, int deep, int depth, float* out) {
     const char* rows[LANES];
-    vec scale = all(1.0f), bias = all(0.0f), numbers[LANES];
+    vec scale = all(1.0f), bias = all(0.0f), found[LANES], turned[LANES];
     for (int j = 0; j < LANES; j++) rows[j] = w->weights + least(column + j, w->n - 1) * stride;
     for (int i = 0; i < depth; i += LANES) {
         if (is_code(kind) && i % w->group == 0)
@@ -177,8 +256,10 @@ INLINE void turn_rows(int kind, const linear* w, long stride, int column, int de
                 const size_t at = (size_t)least(column + j, w->n - 1) * w->groups + (deep + i) / w->group;
                 scale[j] = w->scales[at], bias[j] = w->biases[at];
             }
-        for (int j = 0; j < LANES; j++) numbers[j] = eight(kind, rows[j], deep + i);
-        turn(numbers, is_code(kind) ? &scale : NULL, &bias, out + i * WIDTH);
+        for (int j = 0; j < LANES; j++) found[j] = numbers(kind, rows[j], deep + i);
+        turn(found, turned);
+        for (int j = 0; j < LANES; j++)
+            *(vec*)(out + (i + j) * WIDTH) = is_code(kind) ? turned[j] * scale + bias : turned[j];
     }
 }
 
@@ -238,20 +319,24 @@ static void any_tile(int rows, int depth, const float* a, long lda, const float*
                      const float* start, int add, int relu) {
     switch (rows) {
         ROWS_ARE(1) ROWS_ARE(2) ROWS_ARE(3) ROWS_ARE(4) ROWS_ARE(5) ROWS_ARE(6)
+#if LANES == 16
+        ROWS_ARE(7) ROWS_ARE(8) ROWS_ARE(9) ROWS_ARE(10) ROWS_ARE(11) ROWS_ARE(12)
+#endif
     }
 }
 
 /* What is to be fetched: `rows` rows, `stride` bytes apart, of so many cache lines each. */
 typedef struct { const char* from; long stride; int rows, lines; } region;
 
-/* A panel of weights times m rows, while the next one is fetched from memory, a share with every tile. */
+/* A panel of weights times m rows, in tiles of even size, while the next one is fetched from memory, a share with every tile. */
 static void times_panel(int m, int depth, const float* a, long lda, const float* b, float* c, long ldc,
                         const float* start, int add, int relu, region next) {
-    const int lines = next.rows * next.lines, share = parts(lines, parts(m, ROWS));
-    for (int row = 0, line = 0; row < m; row += ROWS) {
+    const int lines = next.rows * next.lines, tiles = parts(m, ROWS), share = parts(lines, tiles);
+    for (int t = 0, line = 0; t < tiles; t++) {
+        const int row = t * m / tiles, rows = (t + 1) * m / tiles - row;
         for (const int end = least(lines, line + share); line < end; line++)
             __builtin_prefetch(next.from + line % next.rows * next.stride + line / next.rows * 64, 0, 2);
-        any_tile(least(ROWS, m - row), depth, a + row * lda, lda, b, c + row * ldc, ldc, start, add, relu);
+        any_tile(rows, depth, a + row * lda, lda, b, c + row * ldc, ldc, start, add, relu);
     }
 }
 
@@ -289,7 +374,7 @@ static void product_unit(const void* task, int unit) {
 
 /* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y. */
 void engine_product(const linear* w, int m, const float* x, float* y, long stride, int add) {
-    product p = {w, m, BLOCK, 4 * WIDTH, x, y, stride, add};
+    product p = {w, m, even(m, BLOCK), 4 * WIDTH, x, y, stride, add};
     everywhere(product_unit, &p, parts(m, p.rows) * parts(w->n, p.columns));
 }
 
@@ -409,7 +494,7 @@ static float softmax_row(float* row, int size, float scale) {
 }
 
 typedef struct {
-    int utterances, heads, size, chunks; /* size: of a head; chunks: of QUERIES rows, in the longest utterance */
+    int utterances, heads, size, chunks; /* size: of a head; chunks: of at most QUERIES rows, in the longest utterance */
     const int *queries, *keys;
     const float *q, *k, *v;
     long q_stride, k_stride;
@@ -441,7 +526,8 @@ static void pack_unit(const void* task, int unit) {
 static void attention_unit(const void* task, int unit) {
     const attention* a = task;
     const int u = unit / a->chunks / a->heads, head = unit / a->chunks % a->heads, d = a->heads * a->size;
-    const int row = a->queries[u] + unit % a->chunks * QUERIES, rows = least(QUERIES, a->queries[u + 1] - row);
+    const int chunk = even(a->queries[u + 1] - a->queries[u], QUERIES), row = a->queries[u] + unit % a->chunks * chunk;
+    const int rows = least(chunk, a->queries[u + 1] - row);
     if (rows <= 0) return;
     const int keys = a->keys[u + 1] - a->keys[u], across = wide(keys);
     const float* packed = packed_head(a, u, head);

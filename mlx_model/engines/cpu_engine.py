@@ -1,4 +1,4 @@
-"""What layers are made of on a CPU, on kernels of our own (`cpu_engine.c`); `cpu_rows.py` makes rows of it.
+"""What layers are made of on a CPU, on kernels of our own (`cpu_bodies.py`); `cpu_rows.py` makes rows of it.
 
 MLX computes everything but matrix products on one thread of a CPU, and scalar where weights are quantised or have 16
 bits. Here products, attention, FSMN memory and LayerNorm run on all threads; padding is not computed, and no row's bits
@@ -19,19 +19,15 @@ Rows are the frames or tokens of all utterances, one after the other: float32, (
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import platform
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from mlx_model.engines.cpu_bodies import LinearStruct, kernels
+from mlx_model.engines.cpu_bodies import available as available  # for who has the operations in hand
 from mlx_model.machine.blas import mx, nn
-from mlx_model.machine.compiler import compiled
-from mlx_model.machine.device import cores
 from mlx_model.machine.kept import Kept, kind_of
 from mlx_model.ops import Mask
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
@@ -42,69 +38,6 @@ Starts = Int[np.ndarray, " B1"]
 Source = Callable[[nn.Module, str], np.ndarray]  # where a module's parameter lies in memory
 CODES = (4, 6, 8)  # bits of a quantised weight
 KINDS = {mx.float32: 32, mx.float16: 16, mx.bfloat16: 17}  # of weights that are not; as cpu_engine.c names them
-
-
-class _Linear(ctypes.Structure):
-    """`linear` of cpu_engine.c."""
-
-    _fields_ = (
-        ("weights", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("n", ctypes.c_int),
-        ("k", ctypes.c_int),
-        ("relu", ctypes.c_int),
-        ("kind", ctypes.c_int),
-        ("group", ctypes.c_int),
-        ("groups", ctypes.c_int),
-        ("scales", ctypes.c_void_p),
-        ("biases", ctypes.c_void_p),
-    )
-
-
-_P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
-_SIGNATURES = {
-    "engine_width": (),
-    "engine_threads": (_I,),
-    "engine_product": (ctypes.POINTER(_Linear), _I, _P, _P, _L, _I),
-    "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
-    "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
-    "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P, _P),
-}
-
-
-@functools.cache
-def kernels() -> ctypes.CDLL:
-    """Return cpu_engine.c, compiled once and with its threads. Written for AVX2, FMA and F16C, and measured with them.
-
-    Raises:
-        OSError: the processor is another, or there is no compiler.
-    """
-    if platform.machine() != "x86_64" or not {"avx2", "fma", "f16c"} <= _processor_flags():
-        raise OSError("the engine is written for x86-64 with AVX2, FMA and F16C")
-    source = Path(__file__).with_name("cpu_engine.c")
-    found = ctypes.CDLL(str(compiled(source, "-O3", "-mavx2", "-mfma", "-mf16c", "-fno-math-errno", "-pthread")))
-    for name, arguments in _SIGNATURES.items():
-        getattr(found, name).argtypes = arguments
-    found.engine_threads(cores())
-    return found
-
-
-@functools.cache
-def available() -> bool:
-    """Whether the engine can be used on this machine."""
-    try:
-        kernels()
-    except OSError:
-        return False
-    return True
-
-
-def _processor_flags() -> set[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return set(next((line for line in lines if line.startswith("flags")), "").split())
-    except OSError:
-        return set()
 
 
 def in_memory(module: nn.Module, key: str) -> np.ndarray:
@@ -169,7 +102,7 @@ class Product(_Operation):
         given = {"weights": _address(self._weight), "bias": _address(self._bias), "n": self.outputs}
         given |= self._codes(linear) or {"k": self._weight.shape[1], "kind": KINDS[linear.weight.dtype]}
         self.inputs = given["k"]
-        self._structs = [_Linear(relu=relu, **given) for relu in (0, 1)]
+        self._structs = [LinearStruct(relu=relu, **given) for relu in (0, 1)]
 
     def _codes(self, linear: Linear | QuantizedLinear) -> dict[str, Any]:
         """Return what the kernel must know of quantised weights."""
@@ -189,11 +122,11 @@ class Product(_Operation):
         if bias is not None and not _is_array(bias, 1, len(weight)):
             return False
         if "scales" not in linear:
-            return weight.dtype in KINDS and weight.shape[1] % kernels().engine_width() == 0
+            return weight.dtype in KINDS and weight.shape[1] % kernels().engine_lanes() == 0
         padded = padded_width(linear.input_dims, linear.group_size)
         factors = linear.get("scales"), linear.get("biases")
         return (
-            linear.mode == "affine" and linear.bits in CODES and linear.input_dims % kernels().engine_width() == 0
+            linear.mode == "affine" and linear.bits in CODES and linear.input_dims % kernels().engine_lanes() == 0
             and weight.shape[1] * 32 == padded * linear.bits and weight.dtype == mx.uint32
             and all(_is_array(each, 2) and each.shape == (len(weight), padded // linear.group_size) for each in factors)
         )  # fmt: skip
@@ -235,7 +168,7 @@ class Norm(_Operation):
         """Whether gain and shift are there, and for whole vectors."""
         weight, bias = norm.get("weight"), norm.get("bias")
         size = len(weight) if _is_array(weight, 1) else 1
-        return size % kernels().engine_width() == 0 and _is_array(bias, 1, size)
+        return size % kernels().engine_lanes() == 0 and _is_array(bias, 1, size)
 
     def __call__(self, x: Rows, eps: float) -> Rows:
         """Return the normalised rows, (M, D)."""
@@ -259,7 +192,7 @@ class Memory(_Operation):
     def can(block: Any) -> bool:
         """Whether the taps are there, and for whole vectors."""
         weight = block.get("weight")
-        return _is_array(weight, 3) and weight.shape[2] == 1 and len(weight) % kernels().engine_width() == 0
+        return _is_array(weight, 3) and weight.shape[2] == 1 and len(weight) % kernels().engine_lanes() == 0
 
     def add(self, v: Rows, starts: Starts, y: Rows, left: int) -> None:
         """Add the result to y, (M, D); v may be some columns of something wider. `left` taps reach into the past."""

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlx_model import ops
-from mlx_model.engines import cpu_engine
+from mlx_model.engines import cpu_bodies, cpu_engine
 from mlx_model.engines.cpu_engine import KINDS, OPERATIONS, Starts, kernels, operation, padded, rows_of, starts_of
 from mlx_model.engines.stacks import below, is_leaf
 from mlx_model.machine import device
@@ -206,7 +206,7 @@ class Kernels:
 
     def in_words(self, stack: nn.Module) -> str:
         """Return the engine's name and what it computes with; "" where it does not take this stack."""
-        return "" if operations_of(stack) is None else f"CPU engine (AVX2 and FMA, {cores()} threads)"
+        return "" if operations_of(stack) is None else f"CPU engine ({cpu_bodies.in_words()}, {cores()} threads)"
 
 
 def operations_of(stack: nn.Module) -> Operations | None:

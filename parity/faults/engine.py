@@ -7,17 +7,15 @@ kernel. Some changes are small on purpose: what they move is far below what a us
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
-from unittest import mock
 
-from mlx_model.engines import cpu_engine
+from mlx_model.engines import cpu_bodies
 from mlx_model.files.scratch import scratch
-from mlx_model.machine.compiler import compiled
+from mlx_model.machine.device import cores
 from parity.faults.fault import Fault, Seed, exchange, fault, within
 from parity.sides.candidate import Candidate
 
 ENGINE = "CPU engine"
-SOURCE = Path(cpu_engine.__file__).with_suffix(".c")
+SOURCE = cpu_bodies.SOURCE
 SCALE = "1.0f / sqrtf((float)a->size)"
 EPS = "/ n->k + n->eps)"
 GAIN = "*(const vec*)(n->gain + i)"
@@ -36,8 +34,7 @@ def changed(old: str, new: str) -> Seed:
         folder = stack.enter_context(scratch("engine"))
         source = folder / SOURCE.name
         source.write_text(text.replace(old, new), "utf-8")
-        with mock.patch.object(cpu_engine, "compiled", lambda _, *options: compiled(source, *options)):
-            library = cpu_engine.kernels.__wrapped__()
+        library = cpu_bodies.load(cpu_bodies.BODIES[cpu_bodies.chosen()], cores(), source)
         for file in ("cpu_engine", "cpu_rows"):
             exchange(stack, f"mlx_model.engines.{file}.kernels", lambda: library)
 
