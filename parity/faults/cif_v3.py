@@ -42,19 +42,15 @@ def _alphas(change: Callable[[Any, mx.array], mx.array]) -> Callable[[Any], None
     return lambda part: method(part, "second_alphas", second_alphas)
 
 
-def _scaled(count: Callable[[Any, Any], Any]) -> Callable[[Any], None]:
-    """Second alphas that add up to something else; `count` gets the module's own upsample and token_num."""
+def _scaled(count: Callable[[mx.array, mx.array], mx.array]) -> Callable[[Any], None]:
+    """Second alphas that add up to something else; `count` gets what they add up to, and the numbers of tokens."""
 
-    def change(part: Any) -> None:
-        original = type(part).upsample
+    def upsample(self: Any, hidden: mx.array, lengths: mx.array, mask: Any, token_num: mx.array) -> cif_v3.Peaks:
+        alphas = self.second_alphas(hidden, lengths, mask)
+        total = alphas.sum(axis=1)
+        return cif_v3.Peaks(alphas * (count(total, token_num) / total)[:, None])
 
-        def upsample(self: Any, hidden: Any, lengths: Any, mask: Any, token_num: Any) -> Any:
-            wanted = count(self.second_alphas(hidden, lengths, mask).sum(axis=1), token_num)
-            return original(self, hidden, lengths, mask, wanted)
-
-        method(part, "upsample", upsample)
-
-    return change
+    return lambda part: method(part, "upsample", upsample)
 
 
 def _loop(edge: float, taken: float) -> Callable[[ExitStack], None]:
