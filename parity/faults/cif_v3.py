@@ -79,16 +79,11 @@ def _after(stack: ExitStack) -> None:
 
 
 def _exact_sum(part: Any) -> None:
-    """The first head fires by the exact running sum, as V1 does."""
-    method(part, "fire", lambda self, alphas: cif_v3.CifPredictorV2.fire(self, alphas))
-
-
-def _counted_by_fires(part: Any) -> None:
-    """As many tokens as fired, whatever the sum is."""
+    """Tokens of the first head are complete by the exact running sum, as V1's are."""
 
     def fire(self: Any, alphas: mx.array) -> Any:
-        found = cif_v3.CifPredictorV3.fire(self, alphas)
-        return found._replace(token_num=mx.round(alphas.sum(axis=1)).astype(mx.int32))
+        exact = cif_v3.CifPredictorV2.fire(self, alphas)
+        return cif_v3.CifPredictorV3.fire(self, alphas)._replace(fired=exact.fired)
 
     method(part, "fire", fire)
 
@@ -127,6 +122,4 @@ def faults(at: str) -> tuple[Fault, ...]:
         fault("peaks_after", peaks, "integrals after a token was taken off", lambda c, s: _after(s)),
         fault("first_head_exact", at, "the first head fires by an exact sum", of(_exact_sum),
               needs="a sum within float32's rounding of a whole token"),
-        fault("second_count_rounded", within(at, "token_num"), "tokens counted by rounding", of(_counted_by_fires),
-              needs="a recording whose weights sum to more than half past a whole number"),
     )  # fmt: skip
