@@ -23,6 +23,8 @@ from convert.verify import verify
 from convert.weight_map import Assignment
 from mlx_model.errors import UsageError
 from mlx_model.files.destination import staged, sync_file
+from mlx_model.text import seg_dict
+from mlx_model.text.seg_dict import SegDict
 from reports.environment import file_sha256, project_version
 from reports.schema import ConversionReport, write
 from reports.writing import write_json, write_text
@@ -146,6 +148,9 @@ def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, known: Ma
         write_json(stage / "tokens.json", plan.tokens)
     if plan.tokens is not None and plan.source.bpe_model is not None:
         shutil.copyfile(plan.source.bpe_model, stage / "bpe.model")  # to cut a text into pieces again
+    if plan.tokens is not None and plan.source.seg_dict is not None:
+        _ = SegDict(plan.source.seg_dict).words  # raises where it is none
+        shutil.copyfile(plan.source.seg_dict, stage / seg_dict.FILE)  # to write hotwords and texts in tokens
     _write_index(stage)
     copied = copy_attribution(plan.source, stage)
     card = model_card(

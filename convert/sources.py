@@ -149,6 +149,7 @@ def _config_of(base: Base | None, directory: Path, name: str, notes: list[str]) 
 
 def _assembled(folder: Folder, named: str, weights: Path, name: str | None = None) -> Source:
     document = read_configuration(folder.directory)
+    cmvn = _needed(folder)
     return Source(
         named=named,
         name=name or _hub_name(document) or cached_name(folder.directory) or folder.directory.resolve().name,
@@ -156,10 +157,10 @@ def _assembled(folder: Folder, named: str, weights: Path, name: str | None = Non
         config=folder.metas["config"],
         weights=weights,
         raw=folder.raw,
-        cmvn=_needed(folder),
+        cmvn=cmvn,
         tokens=_tokens(folder),
         bpe_model=find(folder, "bpemodel", ("bpe.model",)),
-        seg_dict=_seg_dict(folder),
+        seg_dict=_seg_dict(folder, cmvn),
         document=document,
         base=None if folder.base is None else folder.base.named,
         notes=folder.notes,
@@ -251,7 +252,14 @@ def _tokens(folder: Folder) -> Path | None:
     return find(folder, "token_list", ("tokens.json", "tokens.txt"))
 
 
-def _seg_dict(folder: Folder) -> Path | None:
-    """Return the dictionary that splits words when text becomes tokens; transcription never does, so none is missed."""
+def _seg_dict(folder: Folder, cmvn: Path | None) -> Path | None:
+    """Return the dictionary that writes words in tokens, for hotwords and alignment; no model must have one.
+
+    FunASR's hotwords take the one beside am.mvn, its tokenizer the one that configuration.json names.
+    """
+    beside = None if cmvn is None else cmvn.parent / "seg_dict"
+    if beside is not None and beside.is_file():
+        return beside
     inside = replace(folder, raw={}, base=None, notes=[])
-    return find(inside, "seg_dict_file", ("seg_dict",), required=False) or find(inside, "seg_dict", (), required=False)
+    found = find(inside, "seg_dict_file", ("seg_dict",), required=False) or find(inside, "seg_dict", (), required=False)
+    return found or (None if folder.base is None else folder.base.files.get("seg_dict"))

@@ -24,6 +24,7 @@ from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.machine.safetensors import map_tensors
 from mlx_model.pipelines.methods import with_methods
 from mlx_model.roles import check_role
+from mlx_model.text import seg_dict
 
 R = TypeVar("R")
 
@@ -45,6 +46,8 @@ def load(path: str | Path) -> Any:
     model.eval()
     if hasattr(model, "set_tokens"):
         model.set_tokens(directory / "tokens.json")
+        words = directory / seg_dict.FILE
+        model.seg_dict = seg_dict.SegDict(words) if words.is_file() else None
     return model
 
 

@@ -27,6 +27,7 @@ NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?=:\w+$|$)")
 LINES = """
 mlx_model: errors < families < files < machine < config < ops_cpu < ops < parts < decoding < models, engines < loading
 mlx_model: config < text < roles < models
+mlx_model: text < decoding
 mlx_model: machine < audio < roles < pipelines < loading
 mlx_model: loading, pipelines < commands
 mlx_model: loading < mlx_model
