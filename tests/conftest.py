@@ -11,14 +11,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import forked
+
+# A machine that does other things as well is no fault of a property; neither is a slow first example.
+# 50 examples a run, of other seeds each time; where fewer or more are wanted, the test says so.
+settings.register_profile("suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many test processes as cores: products on all of them would wait in turn
     for variable in forked.THREADS:
         os.environ.setdefault(variable, "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+# The longest files start first: two processes share the files, and one that starts last is waited for.
+LONGEST = (
+    "parity/layers/test_selftest.py", "parity/cer/test_distributed.py", "test_package.py", "test_fuzz.py",
+    "parity/bench/test_gpu.py", "parity/layers/test_run.py", "parity/bench/test_run.py", "test_readme.py",
+    "parity/layers/test_healthy.py", "test_cli.py", "parity/layers/test_selftest_trained.py", "test_notebooks.py",
+    "parity/layers/test_killed.py", "parity/precision/test_search.py", "reports/test_browser.py",
+)  # fmt: skip
 SHARED = ROOT.parent / "shared"
 
 
@@ -31,7 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run."""
+    """Put the longest files first; skip, with the reason, what this machine cannot run."""
+    places = {str(ROOT / "tests" / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(LONGEST)))
     no_shared = pytest.mark.skip(
         reason=f"{SHARED} is absent: real recordings and checkpoints are not part of the repository"
     )

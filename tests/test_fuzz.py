@@ -15,7 +15,7 @@ from tests.fuzz.commands import Writer
 from tests.fuzz.corpus import make
 from tests.fuzz.runner import Outcome, running
 
-COMMANDS = 150
+COMMANDS = 100
 
 
 def outcome(code: int | None, out: str = "", err: str = "", left: tuple[str, ...] = ()) -> Outcome:
