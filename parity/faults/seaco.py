@@ -13,12 +13,20 @@ from typing import Any
 from mlx_model import ops
 from mlx_model.machine.blas import mx
 from mlx_model.parts import seaco as healthy
-from parity.faults import sanm_decoder
+from parity.faults import lstm, sanm_decoder
 from parity.faults.fault import Fault, Seed, exchange, fault, method
 from parity.sides.candidate import Candidate
 
 PART, MODEL = "mlx_model.parts.seaco", "mlx_model.models.seaco_paraformer"
 MANY = "more than 50 hotwords"
+# Of an LSTM's faults, those that show in one direction as well.
+ONE_WAY = (
+    "lstm_gates_ifog",
+    "lstm_gates_figo",
+    "lstm_input_bias_lost",
+    "lstm_state_bias_lost",
+    "lstm_state_transposed",
+)
 VECTORS, LAYERS, OUTPUT = "bias_encoder", "seaco_decoder", "hotword_output_layer"
 
 
@@ -202,8 +210,9 @@ def _unbiased(candidate: Candidate, stack: ExitStack) -> None:
 
 
 def _layers() -> list[Fault]:
-    """Return the faults of a SAN-M decoder, put into the branch's."""
+    """Return the faults of a SAN-M decoder and of an LSTM, put into the branch's."""
     found = [each for each in sanm_decoder.faults(LAYERS) if each.name != "output_bias_lost"]
+    found += [each for each in lstm.faults(VECTORS) if each.name in ONE_WAY]
     return [dataclasses.replace(each, name=f"branch_{each.name}") for each in found]
 
 
