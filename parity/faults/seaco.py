@@ -94,7 +94,7 @@ def _as_listed(change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> Callable
 
 def _group_order(candidate: Candidate, stack: ExitStack) -> None:
     """Vectors stay in the order of their lengths."""
-    exchange(stack, f"{PART}.np.argsort", lambda order: list(range(len(order))))
+    exchange(stack, f"{PART}.places", lambda order: list(range(len(order))))
 
 
 # ---- the two passes

@@ -83,5 +83,7 @@ def test_a_ranking_is_explained_by_its_edge():
     assert near.margin == pytest.approx(0.01)
     (far,) = ranking_differences("filter", "a", truth, 0.005, kept, 3)
     assert not far.explained
+    (twice,) = ranking_differences("filter", "a", truth, 1.0, (np.array([0, 1, 4, 4]), kept[0]), 3)
+    assert (twice.reference, twice.candidate) == ("keeps entry 4", "keeps entry 2")
     (another,) = ranking_differences("filter", "a", truth, 10.0, (kept[0], kept[0][:3]), 3)
     assert (another.explained, another.candidate) == (False, "3 entries")
