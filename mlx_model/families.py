@@ -17,6 +17,7 @@ FAMILIES: dict[str, str] = {
     "sense_voice": "SenseVoiceSmall",
     "bicif_paraformer": "BiCifParaformer",
     "seaco_paraformer": "SeacoParaformer",
+    "contextual_paraformer": "ContextualParaformer",
 }
 
 

@@ -116,9 +116,10 @@ class Model(bicif_paraformer.Model):
         """Yield the stage of the times, where there are any."""
         return super().after(output, mask) if self._is_timed else paraformer.Model.after(self, output, mask)
 
-    def best(self, output: ParaformerOutput) -> Best:
+    def best(self, output: ParaformerOutput, *, confidence: bool = False, nbest: int = 0) -> Best:
         """Return what `hypotheses` needs of an output, being computed."""
-        return super().best(output) if self._is_timed else paraformer.Model.best(self, output)
+        asked = {"confidence": confidence, "nbest": nbest}
+        return super().best(output, **asked) if self._is_timed else paraformer.Model.best(self, output, **asked)
 
     def hypotheses(
         self, best: Best, options: ParaformerOptions | None = None, *, times: bool = False
