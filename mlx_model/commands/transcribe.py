@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlx_model.commands.telling import about, complain, runtime
-from reports.console import AsFunasr, FamilyOptions, Itn, Json, Language, progress_bar
+from mlx_model.commands.telling import about, complain, listening, runtime
+from reports.console import AsFunasr, FamilyOptions, Hotwords, Itn, Json, Language, progress_bar
 from reports.streams import put
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def transcribe(
     cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line; 20.")] = None,
     language: Language = None,
     itn: Itn = None,
+    hotwords: Hotwords = None,
     option: FamilyOptions = None,
     as_funasr: AsFunasr = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
@@ -62,7 +63,8 @@ def transcribe(
 
     network = load_as(model, Recognizer)
     asked = dict[str, Any](batch_size=batch_size, batch_seconds=batch_seconds, dither=dither or 0.0, seed=seed or 0)
-    asked |= options.options_given(network, option, language=language, use_itn=itn, as_funasr=as_funasr or None)
+    family = {"language": language, "use_itn": itn, "as_funasr": as_funasr or None, "hotwords": hotwords}
+    asked |= listening(network, options.options_given(network, option, **family))
     needs_times = words or format in formats.NEED_TIMES
     asked |= {"times": needs_times, "confidence": words or format in ("json", "ctm"), "nbest": nbest or 0}
     runtime(verbose, network)
