@@ -13,12 +13,20 @@ from typing import Any
 from mlx_model import ops
 from mlx_model.machine.blas import mx
 from mlx_model.parts import seaco as healthy
-from parity.faults import sanm_decoder
-from parity.faults.fault import Fault, Seed, exchange, fault, method
+from parity.faults import lstm, sanm_decoder
+from parity.faults.fault import Fault, Seed, exchange, fault, method, rewrite
 from parity.sides.candidate import Candidate
 
 PART, MODEL = "mlx_model.parts.seaco", "mlx_model.models.seaco_paraformer"
 MANY = "more than 50 hotwords"
+# Of an LSTM's faults, those that show in one direction as well.
+ONE_WAY = (
+    "lstm_gates_ifog",
+    "lstm_gates_figo",
+    "lstm_input_bias_lost",
+    "lstm_state_bias_lost",
+    "lstm_state_transposed",
+)
 VECTORS, LAYERS, OUTPUT = "bias_encoder", "seaco_decoder", "hotword_output_layer"
 
 
@@ -86,7 +94,7 @@ def _as_listed(change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> Callable
 
 def _group_order(candidate: Candidate, stack: ExitStack) -> None:
     """Vectors stay in the order of their lengths."""
-    exchange(stack, f"{PART}.np.argsort", lambda order: list(range(len(order))))
+    exchange(stack, f"{PART}.places", lambda order: list(range(len(order))))
 
 
 # ---- the two passes
@@ -116,7 +124,8 @@ def _before_norm(model: Any) -> None:
 
 
 def _four_layers(model: Any) -> None:
-    model.seaco_decoder.decoders = model.seaco_decoder.decoders[:4]
+    for layer in model.seaco_decoder.decoders[4:]:
+        rewrite(layer, lambda self, tgt, *rest: tgt)
 
 
 def _kernel_of_the_recogniser(model: Any) -> None:
@@ -202,8 +211,9 @@ def _unbiased(candidate: Candidate, stack: ExitStack) -> None:
 
 
 def _layers() -> list[Fault]:
-    """Return the faults of a SAN-M decoder, put into the branch's."""
+    """Return the faults of a SAN-M decoder and of an LSTM, put into the branch's."""
     found = [each for each in sanm_decoder.faults(LAYERS) if each.name != "output_bias_lost"]
+    found += [each for each in lstm.faults(VECTORS) if each.name in ONE_WAY]
     return [dataclasses.replace(each, name=f"branch_{each.name}") for each in found]
 
 
