@@ -20,24 +20,36 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Op:
-    """A permutation of axes. `axes` is None for a plain copy; `apply` then `invert` gives the same bits back."""
+    """A permutation of axes. `axes` is None for a plain copy; `apply` then `invert` gives the same bits back.
+
+    `flat`: the last axis then has length 1, and is left away.
+    """
 
     name: str
     axes: tuple[int, ...] | None
     why: str
+    flat: bool = False
 
     def shape(self, source: Shape) -> Shape:
         """Return the shape `apply` gives; a tensor of another rank keeps its shape and is reported by the caller."""
         if self.axes is None or len(source) != len(self.axes):
             return source
-        return tuple(source[axis] for axis in self.axes)
+        moved = tuple(source[axis] for axis in self.axes)
+        return moved[:-1] if self.flat and moved[-1] == 1 else moved
+
+    def source_shape(self, target: Shape) -> Shape:
+        """Return the shape that `apply` takes to make this one."""
+        target = (*target, 1) if self.flat else target
+        return target if self.axes is None else tuple(target[axis] for axis in np.argsort(self.axes))
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """Return the tensor in MLX's layout (a view where nothing has to move)."""
-        return array if self.axes is None else array.transpose(self.axes)
+        moved = array if self.axes is None else array.transpose(self.axes)
+        return moved[..., 0] if self.flat else moved
 
     def invert(self, array: np.ndarray) -> np.ndarray:
         """Return the tensor in torch's layout: the inverse of `apply`."""
+        array = array[..., None] if self.flat else array
         return array if self.axes is None else array.transpose(np.argsort(self.axes))
 
 
@@ -47,25 +59,28 @@ COPY = Op(name="copy", axes=None, why="same layout in torch and MLX")
 CONV1D = Op(name="conv1d", axes=(0, 2, 1), why="torch Conv1d (out, in/groups, taps) -> MLX (out, taps, in/groups)")
 # The FSMN's kernels are Conv2d's (D, 1, K, 1), one column wide: (D, K, 1, 1) here.
 CONV2D = Op(name="conv2d", axes=(0, 2, 3, 1), why="torch Conv2d (out, in/groups, H, W) -> MLX (out, H, W, in/groups)")
+# A Conv1d of one tap is a product: (out, in, 1) -> (out, in), which engines and quantisation know.
+POINTWISE = Op(name="pointwise", axes=(0, 1, 2), flat=True, why="torch Conv1d of one tap (out, in, 1) -> Linear")
 # Inputs stand first in a transposed convolution: (I, O, K). With I == O, as in CifPredictorV3, any order has the shape.
 CONV_TRANSPOSE1D = Op(
     name="conv_transpose1d", axes=(1, 2, 0), why="torch ConvTranspose1d (in, out, taps) -> MLX (out, taps, in)"
 )
-OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D, CONV_TRANSPOSE1D)}
+OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D, CONV_TRANSPOSE1D, POINTWISE)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One line of a table: what happens to the tensors that match: `op`, or dropped for a `reason`.
+    """One line of a table: what happens to the tensors that match. `op` or `reason` is set, never both.
 
-    With both, an option decides: `op` where a model of this configuration has the parameter, dropped where it has not.
-    An `optional` rule may match nothing (a variant's part, a training leftover); any other rule that does is dead.
+    An `optional` rule may match nothing (a variant's part, a training leftover); any other rule that does is dead. A
+    `spare` one drops only what the model of this configuration has no parameter for, whatever other rule matches.
     """
 
     pattern: str
     op: str | None = None
     reason: str | None = None
     optional: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +127,18 @@ class WeightMap:
         Raises:
             CheckpointError: a tensor claimed twice, missing, surplus or misshapen; a rule that matches nothing.
         """
-        claims = {name: [rule for rule in self.rules if matches(rule.pattern, name)] for name in source}
+        claims = {name: self._claiming(name, target) for name in source}
         self._check_claims(claims)
-        assignments = [_assign(name, rules, target) for name, rules in claims.items()]
+        assignments = [_assign(name, rules) for name, rules in claims.items()]
         _check_names(assignments, target, self.family)
         for item in assignments:
             if item.target is not None:
                 _check_shape(item, source[item.source], target[item.target])
         return assignments
+
+    def _claiming(self, name: str, target: Container[str]) -> list[Rule]:
+        found = [rule for rule in self.rules if matches(rule.pattern, name) and not (rule.spare and name in target)]
+        return [rule for rule in found if rule.spare] or found
 
     def _check_claims(self, claims: Mapping[str, Sequence[Rule]]) -> None:
         for name, rules in claims.items():
@@ -135,11 +154,11 @@ class WeightMap:
                 )
 
 
-def _assign(name: str, rules: Sequence[Rule], target: Container[str]) -> Assignment:
+def _assign(name: str, rules: Sequence[Rule]) -> Assignment:
     if not rules:
         return Assignment(source=name, target=name, op=COPY, reason=COPY.why)
     rule = rules[0]
-    if rule.op is None or (rule.reason is not None and name not in target):
+    if rule.op is None:
         return Assignment(source=name, target=None, op=COPY, reason=rule.reason or "")
     return Assignment(source=name, target=name, op=OPS[rule.op], reason=OPS[rule.op].why)
 
@@ -170,8 +189,7 @@ def _some(names: Sequence[str]) -> str:
 def _check_shape(item: Assignment, source: Shape, target: Shape) -> None:
     axes = item.op.axes
     if item.op.shape(source) != target or (axes is not None and len(source) != len(axes)):
-        expected = target if axes is None else tuple(target[axis] for axis in np.argsort(axes))
         raise CheckpointError(
-            f"tensor {item.source!r} has shape {source}, but config.yaml asks for {expected}; "
+            f"tensor {item.source!r} has shape {source}, but config.yaml asks for {item.op.source_shape(target)}; "
             "the configuration does not belong to this checkpoint"
         )

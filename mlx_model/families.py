@@ -16,6 +16,8 @@ FAMILIES: dict[str, str] = {
     "fsmn_vad_streaming": "FsmnVADStreaming",
     "sense_voice": "SenseVoiceSmall",
     "bicif_paraformer": "BiCifParaformer",
+    "seaco_paraformer": "SeacoParaformer",
+    "contextual_paraformer": "ContextualParaformer",
     "monotonic_aligner": "MonotonicAligner",
 }
 

@@ -268,6 +268,13 @@ def split(x: X, parts: int) -> Sequence[X]:
     return x.split(parts) if isinstance(x, Rows) else list(mx.split(x, parts, axis=-1))
 
 
+def by_row(function: Callable[..., mx.array], first: X, *others: X) -> X:
+    """Return function(first, ...) of rows of the same recordings: something row by row that is no operation here."""
+    if isinstance(first, Rows):
+        return first.like(function(first.leave(), *(other.leave() for other in others)))
+    return function(first, *others)
+
+
 def attend(q: X, k: X, v: X, heads: int, mask: Mask) -> X:
     """Return softmax(q k^T / sqrt(D/H)) v with padded keys left out, (B, U, D); k and v (B, T, D).
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from reports import cer_views, compare_views
 from reports import formatting as fmt
 from reports.schema.cer import CerDivision, CerReport, CerUtterance, CompareReport, DifferingUtterance
+from reports.schema.hotwords import HotwordCounts
 from reports.tables import figures, table, text
 
 SHOWN = 10  # utterances, unless asked for in full
@@ -33,6 +34,10 @@ def show_cer(report: CerReport, console: Console, full: bool) -> None:
         if pairs:
             console.print(text(f"{kind.title.lower()} most often: {pairs}"))
     figures(cer_views.cer_counters(report), console)
+    figures(cer_views.hotword_figures(report), console)
+    for title, rows in cer_views.hotword_lists(report):
+        told = ", ".join(f"{row.hotword} ×{_wrong(row, title)}" for row in rows[:CONFUSED])
+        console.print(text(f"hotwords {title.lower()}: {told}"))
     facts = [
         ("dataset", report.dataset),
         ("engine", report.engine),
@@ -75,6 +80,10 @@ def _division(division: CerDivision, unit: str, console: Console, full: bool) ->
     console.print(rows)
     if len(groups) < len(division.groups):
         console.print(text(f"and {len(division.groups) - len(groups)} more groups", "dim"))
+
+
+def _wrong(row: HotwordCounts, title: str) -> int:
+    return row.reference - row.found if title.startswith("Missed") else row.hypothesis - row.right
 
 
 def _confusion(reference: str | None, hypothesis: str | None) -> str:

@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from reports import cer_charts
+from reports import calibration_charts, cer_charts
 from reports import formatting as fmt
 from reports.formatting import Figure
 from reports.schema.cer import CerDivision, CerGroup, CerReport, CerUtterance, Confusion
+from reports.schema.hotwords import HotwordCounts
 
 BARS = 12  # groups of a picture; the table below it has them all
 OPEN = 10  # rows of a list that stand open; the others fold
@@ -96,7 +97,51 @@ def cer_counters(report: CerReport) -> list[Figure]:
     if report.audio_s is not None or report.wall_s is not None:
         timing = f"{fmt.seconds(report.wall_s)} for {fmt.seconds(report.audio_s)} of audio"
         counters.append(Figure("Real-time factor", fmt.number(report.rtf), timing))
-    return counters
+    return [*counters, *confidence_figures(report)]
+
+
+def confidence_figures(report: CerReport) -> list[Figure]:
+    """Return what is said of the confidences in numbers; nothing where there are none."""
+    found = report.confidence
+    if found is None:
+        return []
+    said = f"mean confidence {fmt.rate(found.confidence)}, {fmt.rate(found.accuracy)} right"
+    share = fmt.number(found.auc)
+    return [
+        Figure("Calibration error", fmt.rate(found.ece), f"{said}, {fmt.count(found.tokens)} tokens"),
+        Figure("AUC of errors", share, "how often a wrong token is less sure than a right one"),
+    ]
+
+
+def hotword_figures(report: CerReport) -> list[Figure]:
+    """Return what a report says of hotwords as a whole; nothing where no list was given."""
+    found = report.hotwords
+    if found is None:
+        return []
+    unit, count = unit_of(report.unit), fmt.count
+    places = {
+        "inside": (found.inside_cer, found.inside_errors, found.inside_length),
+        "outside": (found.outside_cer, found.outside_errors, found.outside_length),
+    }
+    heard = f"{count(found.right)} of {count(found.hypothesis)} in hypotheses are right"
+    return [
+        Figure("Hotword recall", fmt.rate(found.recall), f"{count(found.found)} of {count(found.reference)} found"),
+        Figure("Hotword precision", fmt.rate(found.precision), heard),
+        Figure("Hotword F1", fmt.rate(found.f1), f"{count(found.occurring)} of {count(found.hotwords)} hotwords occur"),
+        *(
+            Figure(
+                f"{unit.short} {where} hotwords", fmt.rate(rate), f"{count(errors)} errors, {count(size)} {unit.plural}"
+            )
+            for where, (rate, errors, size) in places.items()
+        ),
+    ]
+
+
+def hotword_lists(report: CerReport) -> list[tuple[str, list[HotwordCounts]]]:
+    """Return the lists of single hotwords under their titles, those that are empty left out."""
+    found = report.hotwords
+    lists = [] if found is None else [("Missed most often", found.missed), ("Invented most often", found.invented)]
+    return [(title, rows) for title, rows in lists if rows]
 
 
 def normalizer_of(report: CerReport) -> str:
@@ -160,11 +205,18 @@ def cer_context(report: CerReport) -> dict[str, Any]:
         ("Utterances by error rate", cer_charts.bin_bars(report.rate_bins, f"{unit.rate} of the utterance", "Rates")),
         ("Utterances by real-time factor", cer_charts.bin_bars(report.rtf_bins, "real-time factor", "RTF")),
     ]
+    sure = report.confidence and [
+        ("Confidence against accuracy", calibration_charts.reliability(report.confidence)),
+        ("Errors found by confidence", calibration_charts.errors_found(report.confidence)),
+    ]
     return {
         "unit": unit,
+        "confidences": [(name, chart) for name, chart in sure or () if chart],
         "cards": [_card(division, report) for division in report.divisions if division.groups],
         "histograms": [(name, chart) for name, chart in histograms if chart],
         "confused": confused(report),
+        "hotwords": hotword_figures(report),
+        "hotword_lists": hotword_lists(report),
         "open": OPEN,
         "incomplete": incomplete(report),
     }

@@ -26,6 +26,12 @@ Language = Annotated[
 Itn = Annotated[
     bool | None, typer.Option("--itn/--no-itn", help="Numbers and punctuation as they are written, where there is ITN.")
 ]
+Hotwords = Annotated[
+    str | None,
+    typer.Option(
+        "--hotwords", metavar="WORDS|FILE", help="Words to listen for, with blanks between; or a file, one a line."
+    ),
+]
 FamilyOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the model's family; a wrong name lists them."),

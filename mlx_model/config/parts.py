@@ -181,6 +181,23 @@ class ParaformerSANMDecoderConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContextualParaformerDecoderConfig(ParaformerSANMDecoderConfig):
+    """`decoder_conf` of ContextualParaformerDecoder, which takes fewer arguments.
+
+    Defaults as in funasr/models/contextual_paraformer/decoder.py.
+    """
+
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {
+        key: values for key, values in ParaformerSANMDecoderConfig.FIXED.items() if key != "wo_input_layer"
+    }
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        key: why
+        for key, why in ParaformerSANMDecoderConfig.TRAINING_ONLY.items()
+        if why not in (LORA, TENSORFLOW) and key != "chunk_multiply_factor"
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CifPredictorConfig(Section):
     """`predictor_conf` of CifPredictor (V1) and CifPredictorV2. V2 reads no threshold: it fires at integers."""
 

@@ -177,12 +177,15 @@ class DecoderLayerSANM(nn.Module):
             self.norm3 = LayerNorm(size, eps)
 
     def __call__(self, tgt: X, tgt_mask: TokenMask, memory: X, memory_mask: Mask) -> X:
-        x = self.feed_forward(self.norm1(tgt))
-        if self.self_attn is not None:
-            x = tgt + self.self_attn(self.norm2(x), tgt_mask)
+        x = self.before_attention(tgt, tgt_mask)
         if self.src_attn is not None:
             x = x + self.src_attn(self.norm3(x), memory, memory_mask)
         return x
+
+    def before_attention(self, tgt: X, tgt_mask: TokenMask) -> X:
+        """Return what `norm3` and the cross-attention are given."""
+        x = self.feed_forward(self.norm1(tgt))
+        return x if self.self_attn is None else tgt + self.self_attn(self.norm2(x), tgt_mask)
 
 
 @as_written
@@ -191,9 +194,10 @@ class ParaformerSANMDecoder(ops.Stack):
 
     `decoders` (att_layer_num), `decoders2` (the rest of num_blocks, where there is one; shift 0), `decoders3`,
     `after_norm`, `output_layer`. Mirrors funasr/models/paraformer/decoder.py::ParaformerSANMDecoder.forward.
+    A `vocab_size` of None leaves the output layer away: a subclass then returns states.
     """
 
-    def __init__(self, vocab_size: int, size: int, config: ParaformerSANMDecoderConfig, eps: float):
+    def __init__(self, vocab_size: int | None, size: int, config: ParaformerSANMDecoderConfig, eps: float):
         super().__init__()
         shift = (config.kernel_size - 1) // 2 if config.sanm_shfit is None else config.sanm_shfit
         extra = max(config.num_blocks - config.att_layer_num, 0)
@@ -202,7 +206,8 @@ class ParaformerSANMDecoder(ops.Stack):
             self.decoders2 = [DecoderLayerSANM(size, config, eps, 0) for _ in range(extra)]
         self.decoders3 = [DecoderLayerSANM(size, config, eps)]
         self.after_norm = LayerNorm(size, eps)
-        self.output_layer = Linear(size, vocab_size)
+        if vocab_size is not None:
+            self.output_layer = Linear(size, vocab_size)
 
     @property
     def layers(self) -> list[DecoderLayerSANM]:
@@ -216,7 +221,16 @@ class ParaformerSANMDecoder(ops.Stack):
         memory: Float[mx.array, "B T D"],
         memory_mask: Mask,
     ) -> Float[mx.array, "B U V"]:
+        return ops.leave(self.output_layer(self.states(acoustic_embeds, tgt_mask, memory, memory_mask)))
+
+    def states(
+        self,
+        acoustic_embeds: Float[mx.array, "B U D"],
+        tgt_mask: TokenMask,
+        memory: Float[mx.array, "B T D"],
+        memory_mask: Mask,
+    ) -> X:
+        """Return what the output layer is given, (B, U, D), not yet left: FunASR's `return_hidden`."""
         x, tgt_mask = ops.enter(acoustic_embeds, tgt_mask, self)
         encoder_out, memory_mask = ops.enter(memory, memory_mask, self, like=x)
-        x = ops.through(self.layers, x, tgt_mask, encoder_out, memory_mask)
-        return ops.leave(self.output_layer(self.after_norm(x)))
+        return self.after_norm(ops.through(self.layers, x, tgt_mask, encoder_out, memory_mask))

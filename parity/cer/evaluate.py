@@ -20,6 +20,7 @@ from mlx_model.errors import DatasetError, UsageError
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
+from parity.cer.hotwords import Given, asked, listed
 from parity.cer.journal import Journal
 from parity.cer.normalize import DEFAULT, find_normalizer
 from parity.cer.recognizers import (
@@ -46,6 +47,7 @@ Progress = Callable[[int, int, float], Any]
 Source = tuple[str, str, str | None]  # model, engine, where the data set was read from
 
 BATCH_SECONDS = 60.0
+HOTWORDS = {"mlx": "hotwords", "funasr": "hotword"}  # what each engine calls its option
 
 
 def evaluate(
@@ -59,6 +61,7 @@ def evaluate(
     overwrite: bool = False,
     batch_seconds: float = BATCH_SECONDS,
     options: Options = None,
+    hotwords: Given = None,
     workers: int | str | None = None,
     allow_pipes: bool = False,
     recognizer: Recognizer | None = None,
@@ -78,21 +81,20 @@ def evaluate(
         normalize, unit: names in `NORMALIZERS` and `UNITS`; unit: the normaliser's own where left out.
         out, overwrite: the folder to write to, see `run_folder.claim`.
         batch_seconds: audio per batch, padding included; bounds memory.
-        options: of the model's family, as language="zh"; FunASR's names.
+        options, hotwords: of the model's family, as language="zh", by FunASR's names; what it is to listen for, of
+            which recall and precision are counted, too: words, a file or a list.
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
         named: what the user calls the model, where `model` is a directory made of it.
         progress: see `Progress`.
 
     Raises:
-        UsageError: an unknown name or an impossible number; a model of another kind, or without such an option; an
-            unfinished run of something else.
+        UsageError: an unknown name, an impossible number, an option that the model lacks, an unfinished run of another.
         DatasetError, DependencyError: see `read_dataset`; or no recording could be read, so that there is no rate.
         OutputError: see `run_folder.claim`.
     """
     _check_options(engine, batch_seconds, workers)
-    summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
-    _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
+    summary, options = _begun(normalize, unit, engine, hotwords, options)
     place = None if isinstance(dataset, Dataset) else dataset
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
@@ -108,6 +110,14 @@ def evaluate(
                 _recognize(opened, data, journal, recordings, batch_seconds, running)
             source = (named or source[0], *source[1:])
             return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
+
+
+def _begun(normalize: str, unit: str | None, engine: str, hotwords: Given, options: Options) -> tuple[Summary, Options]:
+    """Return an empty summary, and the options with the hotwords that the engine is given."""
+    words = listed(hotwords)
+    summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name, words)
+    _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
+    return summary, options if words is None else {**(options or {}), HOTWORDS[engine]: asked(words)}
 
 
 def _key(source: Source, data: Dataset, batch_seconds: float, options: Options) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mlx_model.errors import DatasetError
+from parity.cer.hotwords import Given, listed
 from parity.cer.lists import IdLine, quoted, shown
 from parity.cer.normalize import DEFAULT, find_normalizer
 from parity.cer.run_folder import JOURNAL, REPORT, claim
@@ -39,6 +40,7 @@ def score_files(
     normalize: str = DEFAULT,
     unit: str | None = None,
     format: str | None = None,
+    hotwords: Given = None,
     out: StrPath | None = None,
     overwrite: bool = False,
 ) -> CerReport:
@@ -51,14 +53,15 @@ def score_files(
         ref, hyp: files in one of the formats of texts/__init__.py, or folders that hold one (a run, a Kaldi directory).
         normalize, unit: as for `evaluate`.
         format: a name in texts.FORMATS, for both files; told by their content where left out.
+        hotwords: whose recall and precision are counted, too: words, a file, or a list.
         out, overwrite: see `run_folder.claim`.
 
     Raises:
-        UsageError: unknown normaliser, unit or format.
+        UsageError: unknown normaliser, unit or format; a list of hotwords that cannot be read.
         DatasetError: a file holds no texts, is not UTF-8, repeats an id, or shares no id with the other one.
         OutputError: see `run_folder.claim`.
     """
-    summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name)
+    summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name, listed(hotwords))
     pairs = _Pairs(open_texts(Path(ref), "reference", format), open_texts(Path(hyp), "hypothesis", format))
     pairs.check(told=format is not None)
     rows = ((heard, summary.add(heard)) for heard in pairs)

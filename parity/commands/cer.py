@@ -14,14 +14,25 @@ import typer
 
 from mlx_model.errors import UsageError
 from parity.commands.report_folder import finish, report_folder
-from reports.console import Base, Checkpoint, FamilyOptions, Itn, Json, Language, Out, Overwrite, rated_bar
+from reports.console import (
+    Base,
+    Checkpoint,
+    FamilyOptions,
+    Hotwords,
+    Itn,
+    Json,
+    Language,
+    Out,
+    Overwrite,
+    rated_bar,
+)
 
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
 # The options of each command, besides those of all; a model and a test set are "run".
 MEANING: dict[str, set[str]] = {
     "run": {"engine", "normalize", "unit", "workers", "batch_seconds", "allow_pipes", "checkpoint", "base", "language",
-            "itn", "option"},
-    "score": {"normalize", "unit", "format"},
+            "itn", "option", "hotwords"},
+    "score": {"normalize", "unit", "format", "hotwords"},
     "compare": {"parity"},
 }
 NAMES = {"run": "cer MODEL DATASET", "score": "cer score", "compare": "cer compare"}
@@ -46,6 +57,7 @@ def cer_command(
     language: Language = None,
     itn: Itn = None,
     option: FamilyOptions = None,
+    hotwords: Hotwords = None,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run the commands of a wav.scp.")] = False,
     parity: Annotated[
         Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
@@ -73,7 +85,8 @@ def cer_command(
     # What of a folder may be overwritten is decided by the entry points.
     with report_folder(out, name, overwrite=overwrite or out is not None):
         if command == "score":
-            report: Any = _score(arguments[1:], normalize=normalize, unit=unit, format=format, **writing)
+            scoring = {"normalize": normalize, "unit": unit, "format": format, "hotwords": hotwords}
+            report: Any = _score(arguments[1:], **scoring, **writing)
         elif command == "compare":
             report = _compare(arguments[1:], parity=parity, **writing)
         else:
@@ -81,8 +94,8 @@ def cer_command(
             opened = (lambda src: context.obj.opened(src, checkpoint, base)) if engine == "funasr" else nullcontext
             family = {"language": language, "use_itn": itn}
             report = _evaluate(
-                arguments, opened, family, option, batch_seconds=batch_seconds, allow_pipes=allow_pipes, **options,
-                **writing,
+                arguments, opened, family, option, batch_seconds=batch_seconds, allow_pipes=allow_pipes,
+                hotwords=hotwords, **options, **writing,
             )  # fmt: skip
         finish(report, out, json, passed=not getattr(report, "failed", 0))
 

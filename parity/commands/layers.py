@@ -8,10 +8,11 @@ inside the commands.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mlx_model.errors import UsageError
 from mlx_model.files.destination import reserved
 from parity.commands.report_folder import finish, report_folder
 from reports.console import (
@@ -35,6 +36,10 @@ Taps = Annotated[
     list[str] | None, typer.Option("--taps", help="Only modules of this pattern, as encoder.encoders.*; repeatable.")
 ]
 Steps = Annotated[bool, typer.Option("--steps/--no-steps", help="Look inside attention, feed-forward and predictor.")]
+Hotwords = Annotated[
+    str | None,
+    typer.Option(metavar="WORDS|FILE", help="Both sides listen for these: words, or a file with one a line."),
+]
 Invariance = Annotated[
     bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
 ]
@@ -57,6 +62,7 @@ def run_command(
     taps: Taps = None,
     steps: Steps = True,
     invariance: Invariance = True,
+    hotwords: Hotwords = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -71,7 +77,8 @@ def run_command(
         ):
             report = run(
                 source, candidate, [*audio, *(more or [])], named=src,
-                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, progress=progress,
+                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, options=_options(hotwords),
+                progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
@@ -88,6 +95,7 @@ def record_command(
     limit: Limit = None,
     taps: Taps = None,
     steps: Steps = True,
+    hotwords: Hotwords = None,
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
@@ -100,7 +108,7 @@ def record_command(
 
         recorded = record(
             source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
-            progress=lambda done: progress("reference", done),
+            options=_options(hotwords), progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
     talk.print(
@@ -144,6 +152,7 @@ def selftest_command(
     checkpoint: Checkpoint = None,
     base: Base = None,
     limit: Limit = 3,
+    hotwords: Hotwords = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -157,9 +166,27 @@ def selftest_command(
             stage_bars("reference", "faults") as progress,
         ):
             report = selftest(
-                source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit, progress=progress
+                source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit,
+                options=_options(hotwords), progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
+
+
+def _options(hotwords: str | None) -> dict[str, Any]:
+    """Return the run's options: hotwords as the text that FunASR takes, a file's lines side by side.
+
+    Raises:
+        UsageError: the file cannot be read, or one of its lines is a phrase, which FunASR takes from files alone.
+    """
+    if hotwords is None:
+        return {}
+    from mlx_model.decoding.hotwords import words_of
+
+    words = words_of(hotwords) or ()
+    phrase = next((word for word in words if len(word.split()) > 1), None)
+    if phrase is not None:
+        raise UsageError(f"--hotwords: {phrase!r} is a phrase; a trace carries hotwords as words with blanks between")
+    return {"hotwords": " ".join(words)}
 
 
 def _given(src: str, model: Path | None) -> list[str | Path]:

@@ -45,6 +45,7 @@ class Comparing:
         if candidate.precision not in precisions:
             raise UsageError(f"no tolerances for {candidate.precision} candidates; there are {', '.join(precisions)}")
         self.trace, self.candidate = trace, candidate
+        candidate.options = dict(trace.meta.get("options") or {})
         self.precision = precisions[candidate.precision]
         self.comparison = Comparison(candidate.full_tapset, self.precision)
         self.rows: list[UtteranceRow] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mlx_model.audio.files import load_audio
 from mlx_model.errors import OutputError, UsageError
@@ -45,6 +46,7 @@ def run(
     taps: Sequence[str] = (),
     steps: bool = True,
     invariants: bool = True,
+    options: Mapping[str, Any] | None = None,
     named: str | None = None,
     progress: Progress | None = None,
 ) -> ParityReport:
@@ -59,6 +61,7 @@ def run(
         taps: patterns of modules to compare; all of the tap set where empty.
         steps: also look inside attention, feed-forward and predictor.
         invariants: also check that nothing depends on batch, padding, precision, device, compilation, format, order.
+        options: of the family, as hotwords="魔搭 通义"; both sides are given them.
         named: what the user calls the source, where `src` is a directory made of it.
         progress: called with ("reference" | "candidate", 1.0) for every utterance done.
 
@@ -73,7 +76,8 @@ def run(
             load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
         with scratch("trace") as folder:
             tell = None if progress is None else lambda done: progress("reference", done)
-            trace = reference.record(src, found, folder, taps=taps, steps=steps, named=named, progress=tell)
+            asked: dict[str, Any] = {"taps": taps, "steps": steps, "options": options, "named": named}
+            trace = reference.record(src, found, folder, **asked, progress=tell)
             if len(trace.utterances) != len(found):
                 raise OutputError(f"FunASR recorded {len(trace.utterances)} of {len(found)} recordings; run it again")
             tell = None if progress is None else lambda done: progress("candidate", done)
@@ -91,6 +95,7 @@ def record(
     limit: int | None = None,
     taps: Sequence[str] = (),
     steps: bool = True,
+    options: Mapping[str, Any] | None = None,
     named: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Trace:
@@ -103,7 +108,8 @@ def record(
     """
     guard.check(str(src))
     with staged(trace, overwrite=False, apart_from=[src]) as part:
-        reference.record(src, find_audio(audio, limit), part, taps=taps, steps=steps, named=named, progress=progress)
+        asked: dict[str, Any] = {"taps": taps, "steps": steps, "options": options, "named": named}
+        reference.record(src, find_audio(audio, limit), part, **asked, progress=progress)
     return Trace.open(trace)
 
 

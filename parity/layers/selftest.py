@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ def selftest(
     *,
     out: Path | None = None,
     limit: int | None = 3,
+    options: Mapping[str, Any] | None = None,
     named: str | None = None,
     progress: Progress | None = None,
 ) -> SelftestReport:
@@ -52,6 +54,7 @@ def selftest(
         audio: recordings, or folders of them.
         out: folder for selftest.json (not written when None).
         limit: at most so many recordings.
+        options: of the family, as for `run`.
         named: what the user calls the source, where `src` is a directory made of it.
         progress: called with ("reference" | "faults", 1.0) for every one done.
     """
@@ -62,7 +65,8 @@ def selftest(
         with scratch("selftest") as folder:
             extra = extra_audio([path for _, path in found], folder)
             tell = None if progress is None else lambda done: progress("reference", done)
-            trace = reference.record(src, [*found, *extra], folder / "trace", named=named, progress=tell)
+            asked: dict[str, Any] = {"options": options, "named": named}
+            trace = reference.record(src, [*found, *extra], folder / "trace", **asked, progress=tell)
             report = judge(trace, model, progress=progress, started=started)
         if out is not None:
             write(report, Path(out) / REPORT)

@@ -54,6 +54,7 @@ class Candidate(ABC):
         self.full_tapset = tapset  # what is judged in every run is, whatever else is left out
         self.restricted_to = [module for module, _ in self.tapset.modules(names)] if taps else []
         self.probes = list(dict.fromkeys([*self.tapset.probes(names), *tapset.always]))
+        self.options: dict[str, Any] = {}  # what the trace that it is held against was asked for
 
     # ---- what a family says
 

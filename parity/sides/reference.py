@@ -19,7 +19,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,7 @@ def record(
     taps: Sequence[str] = (),
     steps: bool = True,
     named: str | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Run FunASR over the audio in float32 and float64 and return the trace written to `trace`, waveforms included.
@@ -59,6 +60,7 @@ def record(
         taps: patterns of modules to keep; all of the tap set where empty.
         steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
         named: what the user calls the source, where `src` is a directory made of it.
+        options: of the family, as hotwords="魔搭 通义"; stored with the trace, the candidate is given the same.
         progress: called with 1.0 for every utterance done.
 
     Raises:
@@ -69,6 +71,7 @@ def record(
     """
     guard.check(str(src))
     request = {"task": "record", "src": str(src), "named": named or str(src), "taps": list(taps), "steps": steps}
+    request["options"] = dict(options or {})
     ask_reference({**request, "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}, progress)
     return Trace.open(trace)
 
@@ -190,7 +193,12 @@ def _state(checkpoint: Path) -> Any:
 
 
 class Reference(ABC):
-    """Both precisions of one FunASR model, and what is recorded of them; `single` and `double` are AutoModels."""
+    """Both precisions of one FunASR model, and what is recorded of them; `single` and `double` are AutoModels.
+
+    `options` are what a run is asked for, by the names in OPTIONS.
+    """
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, single: Any, double: Any, tapset: TapSet, taps: Sequence[str], steps: bool):
         self.single, self.double = single, double
@@ -200,6 +208,17 @@ class Reference(ABC):
         self.probes_inside = self.tapset.introduced_probes(names, self.isolated, steps=steps)
         self.probes = list(dict.fromkeys([*self.tapset.probes(names, args=True), *tapset.always]))
         self.collecting = tapset
+        self.options: dict[str, Any] = {}
+
+    def ask(self, options: Mapping[str, Any]) -> None:
+        """Take a run's options.
+
+        Raises:
+            UsageError: the family has no such option, or none that parity can give.
+        """
+        if unknown := sorted(options.keys() - {*self.OPTIONS}):
+            raise UsageError(f"{unknown[0]}: a {type(self.single.model).__name__} has no such option in a comparison")
+        self.options = dict(options)
 
     @abstractmethod
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
@@ -301,6 +320,7 @@ def _record(request: dict[str, Any]) -> None:
     reference: Reference = importlib.import_module(f"{family.__name__}.reference").Reference(
         single, load(request["src"], "float64"), load_tapset(family.FAMILY.name), request["taps"], request["steps"]
     )
+    reference.ask(request["options"])
     for utt_id, path in request["audio"]:
         row, arrays = reference.utterance(path)
         trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
@@ -312,6 +332,7 @@ def _record(request: dict[str, Any]) -> None:
             "checkpoint_sha256": file_sha256(Path(single.kwargs["init_param"])),
             "taps": request["taps"],
             "steps": request["steps"],
+            "options": request["options"],
             "structure": reference.structure(family.FAMILY.facts),
             "reference_rows": reference.against_itself(request["audio"]),
             "environment": describe(),
