@@ -70,16 +70,17 @@ OPS: dict[str, Op] = {op.name: op for op in (COPY, CONV1D, CONV2D, CONV_TRANSPOS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One line of a table: what happens to the tensors that match: `op`, or dropped for a `reason`.
+    """One line of a table: what happens to the tensors that match. `op` or `reason` is set, never both.
 
-    With both, an option decides: `op` where a model of this configuration has the parameter, dropped where it has not.
-    An `optional` rule may match nothing (a variant's part, a training leftover); any other rule that does is dead.
+    An `optional` rule may match nothing (a variant's part, a training leftover); any other rule that does is dead. A
+    `spare` one drops only what the model of this configuration has no parameter for, whatever other rule matches.
     """
 
     pattern: str
     op: str | None = None
     reason: str | None = None
     optional: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +127,18 @@ class WeightMap:
         Raises:
             CheckpointError: a tensor claimed twice, missing, surplus or misshapen; a rule that matches nothing.
         """
-        claims = {name: [rule for rule in self.rules if matches(rule.pattern, name)] for name in source}
+        claims = {name: self._claiming(name, target) for name in source}
         self._check_claims(claims)
-        assignments = [_assign(name, rules, target) for name, rules in claims.items()]
+        assignments = [_assign(name, rules) for name, rules in claims.items()]
         _check_names(assignments, target, self.family)
         for item in assignments:
             if item.target is not None:
                 _check_shape(item, source[item.source], target[item.target])
         return assignments
+
+    def _claiming(self, name: str, target: Container[str]) -> list[Rule]:
+        found = [rule for rule in self.rules if matches(rule.pattern, name) and not (rule.spare and name in target)]
+        return [rule for rule in found if rule.spare] or found
 
     def _check_claims(self, claims: Mapping[str, Sequence[Rule]]) -> None:
         for name, rules in claims.items():
@@ -149,11 +154,11 @@ class WeightMap:
                 )
 
 
-def _assign(name: str, rules: Sequence[Rule], target: Container[str]) -> Assignment:
+def _assign(name: str, rules: Sequence[Rule]) -> Assignment:
     if not rules:
         return Assignment(source=name, target=name, op=COPY, reason=COPY.why)
     rule = rules[0]
-    if rule.op is None or (rule.reason is not None and name not in target):
+    if rule.op is None:
         return Assignment(source=name, target=None, op=COPY, reason=rule.reason or "")
     return Assignment(source=name, target=name, op=OPS[rule.op], reason=OPS[rule.op].why)
 

@@ -2,10 +2,11 @@
 
     python make_monotonic_aligner.py REQUEST.json
 
-REQUEST: {"folder", "configs": {name: config.yaml}, "trained": a BiCifParaformer's directory or null, "cases":
-[[recording, text]], "dump": whether to keep alphas}. Writes folder/NAME of each configuration, with random weights, and
-folder/trained of the trained one's encoder and predictor; and folder/answers.json: {name: [{"text", "timestamp",
-"tokens"} or {"error"} per case]}. With "dump" also folder/NAME.npz: each case's alphas of the second head, not scaled.
+REQUEST: {"folder", "configs": {name: config.yaml}, "trained": a BiCifParaformer's directory or null, "made": [names of
+folders that are there], "cases": [[recording, text]], "dump": whether to keep alphas}. Writes folder/NAME of each
+configuration, with random weights, and folder/trained of the trained one's encoder and predictor; and
+folder/answers.json: {name: [{"text", "timestamp", "tokens"} or {"error"} per case]}. With "dump" also folder/NAME.npz:
+each case's alphas of the second head, not scaled.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ if __name__ == "__main__":
     with contextlib.redirect_stdout(io.StringIO()):
         import funasr  # noqa: F401  registers the classes
 
-        names = [*request["configs"]]
+        names = [*request["configs"], *request.get("made", ())]
         for number, (name, config) in enumerate(request["configs"].items()):
             build(config, folder / name, number)
         if request.get("trained"):

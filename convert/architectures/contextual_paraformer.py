@@ -47,7 +47,9 @@ TABLE = Family(
             Rule(
                 pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
             ),  # num_blocks > 1
-            Rule(pattern="decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d"),
+            Rule(
+                pattern="decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
+            ),  # att_layer_num > 1
             Rule(pattern="decoder.last_decoder.self_attn.fsmn_block.weight", op="conv1d"),
             Rule(pattern="decoder.bias_output.weight", op="pointwise"),
             Rule(
@@ -55,8 +57,8 @@ TABLE = Family(
             ),  # the rest, if any
             Rule(pattern="predictor.cif_conv1d.weight", op="conv1d"),  # V1 depthwise, V2 dense: one permutation
             # One of two tables has the hotwords' tokens: use_decoder_embedding says which.
-            Rule(pattern="decoder.embed.**", op="copy", reason="used by the training sampler only", optional=True),
-            Rule(pattern="bias_embed.**", op="copy", reason="hotwords are looked up in decoder.embed", optional=True),
+            Rule(pattern="decoder.embed.**", reason="used by the training sampler only", optional=True, spare=True),
+            Rule(pattern="bias_embed.**", reason="hotwords are looked up in decoder.embed", optional=True, spare=True),
             Rule(
                 pattern="ctc.**", reason="auxiliary CTC loss of training; Paraformer decodes without it", optional=True
             ),

@@ -39,8 +39,8 @@ TABLE = Family(
                 pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
             ),  # num_blocks > 1
             Rule(pattern="predictor.upsample_cnn.weight", op="conv_transpose1d"),
-            Rule(pattern="predictor.cif_conv1d.weight", op="conv1d", reason=CONVOLUTION, optional=True),
-            Rule(pattern="predictor.cif_conv1d.bias", op="copy", reason=CONVOLUTION, optional=True),
+            Rule(pattern="predictor.cif_conv1d.weight", op="conv1d", optional=True),
+            Rule(pattern="predictor.cif_conv1d.**", reason=CONVOLUTION, optional=True, spare=True),
             Rule(pattern="predictor.cif_output.**", reason=FIRST_HEAD, optional=True),
             Rule(pattern="criterion*.**", reason="training loss", optional=True),
             Rule(pattern="specaug.**", reason="training augmentation", optional=True),

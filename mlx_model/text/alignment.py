@@ -16,8 +16,6 @@ from mlx_model.text.formats import name, tsv_row
 from mlx_model.text.results import Segment, Transcript, Word
 from mlx_model.text.subtitles import CueLimits
 
-ONE_RECORDING = (*formats.SUBTITLES, "textgrid")
-
 
 class Timed(NamedTuple):
     """A text's words with times, FunASR's beside them, how far all can be trusted, and what there is to say.
@@ -127,5 +125,5 @@ def check_format(wanted: str, recordings: int) -> None:
     """Raise UsageError for an unknown format, or for several recordings in one that holds one."""
     if wanted not in FORMATS:
         raise UsageError(f"unknown format {wanted!r}; use {', '.join(FORMATS)}")
-    if wanted in ONE_RECORDING and recordings != 1:
+    if wanted in formats.SINGLE and recordings != 1:
         raise UsageError(f"{wanted} is for one recording, not {recordings}; run once for each")

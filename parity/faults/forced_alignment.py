@@ -10,7 +10,7 @@ import numpy as np
 
 from mlx_model.machine.blas import mx
 from mlx_model.parts import cif_v3
-from parity.faults.fault import Fault, Seed, behave, exchange, fault, method, within
+from parity.faults.fault import Fault, Seed, exchange, fault, method, within
 from parity.sides.candidate import Candidate
 
 ASKED, PART = "mlx_model.decoding.forced_alignment.asked_for", "mlx_model.parts.cif_v3"
@@ -22,35 +22,6 @@ def _transposed(part: Any) -> None:
 
 def _reversed(part: Any) -> None:
     part.upsample_cnn.weight = part.upsample_cnn.weight[:, ::-1]
-
-
-def _halves(part: Any) -> None:
-    """What reads backward in front of what reads forward."""
-    healthy = type(part.blstm).__call__
-    behave(part.blstm, lambda self, x, lengths: mx.roll(healthy(self, x, lengths), x.shape[-1], -1))
-
-
-def _not_turned_back(part: Any) -> None:
-    healthy = type(part.blstm).__call__
-
-    def call(self: Any, x: mx.array, lengths: Any) -> mx.array:
-        forward, backward = mx.split(healthy(self, x, lengths), 2, axis=-1)
-        return mx.concatenate([forward, backward[:, ::-1]], axis=-1)
-
-    behave(part.blstm, call)
-
-
-def _gates(part: Any) -> None:
-    """Gates in the order input, forget, output, cell."""
-    for name, value in part.blstm.parameters().items():
-        i, f, g, o = mx.split(value, 4)
-        part.blstm[name] = mx.concatenate([i, f, o, g])
-
-
-def _one_bias(part: Any) -> None:
-    for name, value in part.blstm.parameters().items():
-        if name.startswith("bias_hh"):
-            part.blstm[name] = mx.zeros_like(value)
 
 
 def _alphas(part: Any, change: Callable[[Any, mx.array], mx.array]) -> None:
@@ -152,23 +123,15 @@ def faults(at: str) -> tuple[Fault, ...]:
     def alphas(change: Callable[[Any, mx.array], mx.array]) -> Seed:
         return of(lambda part: _alphas(part, change))
 
-    def has_lstm(candidate: Candidate) -> bool:
-        return "blstm" in candidate.modules[at]
-
     def plain_text(candidate: Candidate) -> bool:
         return candidate.model.speller.seg_dict is None
 
-    upsample, lstm = within(at, "upsample_cnn"), within(at, "blstm")
+    upsample = within(at, "upsample_cnn")
     us_alphas, us_peaks = within(at, "us_alphas"), within(at, "us_peaks")
     return (
         fault("upsample_transposed", upsample, "inputs and outputs of the transposed convolution exchanged",
               of(_transposed)),
         fault("upsample_taps_reversed", upsample, "taps of the transposed convolution in reverse order", of(_reversed)),
-        fault("lstm_halves", lstm, "what reads backward in front of what reads forward", of(_halves), fits=has_lstm),
-        fault("lstm_not_turned_back", lstm, "what reads backward is not turned back", of(_not_turned_back),
-              fits=has_lstm),
-        fault("lstm_gates", lstm, "gates in the order input, forget, output, cell", of(_gates), fits=has_lstm),
-        fault("lstm_one_bias", lstm, "the second of the LSTM's biases lost", of(_one_bias), fits=has_lstm),
         fault("first_heads_factors", at, "smooth_factor and noise_threshold of the first head", of(_first_factor)),
         fault("noise_first", within(at, "alphas"), "noise_threshold2 taken off before the factor", alphas(_noise_first),
               needs="a factor other than 1"),

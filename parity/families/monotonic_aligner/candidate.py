@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -61,14 +62,8 @@ class Candidate(BatchCandidate):
     def outcome(self, output: Any, tokens: Sequence[str]) -> Outcome:
         """Return FunASR's times of one utterance's tokens, and of its words."""
         alphas, peaks = (np.array(head[0]) for head in output.heads[1:])
-        words = [
-            [word.text, word.start_ms, word.end_ms] for word in forced_alignment.funasr_words(alphas, peaks, tokens)
-        ]
-        spans = [
-            [word.start_ms, word.end_ms]
-            for word in forced_alignment.funasr_words(alphas, peaks, [CHARACTER] * len(tokens))
-        ]
-        return Outcome(np.array(spans, dtype=np.int64).reshape(-1, 2), words)
+        spans = [[start, end] for _, start, end in _found(alphas, peaks, [CHARACTER] * len(tokens))]
+        return Outcome(np.array(spans, dtype=np.int64).reshape(-1, 2), _found(alphas, peaks, tokens))
 
     def run(self, plain: Arrays, front: Arrays, inputs: Inputs, *, steps: bool) -> CandidateRun:
         """Return the taps on the reference's features, the outcome on the candidate's own, and `introduced`."""
@@ -97,3 +92,11 @@ class Candidate(BatchCandidate):
         """Return the second head's settings."""
         predictor = self.model.predictor
         return {"predictor": {name: getattr(predictor, name) for name in ("smooth_factor2", "noise_threshold2")}}
+
+
+def _found(alphas: np.ndarray, peaks: np.ndarray, tokens: Sequence[str]) -> list[list[Any]]:
+    """FunASR's [word, start, end] of tokens; none where it fails."""
+    with contextlib.suppress(IndexError):
+        words = forced_alignment.funasr_words(alphas, peaks, tokens)
+        return [[word.text, word.start_ms, word.end_ms] for word in words]
+    return []
