@@ -7,6 +7,8 @@ inside the commands.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +33,7 @@ from reports.console import (
 )
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")]
+Conversion = Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")]
 Limit = Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)]
 Taps = Annotated[
     list[str] | None, typer.Option("--taps", help="Only modules of this pattern, as encoder.encoders.*; repeatable.")
@@ -61,7 +64,7 @@ def run_command(
     src: Source,
     audio: Audio,
     more: MoreAudio = None,
-    model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
+    model: Conversion = None,
     out: Out = None,
     checkpoint: Checkpoint = None,
     base: Base = None,
@@ -77,11 +80,8 @@ def run_command(
     with report_folder(out, "parity.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.run import run
 
-        with (
-            context.obj.opened(src, checkpoint, base) as source,
-            context.obj.converted(src, model, checkpoint, base) as candidate,
-            stage_bars("reference", "candidate") as progress,
-        ):
+        sides = _sides(context, src, model, checkpoint, base)
+        with sides as (source, candidate), stage_bars("reference", "candidate") as progress:
             report = run(
                 source, candidate, [*audio, *(more or [])], named=src,
                 out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, options=_options(hotwords),
@@ -156,7 +156,7 @@ def selftest_command(
     src: Source,
     audio: Audio,
     more: MoreAudio = None,
-    model: Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")] = None,
+    model: Conversion = None,
     out: Out = None,
     checkpoint: Checkpoint = None,
     base: Base = None,
@@ -169,11 +169,8 @@ def selftest_command(
     with report_folder(out, "selftest.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.selftest import selftest
 
-        with (
-            context.obj.opened(src, checkpoint, base) as source,
-            context.obj.converted(src, model, checkpoint, base) as candidate,
-            stage_bars("reference", "faults") as progress,
-        ):
+        sides = _sides(context, src, model, checkpoint, base)
+        with sides as (source, candidate), stage_bars("reference", "faults") as progress:
             report = selftest(
                 source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit,
                 options=_options(hotwords), progress=progress,
@@ -196,6 +193,16 @@ def _options(hotwords: str | None) -> dict[str, Any]:
     if phrase is not None:
         raise UsageError(f"--hotwords: {phrase!r} is a phrase; a trace carries hotwords as words with blanks between")
     return {"hotwords": " ".join(words)}
+
+
+@contextmanager
+def _sides(
+    context: typer.Context, src: str, model: Path | None, checkpoint: str | None, base: str | None
+) -> Iterator[tuple[Path, Path]]:
+    """Yield what FunASR opens and the conversion of it, of the options that `run` and `selftest` share."""
+    obj = context.obj
+    with obj.opened(src, checkpoint, base) as source, obj.converted(src, model, checkpoint, base) as candidate:
+        yield source, candidate
 
 
 def _given(src: str, model: Path | None) -> list[str | Path]:

@@ -17,6 +17,7 @@ from unittest import mock
 import numpy as np
 
 from parity.taps.packing import Pair
+from parity.taps.trace import Recorded
 
 
 @contextlib.contextmanager
@@ -71,6 +72,14 @@ class Halves:
         if not np.isfinite(taps[tap]).all():
             self.lost.setdefault(name, f"not finite at {tap}")
         return Pair.of(*pair, {**pair.halves(), name: taps[tap]})
+
+    def check(self, arrays: Recorded) -> None:
+        """Lose the precisions that some tap of an utterance was not read in: it could not be judged."""
+        for group in (arrays.propagated, arrays.introduced):
+            for tap, pair in group.items():
+                for name, _ in self:
+                    if name not in pair.halves():
+                        self.lost[name] = f"not read at {tap}"
 
     def found(self) -> dict[str, str]:
         """Return {precision: why it gives no floor, "" where it does} of all that were asked for."""

@@ -215,6 +215,7 @@ class Reference(ABC):
                 taps = self.half_taps(auto, arrays.plain)
                 for tap, pair in arrays.propagated.items():
                     arrays.propagated[tap] = self.halves.beside(name, tap, pair, taps)
+        self.halves.check(arrays)
 
     def inside(self, module: str) -> list[str]:
         """Return what is recorded of an isolated module: itself and its steps."""

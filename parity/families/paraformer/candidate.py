@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from mlx_model.machine.blas import nn
-from parity.sides.batches import BatchCandidate
+from parity.sides.batches import BatchCandidate, Beside
+from parity.taps.tap import Activations
 
 
 class Candidate(BatchCandidate):
@@ -18,6 +22,18 @@ class Candidate(BatchCandidate):
         """Return encoder, predictor and decoder: the front end stays float32."""
         return [self.model.encoder, self.model.predictor, self.model.decoder]
 
+    def _watched(
+        self, feats: np.ndarray, inside: Sequence[str] = (), around: Mapping[str, Beside] | None = None
+    ) -> tuple[dict[str, np.ndarray], list[list[int]], Activations]:
+        taps, ids, seen = super()._watched(feats, inside, around)
+        return {**taps, "predictor.peaks": peaks(taps["cif.running_sum"])}, ids, seen
+
     def blocks(self) -> list[nn.Module]:
         """Return the encoder's blocks of equal width."""
         return list(self.model.encoder.encoders)
+
+
+def peaks(running_sum: np.ndarray) -> np.ndarray:
+    """Return FunASR's CIF peaks of a running sum (B, T): what is above whole tokens, 1 more where one is complete."""
+    whole = np.floor(running_sum)
+    return running_sum - whole + (whole > np.pad(whole[:, :-1], [(0, 0), (1, 0)]))

@@ -16,6 +16,7 @@ from parity.taps.pictures import cif_picture
 from parity.taps.trace import Recorded, TracedUtterance
 from reports.schema import DecisionRow, FiringPicture, PathRow, Pictures, UtteranceRow
 
+PEAKS = "predictor.peaks"
 PER_TOKEN = ("decoder.", "predictor.acoustic_embeds")  # taps with a row per token
 
 
@@ -51,15 +52,19 @@ class Decisions(tokens.TokenDecisions):
         return reference, candidate
 
     def skipped(self, recorded: Recorded, run: CandidateRun, decided: Sequence[DecisionRow]) -> tuple[str, ...]:
-        """Return CIF's inside, which has an oracle of its own, and what has a row per token where counts may differ."""
+        """Return CIF's inside, which has an oracle of its own; its peaks where a token may fire a frame earlier.
+
+        And what has a row per token where counts may differ. Traces of the version before hold no peaks.
+        """
         reference, candidate = self.counts(recorded, run)
         other = reference != candidate and rounding(decided, "firing", "count")
-        return ("cif.", *PER_TOKEN) if other else ("cif.",)
+        moved = rounding(decided, "firing") or PEAKS not in recorded.propagated
+        return ("cif.", *((PEAKS,) if moved else ()), *(PER_TOKEN if other else ()))
 
     def order(self, names: list[str]) -> list[str]:
         """Return tap names with CIF's inside where it happens: after the alphas."""
-        inside = [name for name in names if name.startswith("cif.")]
-        rest = [name for name in names if not name.startswith("cif.")]
+        inside = [name for name in names if name.startswith(("cif.", PEAKS))]
+        rest = [name for name in names if name not in inside]
         place = rest.index("predictor.alphas") + 1
         return [*rest[:place], *inside, *rest[place:]]
 

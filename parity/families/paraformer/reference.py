@@ -59,7 +59,8 @@ class Reference(reference.Reference):
         with tapped(auto.model, self.probes) as seen:
             ids = _infer(auto, feats, lengths, None)["token_int"]
         taps = self.collecting.collect(seen)
-        taps["predictor.fires"] = taps["predictor.fires"] >= 1.0  # FunASR marks a firing by 1 + the remainder
+        taps["predictor.peaks"] = taps["predictor.fires"]  # the remainder, and 1 more where a token fires
+        taps["predictor.fires"] = taps["predictor.fires"] >= 1.0
         taps["predictor.token_num"] = taps["predictor.token_num"].round().astype("int32")
         return taps, [int(i) for i in ids], seen
 

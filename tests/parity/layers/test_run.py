@@ -48,9 +48,9 @@ def test_rows_stand_in_network_order_with_their_insides_first(converted: Path, t
     start = names.index("encoder.encoders.0.norm1")
     assert names[start : start + 11] == [*inside, "encoder.encoders.0"]
     alphas = names.index("predictor.alphas")
-    assert names[alphas - 2 : alphas + 6] == [
+    assert names[alphas - 2 : alphas + 7] == [
         "predictor.cif_conv1d", "predictor.cif_output", "predictor.alphas", "cif.running_sum", "cif.weights",
-        "predictor.fires", "predictor.token_num", "predictor.acoustic_embeds",
+        "predictor.peaks", "predictor.fires", "predictor.token_num", "predictor.acoustic_embeds",
     ]  # fmt: skip
     assert names[:3] == ["fbank", "feats", "encoder.embed"]
 
