@@ -65,8 +65,9 @@ class LSTM(nn.Module):
         for number, suffix in enumerate(self.suffixes(layer)):
             gates = self.inputs(x, suffix).astype(mx.float32)  # (B, T, 4H)
             given.append(turned(gates, lengths) if number else gates)
-        weights = mx.stack([self[f"weight_hh_{suffix}"] for suffix in self.suffixes(layer)])  # (K, 4H, H)
-        states = recur(mx.stack(given), weights.astype(mx.float32).transpose(0, 2, 1))  # (K, B, T, H)
+        # Side by side as the product reads them: else a CPU would turn them around at every step.
+        weights = mx.stack([self[f"weight_hh_{suffix}"].T for suffix in self.suffixes(layer)])  # (K, H, 4H)
+        states = recur(mx.stack(given), weights.astype(mx.float32))  # (K, B, T, H)
         read = [turned(state, lengths) if number else state for number, state in enumerate(states)]
         return mx.concatenate(read, axis=-1).astype(x.dtype)
 
