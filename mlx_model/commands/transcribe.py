@@ -68,11 +68,8 @@ def transcribe(
     needs_times = words or format in formats.NEED_TIMES
     asked |= {"times": needs_times, "confidence": words or format in ("json", "ctm"), "nbest": nbest or 0}
     runtime(verbose, network)
-    if vad is None:
-        results = _at_once(network, audio, asked)
-    else:
-        asked |= {"merge_s": merge_seconds}
-        results = _by_segments(network, vad, audio, {"dynamic_silence": dynamic_silence is not False}, asked)
+    detector = {"dynamic_silence": dynamic_silence is not False, "merge_s": merge_seconds}
+    results = _by_segments(network, vad, audio, detector, asked) if vad else _at_once(network, audio, asked)
     if needs_times:
         formats.check_times("--words" if words else format, results, network.config.model_type)
     limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
@@ -93,13 +90,14 @@ def _at_once(network: Recognizer, audio: list[Path], asked: dict[str, Any]) -> l
 def _by_segments(
     network: Recognizer, vad: Path, audio: list[Path], given: dict[str, Any], asked: dict[str, Any]
 ) -> list[Transcript]:
-    """Recordings in the segments that a detector finds; `given` are its options."""
+    """Recordings in the segments that a detector finds; `given` are its options, and how they are merged."""
     from mlx_model.loading import load_as
     from mlx_model.pipelines.long_audio import total_s, transcribe_long
     from mlx_model.pipelines.options import options_from
     from mlx_model.roles import Detector
 
     detector = load_as(vad, Detector)
-    vad_options = options_from(detector, given)
+    asked = asked | {"merge_s": given["merge_s"]}
+    vad_options = options_from(detector, {"dynamic_silence": given["dynamic_silence"]})
     with progress_bar("transcribing", total_s(audio)) as advance:
         return transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
