@@ -74,7 +74,7 @@ def compare(source: Path, cases: list[list[str]], theirs: list[dict[str, Any]]) 
 
 def main() -> None:
     """Print one line a model."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bicif", type=Path)
     parser.add_argument("kaldi", type=Path)
     parser.add_argument("work", type=Path)

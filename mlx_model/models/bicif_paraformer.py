@@ -36,7 +36,7 @@ class Model(paraformer.Model):
     A GPU computes it stage after stage: the loop of its predictor waits for the host.
     """
 
-    Options: ClassVar[type[BiCifParaformerOptions]] = BiCifParaformerOptions
+    Options: ClassVar[type[ParaformerOptions]] = BiCifParaformerOptions
     PREDICTORS: ClassVar[Mapping[str, type[CifPredictorBase]]] = {"CifPredictorV3": CifPredictorV3}
     taken_apart: ClassVar[tuple[str, ...]] = ()
     predictor: CifPredictorV3

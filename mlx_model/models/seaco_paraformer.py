@@ -90,7 +90,7 @@ class Model(bicif_paraformer.Model):
     all batches of a call, and for all calls with the same words.
     """
 
-    Options: ClassVar[type[BiCifParaformerOptions]] = SeacoParaformerOptions
+    Options: ClassVar[type[ParaformerOptions]] = SeacoParaformerOptions
     PREDICTORS: ClassVar[Mapping[str, type[CifPredictorBase]]] = {**PREDICTORS, "CifPredictorV3": CifPredictorV3}
     config: SeacoParaformerConfig
     decoder: EmbeddingDecoder
