@@ -52,7 +52,7 @@ def confidences(model: Any, audio: list[Any], texts: list[str]) -> list[float | 
 
 def main() -> None:
     """Print one line a kind of text."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("kaldi", type=Path)
     parser.add_argument("--limit", type=int, default=500)
