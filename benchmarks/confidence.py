@@ -3,10 +3,10 @@
     python benchmarks/confidence.py cost MODEL WAV_FOLDER
     python benchmarks/confidence.py flags MODEL KALDI_FOLDER
 
-`cost` takes the CPU time of `transcribe` over a folder, unasked (twice: their ratio is the noise), with confidences, and
-with ten readings, interleaved. `flags` counts characters of hypotheses and references of a Kaldi folder (wav.scp, text)
-as recorded, at 1.4 and 0.7 times the speed, and with white noise at 10 dB. The table of parity/cer/README.md and the
-limits in decoding/flags.py come from it.
+`cost` takes the CPU time of `transcribe` over a folder, unasked (twice: their ratio is the noise), with confidences,
+and with ten readings, interleaved. `flags` counts characters of hypotheses and references of a Kaldi folder (wav.scp,
+text) as recorded, at 1.4 and 0.7 times the speed, and with white noise at 10 dB. The table of parity/cer/README.md and
+the limits in decoding/flags.py come from it.
 """
 
 from __future__ import annotations
