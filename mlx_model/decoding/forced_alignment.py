@@ -8,7 +8,7 @@ in the alphas before they are scaled:
 - whether they come in pulses, one a syllable, as in speech, or evenly, as where nothing is said: `peaked`.
 
 A word's confidence is the product of the two, an utterance's that of their means. It ranks texts, and words of one text
-hardly: neither can it know one text from another of the same length. How it was checked: benchmarks/align_confidence.py.
+hardly: neither can it know one text from another of the same length. Checked by benchmarks/align_confidence.py.
 """
 
 from __future__ import annotations

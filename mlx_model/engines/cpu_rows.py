@@ -1,8 +1,8 @@
 """Rows on a CPU's own kernels: `ops` by the operations of `cpu_engine.py`. Knows kinds of modules, and no layer.
 
 Rows hold no padding: (M, D), all recordings' frames one after the other. Two operations wait for the next one: a
-product, which a ReLU behind it or a sum then takes in; and a memory, which is only ever part of a sum. So a layer's
-residual is copied once, and what is added to it is added in its place.
+product, which a ReLU behind it or a sum then takes in; and a memory, which is only ever part of a sum. So what is added
+to a layer's residual is added in its place, after it was copied where anybody else may still look at it.
 
 An engine computes a stack where it has an operation for every leaf. Where one does not fit what it is called with
 (heads that are no whole vectors, a window that was cropped), MLX computes that operation alone, on padded arrays.
@@ -10,6 +10,7 @@ An engine computes a stack where it has an operation for every leaf. Where one d
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from mlx_model.machine.kept import kind_of
 from mlx_model.ops import Mask
 from mlx_model.parts.basic import DepthwiseConv1d
 
+ALONE = 3  # references of an array that only its rows hold: theirs, and two of who asks; fewer in later Pythons
 Operations = Mapping[int, Any]  # of a stack's leaves, by their id; made sure of when it was entered
 
 
@@ -96,7 +98,10 @@ Waiting = _Product | _Memory
 
 
 class Rows(ops.Rows):
-    """(M, D) float32; or what it is the sum of, until somebody asks for it. Arrays are never written to again."""
+    """(M, D) float32; or what it is the sum of, until somebody asks for it.
+
+    An array is written to again only where nothing but these rows knows it: a sum is then made in its place.
+    """
 
     __slots__ = ("_array", "_waiting", "of")
 
@@ -107,7 +112,9 @@ class Rows(ops.Rows):
     def array(self) -> Float[np.ndarray, "M D"]:
         """Return the rows' values."""
         if self._waiting:
-            y = None if self._array is None else self._array.copy()
+            y = self._array
+            if y is not None and not (sys.getrefcount(y) <= ALONE and y.base is None):
+                y = y.copy()
             for term in self._waiting:
                 y = term.to(y)
             self._array, self._waiting = y, ()
@@ -142,7 +149,8 @@ class Rows(ops.Rows):
 
     def split(self, parts: int) -> Sequence[Rows]:
         """Return equal parts of the columns: views."""
-        return [Rows(self.of, part) for part in np.split(self.array, parts, axis=1)]
+        array, each = self.array, self.width // parts
+        return [Rows(self.of, array[:, at : at + each]) for at in range(0, parts * each, each)]
 
     def attend(self, k: Rows, v: Rows, heads: int) -> Rows:
         """Return softmax(x k^T / sqrt(D/H)) v; keys of one recording are those of all."""

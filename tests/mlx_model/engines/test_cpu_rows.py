@@ -15,7 +15,7 @@ import pytest
 from mlx_model import engines
 from mlx_model.config.paraformer import ParaformerConfig
 from mlx_model.engines import cpu_engine
-from mlx_model.engines.cpu_rows import Rows
+from mlx_model.engines.cpu_rows import Recordings, Rows
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.models.paraformer import Model, ParaformerOutput
 from mlx_model.parts.basic import Linear
@@ -96,6 +96,33 @@ def test_no_bit_depends_on_the_batch_or_the_threads(bits: int | None):
     with ThreadPoolExecutor(4) as pool:
         several = list(pool.map(lambda _: model.encoder(feats, None), range(8)))
     assert all(np.array_equal(np.array(several[0]), np.array(other)) for other in several)
+
+
+def test_sums_are_made_in_place_where_nobody_else_sees_it():
+    """Oracle: NumPy; and the addresses of arrays. Whoever still holds an array finds it as it was."""
+    linear, given = Linear(32, 32, bias=False), mx.random.normal((1, 7, 32), key=mx.random.key(0))
+    linear.weight = mx.eye(32)
+    of = Recordings(starts=np.array([0, 7], np.int32), steps=7, dtype=mx.float32, operations={})
+    x = Rows(of, cpu_engine.rows_of(given, of.starts))
+    before = np.array(given)[0]
+
+    total = x + x.linear(linear)  # `x` is known here, and to the product that waits
+    np.testing.assert_array_equal(total.array, 2 * before)
+    np.testing.assert_array_equal(x.array, before)
+
+    part, place = total.split(2)[0], total.array.ctypes.data  # a view of it
+    again = total + x.linear(linear)
+    del total
+    np.testing.assert_array_equal(again.array, 3 * before)
+    assert again.array.ctypes.data != place
+    np.testing.assert_array_equal(part.array, 2 * before[:, :16])
+
+    place = again.array.ctypes.data
+    last = again + x.linear(linear)
+    del again
+    np.testing.assert_array_equal(last.array, 4 * before)
+    assert last.array.ctypes.data == place
+    np.testing.assert_array_equal(x.array, before)
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
