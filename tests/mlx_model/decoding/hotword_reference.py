@@ -25,7 +25,10 @@ def ask(folders: list[Path], cases: list[Any]) -> list[list[Any]]:
     with tempfile.TemporaryDirectory() as folder:
         request = Path(folder) / "request.json"
         request.write_text(json.dumps({"folders": [str(path) for path in folders], "cases": cases}), "utf-8")
-        done = subprocess.run([sys.executable, __file__, str(request)], capture_output=True, text=True, cwd=ROOT)
+        from tests import forked
+
+        command = [forked.python("funasr"), __file__, str(request)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads((Path(folder) / "answer.json").read_text("utf-8"))
 

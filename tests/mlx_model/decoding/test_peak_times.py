@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from mlx_model.decoding.peak_times import funasr_times, spaced, token_spans, words_of
 from mlx_model.parts.integrals import PEAK, integrals
 from mlx_model.text.tokenizer import join_tokens
+from tests import forked
 
 VOCABULARY = (
     "你", "好", "7", "@", "<unk>", "he@@", "llo", "a", "b", "c", "'", "-", "%", "it's", "k@@", "3@@", "<sil>", " ", "é",
@@ -60,7 +60,7 @@ def case(number: int) -> dict[str, Any]:
 def test_text_words_and_times_are_funasrs_to_the_millisecond(tmp_path: Path):
     cases = [case(number) for number in range(3000)]
     (tmp_path / "cases.json").write_text(json.dumps(cases), "utf-8")
-    command = [sys.executable, "-c", FUNASR, str(tmp_path / "cases.json"), str(tmp_path / "answers.json")]
+    command = [forked.python("funasr"), "-c", FUNASR, str(tmp_path / "cases.json"), str(tmp_path / "answers.json")]
     subprocess.run(command, check=True, capture_output=True)
     errors = 0
     for given, answer in zip(cases, json.loads((tmp_path / "answers.json").read_text("utf-8")), strict=True):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from mlx_model.audio.files import load_audio
 from mlx_model.errors import CheckpointError, ConfigError
 from mlx_model.machine.blas import mx
 from mlx_model.text.results import Hypothesis
+from tests import forked
 from tests.conftest import BASE, ROOT, speech_like
 
 SECONDS = (1.37, 3.1, 2.22)
@@ -49,7 +49,7 @@ def made_by_funasr(folder: Path, configs: dict[str, Any], recordings: list[Path]
     """Let FunASR write a random model of each configuration into `folder`, and what it hears into answers.json."""
     request = {"folder": str(folder), "configs": configs, "recordings": [*map(str, recordings)]}
     (folder / "request.json").write_text(json.dumps(request), "utf-8")
-    command = [sys.executable, str(ROOT / "tests/make_bicif.py"), str(folder / "request.json")]
+    command = [forked.python("funasr"), str(ROOT / "tests/make_bicif.py"), str(folder / "request.json")]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 

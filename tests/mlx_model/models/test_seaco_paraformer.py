@@ -9,7 +9,6 @@ import itertools
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import mlx_model
 from mlx_model.config.seaco_paraformer import SeacoParaformerConfig
 from mlx_model.errors import ConfigError, UsageError
 from mlx_model.models.seaco_paraformer import Model
+from tests import forked
 from tests.conftest import BASE as PARAFORMER
 from tests.conftest import ROOT, speech_like
 from tests.make_seaco_paraformer import CHARACTERS
@@ -70,7 +70,7 @@ def made_by_funasr(folder: Path, configs: dict[str, Any], recordings: list[Path]
     """Let FunASR write a random model of each configuration into `folder`, and what it hears into answers.json."""
     request = {"folder": str(folder), "configs": configs, "recordings": [*map(str, recordings)], "hotwords": hotwords}
     (folder / "request.json").write_text(json.dumps(request), "utf-8")
-    command = [sys.executable, str(ROOT / "tests/make_seaco_paraformer.py"), str(folder / "request.json")]
+    command = [forked.python("funasr"), str(ROOT / "tests/make_seaco_paraformer.py"), str(folder / "request.json")]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 

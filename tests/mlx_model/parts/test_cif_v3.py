@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.parts.basic import length_mask
 from mlx_model.parts.cif_v3 import CifPredictorV3, UpsampleConv
 from mlx_model.parts.integrals import PEAK, THRESHOLD, integrals
+from tests import forked
 
 LENGTHS = (11, 4, 8)
 CASES = {
@@ -91,7 +91,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights = {key: np.array(value) for key, value in tree_flatten(predictor(name).parameters())}
         np.savez(folder / f"{name}.npz", hidden=np.array(hidden()), **weights)  # pyright: ignore[reportArgumentType]
     given = repr({name: options(name) for name in CASES})
-    subprocess.run([sys.executable, "-c", FUNASR, str(folder), given, repr(LENGTHS)], check=True, capture_output=True)
+    command = [forked.python("funasr"), "-c", FUNASR, str(folder), given, repr(LENGTHS)]
+    subprocess.run(command, check=True, capture_output=True)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 
 from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.parts.lstm import LSTM
+from tests import forked
 
 CASES = {"one": (1, False), "both": (1, True), "deep": (2, False), "deep_both": (2, True)}  # layers, bidirectional
 LENGTHS = (9, 1, 5)
@@ -62,7 +62,7 @@ def test_values_are_torchs(tmp_path: Path):
     for name in CASES:
         parameters = {key: np.array(value) for key, value in tree_flatten(lstm(name).parameters())}
         np.savez(tmp_path / f"{name}.npz", x=np.array(x), lengths=np.array(LENGTHS), **parameters)
-    subprocess.run([sys.executable, "-c", TORCH, str(tmp_path), repr(CASES)], check=True, capture_output=True)
+    subprocess.run([forked.python("funasr"), "-c", TORCH, str(tmp_path), repr(CASES)], check=True, capture_output=True)
     for name in CASES:
         np.testing.assert_allclose(np.array(lstm(name)(x, lengths)), np.load(tmp_path / f"{name}.npy"), atol=1e-6)
 
