@@ -47,9 +47,7 @@ TABLE = Family(
             Rule(
                 pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
             ),  # num_blocks > 1
-            Rule(
-                pattern="decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # att_layer_num > 1
+            Rule(pattern="decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d"),
             Rule(pattern="decoder.last_decoder.self_attn.fsmn_block.weight", op="conv1d"),
             Rule(pattern="decoder.bias_output.weight", op="pointwise"),
             Rule(

@@ -33,6 +33,16 @@ def complain(verdict: str, results: list[Any]) -> None:
         raise typer.Exit(2 if len(failed) == len(results) == 1 else 1)
 
 
+def listening(model: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a family's options as they are; say once what there is to say of the hotwords among them."""
+    from mlx_model.pipelines.options import options_from
+
+    found = model.hotwords(options_from(model, options)) if "hotwords" in options else None
+    for note in () if found is None else found.notes:
+        talk.print(f"note: {note}", highlight=False, emoji=False, soft_wrap=True)
+    return options
+
+
 def runtime(verbose: bool, model: Any) -> None:
     """Say once what runs the network, or warn once that it is slow for want of a BLAS; and that it is not exact."""
     from mlx_model.machine.blas import status

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlx_model.commands.telling import about, complain, runtime
-from reports.console import AsFunasr, FamilyOptions, Itn, Json, Language, progress_bar
+from mlx_model.commands.telling import about, complain, listening, runtime
+from reports.console import AsFunasr, FamilyOptions, Hotwords, Itn, Json, Language, progress_bar
 from reports.streams import put
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def transcribe(
     cue_chars_cjk: Annotated[int | None, typer.Option(help="Subtitles: Chinese characters a line; 20.")] = None,
     language: Language = None,
     itn: Itn = None,
+    hotwords: Hotwords = None,
     option: FamilyOptions = None,
     as_funasr: AsFunasr = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which BLAS and device are in use.")] = False,
@@ -62,15 +63,13 @@ def transcribe(
 
     network = load_as(model, Recognizer)
     asked = dict[str, Any](batch_size=batch_size, batch_seconds=batch_seconds, dither=dither or 0.0, seed=seed or 0)
-    asked |= options.options_given(network, option, language=language, use_itn=itn, as_funasr=as_funasr or None)
+    family = {"language": language, "use_itn": itn, "as_funasr": as_funasr or None, "hotwords": hotwords}
+    asked |= listening(network, options.options_given(network, option, **family))
     needs_times = words or format in formats.NEED_TIMES
     asked |= {"times": needs_times, "confidence": words or format in ("json", "ctm"), "nbest": nbest or 0}
     runtime(verbose, network)
-    if vad is None:
-        results = _at_once(network, audio, asked)
-    else:
-        asked |= {"merge_s": merge_seconds}
-        results = _by_segments(network, vad, audio, {"dynamic_silence": dynamic_silence is not False}, asked)
+    detector = {"dynamic_silence": dynamic_silence is not False, "merge_s": merge_seconds}
+    results = _by_segments(network, vad, audio, detector, asked) if vad else _at_once(network, audio, asked)
     if needs_times:
         formats.check_times("--words" if words else format, results, network.config.model_type)
     limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
@@ -91,13 +90,14 @@ def _at_once(network: Recognizer, audio: list[Path], asked: dict[str, Any]) -> l
 def _by_segments(
     network: Recognizer, vad: Path, audio: list[Path], given: dict[str, Any], asked: dict[str, Any]
 ) -> list[Transcript]:
-    """Recordings in the segments that a detector finds; `given` are its options."""
+    """Recordings in the segments that a detector finds; `given` are its options, and how they are merged."""
     from mlx_model.loading import load_as
     from mlx_model.pipelines.long_audio import total_s, transcribe_long
     from mlx_model.pipelines.options import options_from
     from mlx_model.roles import Detector
 
     detector = load_as(vad, Detector)
-    vad_options = options_from(detector, given)
+    asked = asked | {"merge_s": given["merge_s"]}
+    vad_options = options_from(detector, {"dynamic_silence": given["dynamic_silence"]})
     with progress_bar("transcribing", total_s(audio)) as advance:
         return transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)

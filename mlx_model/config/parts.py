@@ -195,6 +195,7 @@ class ContextualParaformerDecoderConfig(ParaformerSANMDecoderConfig):
         for key, why in ParaformerSANMDecoderConfig.TRAINING_ONLY.items()
         if why not in (LORA, TENSORFLOW) and key != "chunk_multiply_factor"
     }
+    att_layer_num: int = number(2, MAX_BLOCKS, 6, why="with one FunASR has no `decoders`, and fails where it runs them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,4 +109,4 @@ def _on_gpu(logits: Float[mx.array, "B U V"], tokens: Shaped[mx.array, "B U"], t
     return found
 
 
-LEAST = np.float32(-1e30)  # a weight of 0 times it is 0; times -inf it would be NaN
+LEAST = -1e30  # a weight of 0 times it is 0; times -inf it would be NaN

@@ -106,10 +106,6 @@ class Model(paraformer.Model):
             self._listed = (options, found)
         return self._listed[1]
 
-    def notes(self, options: ContextualParaformerOptions) -> list[str]:
-        """Return what there is to say of these options, once for all recordings."""
-        return list(self.hotwords(options).notes)
-
     @property
     def hotword_table(self) -> Float[mx.array, "V D"]:
         """Return the embedding that hotwords' tokens are looked up in."""

@@ -86,10 +86,9 @@ class ContextualParaformerDecoder(ops.Stack):
         super().__init__()
         shift = (config.kernel_size - 1) // 2 if config.sanm_shfit is None else config.sanm_shfit
         extra = max(config.num_blocks - config.att_layer_num, 0)
-        if config.att_layer_num > 1:
-            self.decoders = [
-                DecoderLayerSANM(size, config, eps, shift, cross=True) for _ in range(config.att_layer_num - 1)
-            ]
+        self.decoders = [
+            DecoderLayerSANM(size, config, eps, shift, cross=True) for _ in range(config.att_layer_num - 1)
+        ]
         self.last_decoder = ContextualDecoderLayer(size, config, eps, shift)
         self.bias_decoder = ContextualBiasDecoder(size, config, eps)
         self.bias_output = Linear(2 * size, size, bias=False)
@@ -113,16 +112,20 @@ class ContextualParaformerDecoder(ops.Stack):
         x, tgt_mask = ops.enter(acoustic_embeds, tgt_mask, self)
         encoder_out, memory_mask = ops.enter(memory, memory_mask, self, like=x)
         entries, _ = ops.enter(hotwords, None, self, like=x)
-        x = ops.through(self.get("decoders", []), x, tgt_mask, encoder_out, memory_mask)
+        x = ops.through(self.decoders, x, tgt_mask, encoder_out, memory_mask)
         halves = self.last_decoder(x, tgt_mask, encoder_out, memory_mask)
-        x = self.biased(halves, self.bias_decoder(halves.tokens, entries), clas_scale)
+        x = self.biased(halves, entries, clas_scale)
         x = ops.through([*self.get("decoders2", []), *self.decoders3], x, tgt_mask, encoder_out, memory_mask)
         return ops.leave(self.output_layer(self.after_norm(x)))
 
-    def biased(self, halves: Halves, bias: X, clas_scale: float) -> X:
-        """Return the tokens with what they found in the recording, and in the hotwords, `clas_scale` times."""
-        both = ops.by_row(lambda a, c: mx.concatenate([a, c * clas_scale], axis=-1), halves.context, bias)
-        return halves.tokens + self.bias_output(both)
+    def biased(self, halves: Halves, entries: X, clas_scale: float) -> X:
+        """Return the tokens with what they found in the recording and in the hotwords."""
+        return halves.tokens + self.mixed(halves.context, self.bias_decoder(halves.tokens, entries), clas_scale)
+
+    def mixed(self, context: X, bias: X, clas_scale: float) -> X:
+        """Return one of two: what was found in the recording, and in the hotwords, the latter `clas_scale` times."""
+        both = ops.by_row(lambda a, c: mx.concatenate([a, c * clas_scale], axis=-1), context, bias)
+        return self.bias_output(both)
 
 
 def hotword_vectors(table: Float[mx.array, "V D"], lstm: LSTM, ids: Sequence[Sequence[int]]) -> Float[mx.array, "N D"]:

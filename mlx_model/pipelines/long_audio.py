@@ -196,7 +196,8 @@ def _segment(start_ms: int, end_ms: int, heard: Transcript) -> Segment:
     words = heard.words and [
         replace(word, start_ms=word.start_ms + start_ms, end_ms=word.end_ms + start_ms) for word in heard.words
     ]
-    return Segment(start_ms=start_ms, end_ms=end_ms, error=heard.error, **(heard_of(heard) | {"words": words}))
+    part = Segment(start_ms=start_ms, end_ms=end_ms, error=heard.error, **heard_of(heard))
+    return replace(part, words=words)
 
 
 def cut(pieces: Iterator[np.ndarray], times: Times, rate: int) -> Iterator[np.ndarray]:

@@ -138,8 +138,8 @@ def options_given(model: Any, texts: Sequence[str] | None, **flags: Any) -> dict
             raise UsageError(f"--option {name} and {FLAGS[name]} say the same: leave one of them out")
         found[name] = value
         spelt[name] = FLAGS[name].replace("--", "--no-", 1) if value is False else FLAGS[name]
-    options_from(model, found, spelt)
-    return found
+    made = options_from(model, found, spelt)
+    return {name: getattr(made, name) for name in found}  # what was read of a file or a pipe is not read again
 
 
 def loose_options(texts: Sequence[str] | None, **flags: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Those of the layers inside stand with those layers. Some need fifty hotwords: th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from mlx_model import ops
 from mlx_model.machine.blas import mx
 from mlx_model.parts import seaco as healthy
+from parity.faults import sanm_decoder
 from parity.faults.fault import Fault, Seed, exchange, fault, method
 from parity.sides.candidate import Candidate
 
@@ -199,9 +201,16 @@ def _unbiased(candidate: Candidate, stack: ExitStack) -> None:
     candidate.model.hotword_output_layer.bias = mx.zeros_like(candidate.model.hotword_output_layer.bias)
 
 
+def _layers() -> list[Fault]:
+    """Return the faults of a SAN-M decoder, put into the branch's."""
+    found = [each for each in sanm_decoder.faults(LAYERS) if each.name != "output_bias_lost"]
+    return [dataclasses.replace(each, name=f"branch_{each.name}") for each in found]
+
+
 def faults(at: str = "") -> tuple[Fault, ...]:
     """Return the faults of SeACo, whose parts sit in the model itself."""
     return (
+        *_layers(),
         fault("hotword_mean", VECTORS, "a hotword's vector is the mean of its states", _states(_mean)),
         fault("hotword_first_state", VECTORS, "a hotword's vector is its first state",
               _states(lambda states, lengths: states[:, 0])),

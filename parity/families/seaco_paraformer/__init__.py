@@ -10,6 +10,7 @@ FAMILY = Family(
         "filter": "filter.kept",
         "bias": "merge.abstains",
         "token": "token_ids",
+        "time": "times",
     },
     nothing="yields a token",
     faults=(
@@ -28,6 +29,7 @@ FAMILY = Family(
         "filter": "filters of long lists",
         "bias": "choices between the two decoders",
         "token": "tokens",
+        "time": "edges of words",
         "text": "texts",
     },
     notes=(

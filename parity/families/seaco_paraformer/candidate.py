@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mlx_model.decoding import peak_times
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import watching
 from mlx_model.models.seaco_paraformer import SeacoParaformerOptions
@@ -30,6 +31,19 @@ class Candidate(BatchCandidate):
         """Return the model's output."""
         return self.model(feats, lengths, self.asked())
 
+    def ids(self, output: Any) -> list[list[int]]:
+        """Return each utterance's token ids; keeps the first one's times, (1, 2 * words), as FunASR has them."""
+        found = self.model.hypotheses(self.model.best(output), self.asked())
+        spans = [[word.start_ms, word.end_ms] for word in found[0].words or []]
+        self.times = np.array(spans, dtype=np.int32).reshape(1, -1)
+        return [each.token_ids for each in found]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids: with blanks between words where there are times."""
+        if self.model.config.predictor_class != "CifPredictorV3":
+            return self.model.tokenizer.decode(list(ids))
+        return peak_times.spaced([self.model.tokenizer.tokens[token] for token in ids])
+
     def parts(self) -> list[nn.Module]:
         """Return the network's modules: the front end stays float32."""
         model = self.model
@@ -46,6 +60,7 @@ class Candidate(BatchCandidate):
         with branch(self.model) as found:
             taps, ids, seen = super()._watched(feats, inside, around)
         taps |= {name: to_numpy(value) for name, value in found.items()}
+        taps["times"] = self.times
         if "hotword_output_layer" in taps:
             taps["merge.abstains"] = taps["hotword_output_layer"].argmax(-1) == self.model.config.no_bias
         return taps, ids, seen

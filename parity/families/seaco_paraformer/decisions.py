@@ -9,7 +9,7 @@ import numpy as np
 
 from mlx_model.parts.seaco import KEPT
 from parity.decisions import tokens
-from parity.decisions.decision import rounding
+from parity.decisions.decision import decision, rounding
 from parity.decisions.ranking import ranking_differences
 from parity.decisions.threshold import threshold_differences
 from parity.families.paraformer import decisions
@@ -32,6 +32,10 @@ class Decisions(decisions.Decisions):
 
         Where rounding explains a filter, or whose token it is, it explains the tokens that follow from it.
         """
+        found = self._before_times(utterance, recorded, run)
+        return [*found, *self._times(utterance, recorded, run, found)]
+
+    def _before_times(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
         found = super().decide(utterance, recorded, run)
         if any(row.kind == "count" for row in found) or OUTPUT not in recorded.propagated or OUTPUT not in run.taps:
             return found
@@ -44,6 +48,19 @@ class Decisions(decisions.Decisions):
         causes = [by_place.get(row.position, kept[0] if rounding(kept, "filter") else row) for row in rest]
         followed = [row if cause is row else _caused(row, cause) for row, cause in zip(rest, causes, strict=True)]
         return [*first, *kept, *chosen, *followed]
+
+    def _times(
+        self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun, decided: Sequence[DecisionRow]
+    ) -> list[DecisionRow]:
+        """Return the first time that differs; explained where FunASR's own two runs differ, or tokens do."""
+        theirs, ours = recorded.plain["times"][0], run.taps["times"][0]
+        if np.array_equal(theirs, ours):
+            return []
+        both = min(len(theirs), len(ours))
+        at = next((place for place in range(both) if theirs[place] != ours[place]), both)
+        sides = tuple(f"{side[at]} ms" if at < len(side) else "nothing" for side in (theirs, ours))
+        settled = utterance.more["times_settled"] and not rounding(decided, *self.decided)
+        return [decision("time", utterance.utt_id, at // 2, (sides[0], sides[1]), np.inf if settled else 0.0, 0.0)]
 
     def _filter(self, utt_id: str, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
         if FILTER not in recorded.plain or FILTER not in run.taps:
@@ -69,7 +86,11 @@ class Decisions(decisions.Decisions):
         """Return how many frames, counts, filters, choices and tokens FunASR decided."""
         chosen = recorded.plain.get("merge.abstains")
         branch = {"filter": int(FILTER in recorded.plain), "bias": 0 if chosen is None else chosen.size}
-        return {**super().made(utterance, recorded), **branch}
+        return {**super().made(utterance, recorded), **branch, "time": recorded.plain["times"].size}
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, as FunASR prints it."""
+        return self.candidate.text(ids)  # pyright: ignore[reportAttributeAccessIssue]
 
     def skipped(self, recorded: Recorded, run: CandidateRun, decided: Sequence[DecisionRow]) -> tuple[str, ...]:
         """Return what follows from a decision on which the sides differ, and which rounding explains."""
@@ -87,7 +108,7 @@ class Decisions(decisions.Decisions):
         place = {name: number for number, name in enumerate(ORDER)}
         branch = [name for name in names if name.startswith(WITHIN)]
         rest = [name for name in names if name not in branch]
-        last = [name for name in rest if name == "token_ids"]
+        last = [name for name in rest if name in ("token_ids", "times")]
         rest = [name for name in rest if name not in last]
         stack = [name for name in branch if name.startswith("seaco_decoder.")]
         before = sorted((name for name in branch if place.get(name, 99) < ORDER.index(SCORES)), key=place.__getitem__)

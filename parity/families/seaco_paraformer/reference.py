@@ -43,9 +43,10 @@ class Reference(reference.Reference):
         inputs, introduced = self.introduced(seen)
         plain |= {name: single.pop(name) for name in DISCRETE if name in single}
         plain |= {"token_ids": np.array(heard["ids"], dtype=np.int32)}
+        plain |= {"times": np.array(heard["times"] or [], dtype=np.int32).reshape(1, -1)}
         propagated = {name: Pair.of(value, single[name]) for name, value in truth.items() if name in single}
         arrays = Recorded(plain=plain, propagated=propagated, introduced=introduced, inputs=inputs)
-        more = {"times": heard["times"], "times_settled": heard["times"] == exact["times"], "paths": []}
+        more = {"times_settled": heard["times"] == exact["times"]}
         return {"duration_s": duration, "text": heard["text"], "token_ids": heard["ids"], "more": more}, arrays
 
     def _propagated(

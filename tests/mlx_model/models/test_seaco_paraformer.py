@@ -213,17 +213,18 @@ def test_names_fates_and_what_is_never_quantised(answers: tuple[Path, dict[str, 
 
 @pytest.mark.shared
 def test_the_trained_checkpoint_hears_what_funasr_heard(shared: Path, tmp_path: Path):
-    """FunASR's recorded answers (spaces left out) on real recordings, one list a recording: every eighth of them."""
+    """FunASR's recorded answers (spaces left out) on real recordings, one list a recording: every twelfth."""
     source = shared / "checkpoints/seaco_real_small"
     convert.convert(source, tmp_path / "model")
     model = mlx_model.load(tmp_path / "model")
     rows = [json.loads(line) for line in (source / "funasr_hotwords_s0150.jsonl").read_text("utf-8").splitlines()]
     files = {path.stem: path for path in (shared / "data/aishell_s0150").rglob("*.wav")}
-    rows = [row for row in rows if row.get("split") == "held_out" and row["key"] in files][::8]
+    rows = [row for row in rows if row["split"] == "held_out" and "timestamp" in row and row["key"] in files][::12]
     assert len(rows) > 20
     for row in rows:
         (heard,) = model.transcribe([files[row["key"]]], hotwords=row["hotword"], as_funasr=True)
-        spans = [[word.start_ms, word.end_ms] for word in heard.words or []]
-        assert (heard.text.replace(" ", ""), spans) == (row["text_with"], row["timestamp"]), row["key"]
+        assert heard.text.replace(" ", "") == row["text_with"], row["key"]
     without = model.transcribe([files[row["key"]] for row in rows], as_funasr=True)
     assert [heard.text.replace(" ", "") for heard in without] == [row["text_without"] for row in rows]
+    times = [[[word.start_ms, word.end_ms] for word in heard.words or []] for heard in without]
+    assert times == [row["timestamp"] for row in rows]

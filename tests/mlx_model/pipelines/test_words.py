@@ -13,6 +13,7 @@ import mlx_model
 from mlx_model.errors import UsageError
 from mlx_model.models.paraformer import Model
 from mlx_model.pipelines.long_audio import transcribe_long
+from mlx_model.pipelines.transcribe import transcribe
 from mlx_model.pipelines.words import with_words
 from mlx_model.text.results import Transcript
 from tests.conftest import speech_like
@@ -38,7 +39,7 @@ def posteriors(model: Model, waveform: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_confidences_are_the_posteriors_of_the_tokens_in_any_batch(model: Model, batch_size: int):
     """1e-5: the logits themselves stray by float32's rounding between batches of other sizes."""
-    found = model.transcribe(WAVEFORMS, confidence=True, nbest=4, batch_size=batch_size)
+    found = transcribe(model, WAVEFORMS, confidence=True, nbest=4, batch_size=batch_size)
     for one, waveform in zip(found, WAVEFORMS, strict=True):
         p = posteriors(model, waveform)
         kept = ~np.isin(p.argmax(-1), (0, 1, 2))
@@ -55,17 +56,17 @@ def test_confidences_are_the_posteriors_of_the_tokens_in_any_batch(model: Model,
 
 
 def test_nothing_is_said_of_it_unasked_and_nothing_else_changes(model: Model):
-    plain = model.transcribe(WAVEFORMS)
-    asked = model.transcribe(WAVEFORMS, confidence=True)
+    plain = transcribe(model, WAVEFORMS)
+    asked = transcribe(model, WAVEFORMS, confidence=True)
     assert all(one.confidences is not None and one.alternatives is None for one in asked)
     assert [replace(one, **ASKED) for one in asked] == plain
     with pytest.raises(UsageError, match="101 alternatives: expected 0 to 100"):
-        model.transcribe([], nbest=101)
+        transcribe(model, [], nbest=101)
 
 
 def test_words_without_a_vad(model: Model):
     """Their characters are the text, their confidences the tokens'; they stay within the recording."""
-    for heard in model.transcribe(WAVEFORMS, times=True, confidence=True):
+    for heard in transcribe(model, WAVEFORMS, times=True, confidence=True):
         words = with_words(heard, model.tokenizer).words
         assert words is not None
         assert "".join(word.text for word in words) == heard.text.replace(" ", "")

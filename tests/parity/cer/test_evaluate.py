@@ -83,6 +83,38 @@ def test_an_evaluation_counts_and_reports(kaldi, tmp_path):
     assert report.environment["bootstrap"]["resamples"] == 10_000
 
 
+def surely(paths: Sequence[Path]) -> Answers:
+    """c's first character, the wrong one, at 0.25, all others at 0.75."""
+    values = {"a": [0.75] * 3, "b": [0.75] * 2, "c": [0.25, 0.75, 0.75]}
+    return [{**row, "confidences": values[Path(row["path"]).stem]} for row in heard(paths)]
+
+
+def test_confidences_are_held_against_the_alignment_also_of_a_run_that_goes_on(kaldi, tmp_path):
+    """By hand: 7 right at 0.75, 1 wrong at 0.25; d has no token. The second half of the run is another process'."""
+    whole = parity.cer.evaluate("m", kaldi, recognizer=in_turn(surely), batch_seconds=2.0, out=tmp_path / "whole")
+    found = whole.confidence
+    assert found is not None
+    assert (found.tokens, found.left_out, found.accuracy, found.auc) == (8, 0, 7 / 8, 1.0)
+    assert found.ece == pytest.approx(0.25)
+    assert {round(one.low, 1): one.count for one in found.bins if one.count} == {0.2: 1, 0.7: 7}
+
+    def dies(batches: Iterable[Sequence[Path]]) -> Iterator[Answers]:
+        yield surely(next(iter(batches)))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parity.cer.evaluate("m", kaldi, recognizer=dies, batch_seconds=2.0, out=tmp_path / "halves")
+    again = parity.cer.evaluate("m", kaldi, recognizer=in_turn(surely), batch_seconds=2.0, out=tmp_path / "halves")
+    assert again.confidence == found
+    assert schema.read(tmp_path / "halves" / "cer.json") == again
+
+
+def test_without_confidences_nothing_is_said_of_them(kaldi, tmp_path):
+    report = parity.cer.evaluate("m", kaldi, recognizer=in_turn(heard), out=tmp_path / "run")
+    assert report.confidence is None
+    assert score_files(tmp_path / "run/ref.txt", tmp_path / "run/hyp.txt").confidence is None
+
+
 def test_audio_that_fails_is_recorded_counts_as_deletions_and_the_run_goes_on(kaldi, tmp_path):
     report = parity.cer.evaluate("m", kaldi, recognizer=in_turn(heard_but_b), out=tmp_path / "run")
     assert (report.failed, report.missing, report.utterances) == (2, 2, 4)
