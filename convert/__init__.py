@@ -16,10 +16,14 @@ __all__ = ["command", "convert", "inspect"]
 
 
 def command(family: str) -> str:
-    """Return the command that uses a converted model of this family (as `ConversionReport.family` names it)."""
+    """Return the command that uses a converted model of this family (as `ConversionReport.family` names it).
+
+    `{}` in it stands for the model.
+    """
     from convert.architectures import TABLES
 
-    return next(item.usage.command for item in TABLES if item.name == family)
+    usage = next(item.usage for item in TABLES if item.name == family)
+    return f"{usage.command} {{}} AUDIO{usage.more}"
 
 
 def convert(

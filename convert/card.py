@@ -85,7 +85,8 @@ def model_card(
             f"It is a FunASR `{family.funasr_class}` with {parameters:,} parameters, stored in {precision}. "
             + (readme if SOURCE_README in copied else ""),
             "\n## Use\n",
-            f"```bash\npip install 'mlx-funasr[cpu]'\nmlx-funasr {family.usage.command} . speech.wav\n```\n",
+            "```bash\npip install 'mlx-funasr[cpu]'\n"
+            f"mlx-funasr {family.usage.command} . speech.wav{family.usage.more}\n```\n",
             f'```python\nimport mlx_model\n\nmodel = mlx_model.load(".")\nprint({family.usage.python})\n```\n',
             "## Provenance\n",
             "`conversion.json` holds the sha256 of every source file and of every file here, the options, and the fate "

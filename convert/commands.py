@@ -104,7 +104,7 @@ def convert_command(
             overwrite=overwrite, revision=revision, checkpoint=checkpoint, base=base,
         )  # fmt: skip
     show(report, json)
-    talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family)} {out} AUDIO", highlight=False)
+    talk.print(f"Wrote {out}. Try: mlx-funasr {convert.command(report.family).format(out)}", highlight=False)
     if upload is not None:
         from convert.upload import upload as send
 

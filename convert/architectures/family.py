@@ -13,11 +13,15 @@ from mlx_model.families import FAMILIES, module_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The command that uses a converted model, what to print in Python, and the tag people search for."""
+    """The command that uses a converted model, what to print in Python, and the tag people search for.
+
+    `more` is what the command takes behind a recording.
+    """
 
     command: str
     python: str
     tag: str
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

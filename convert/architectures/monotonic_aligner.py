@@ -12,7 +12,12 @@ CONVOLUTION = "of the predictor's first head; the second one reads it only where
 TABLE = Family(
     name="monotonic_aligner",
     task="automatic-speech-recognition",
-    usage=Usage(command="align", python='model.align("speech.wav", "the text")[0].words', tag="forced-alignment"),
+    usage=Usage(
+        command="align",
+        python='model.align("speech.wav", "what is said")[0].words',
+        tag="forced-alignment",
+        more=" 'what is said'",
+    ),
     evidence=(
         "encoder.encoders0.*.self_attn.linear_q_k_v.weight",
         "encoder.after_norm.weight",

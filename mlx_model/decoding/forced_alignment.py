@@ -7,8 +7,8 @@ in the alphas before they are scaled:
 - how many tokens they add up to by themselves, against how many the text has (`heard`, `fit`);
 - whether they come in pulses, one a syllable, as in speech, or evenly, as where nothing is said: `peaked`.
 
-A word's confidence is the product of the two, an utterance's that of their means. It ranks texts, and words of one text
-hardly: neither can it know one text from another of the same length. Checked by benchmarks/align_confidence.py.
+A word's confidence is the product of the two, an utterance's that of their means. It ranks texts, but hardly the words
+of one text; one text from another of the same length it cannot tell. Checked by benchmarks/align_confidence.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`mlx-funasr align` as scripts see it: formats, fields of `--json`, what is refused. A random model.
+"""`mlx-funasr align` as scripts see it: formats, fields of `--json`, what is refused. A model of random weights.
 
 Oracle: by hand; the times themselves are held against FunASR in models/.
 """
