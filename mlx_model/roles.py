@@ -87,8 +87,14 @@ class Recognizer(Protocol):
         """Return what each recording's tokens are chosen by, padding left out, in float32."""
         ...
 
-    def best(self, output: Any) -> Any:
-        """Return what `hypotheses` needs of an output, being computed, so that the rest of it can be let go."""
+    def best(self, output: Any, *, confidence: bool = False, nbest: int = 0) -> Any:
+        """Return what `hypotheses` needs of an output, being computed, so that the rest of it can be let go.
+
+        Args:
+            output: what begin's function returned.
+            confidence: hypotheses are to say how sure the model is: `confidences`, `confidence`, `flags`, ...
+            nbest: so many `alternatives`, the text itself among them; 0: none.
+        """
         ...
 
     def hypotheses(self, best: Any, options: Any, *, times: bool = False) -> list[Hypothesis]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from reports import cer_charts
+from reports import calibration_charts, cer_charts
 from reports import formatting as fmt
 from reports.formatting import Figure
 from reports.schema.cer import CerDivision, CerGroup, CerReport, CerUtterance, Confusion
@@ -97,7 +97,20 @@ def cer_counters(report: CerReport) -> list[Figure]:
     if report.audio_s is not None or report.wall_s is not None:
         timing = f"{fmt.seconds(report.wall_s)} for {fmt.seconds(report.audio_s)} of audio"
         counters.append(Figure("Real-time factor", fmt.number(report.rtf), timing))
-    return counters
+    return [*counters, *confidence_figures(report)]
+
+
+def confidence_figures(report: CerReport) -> list[Figure]:
+    """Return what is said of the confidences in numbers; nothing where there are none."""
+    found = report.confidence
+    if found is None:
+        return []
+    said = f"mean confidence {fmt.rate(found.confidence)}, {fmt.rate(found.accuracy)} right"
+    share = fmt.number(found.auc)
+    return [
+        Figure("Calibration error", fmt.rate(found.ece), f"{said}, {fmt.count(found.tokens)} tokens"),
+        Figure("AUC of errors", share, "how often a wrong token is less sure than a right one"),
+    ]
 
 
 def hotword_figures(report: CerReport) -> list[Figure]:
@@ -192,8 +205,13 @@ def cer_context(report: CerReport) -> dict[str, Any]:
         ("Utterances by error rate", cer_charts.bin_bars(report.rate_bins, f"{unit.rate} of the utterance", "Rates")),
         ("Utterances by real-time factor", cer_charts.bin_bars(report.rtf_bins, "real-time factor", "RTF")),
     ]
+    sure = report.confidence and [
+        ("Confidence against accuracy", calibration_charts.reliability(report.confidence)),
+        ("Errors found by confidence", calibration_charts.errors_found(report.confidence)),
+    ]
     return {
         "unit": unit,
+        "confidences": [(name, chart) for name, chart in sure or () if chart],
         "cards": [_card(division, report) for division in report.divisions if division.groups],
         "histograms": [(name, chart) for name, chart in histograms if chart],
         "confused": confused(report),

@@ -60,11 +60,32 @@ def test_transcribe_goes_on_after_a_bad_file(converted: Path, tmp_path: Path):
     assert run("transcribe", converted, junk).returncode == 2
 
 
-@pytest.mark.parametrize("name", ["srt", "vtt", "docx"])
-def test_formats_that_cannot_be_given(converted: Path, name: str):
-    done = run("transcribe", converted, FIRST, "--format", name)
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--format", "docx"), "docx"),
+        ((FIRST, "--format", "srt"), "one recording, not 2"),
+        (("--words",), "--words is for json and tsv"),
+        (("--format", "tsv", "--nbest", "3"), "--nbest needs --json"),
+    ],
+)
+def test_formats_that_cannot_be_given(converted: Path, words: tuple[str, ...], says: str):
+    done = run("transcribe", converted, FIRST, *words)
     assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_words_without_a_vad(converted: Path):
+    """The digits of the bundled recording: as many words, and each sure to the same digits in both forms."""
+    lines = [line.split(" ") for line in run("transcribe", converted, FIRST, "--format", "ctm").stdout.splitlines()]
+    assert "".join(line[4] for line in lines) == "号码是九零四二七零八八"
+    assert all(line[:2] == [FIRST.stem, "1"] for line in lines)
+    document = json.loads(run("transcribe", converted, FIRST, "--json", "--words", "--nbest", "2").stdout)
+    (row,) = document["results"]
+    assert [f"{word['confidence']:.4f}" for word in row["words"]] == [line[5] for line in lines]
+    assert row["alternatives"][0]["text"] == row["text"]
+    assert len(row["alternatives"]) == 2
 
 
 def test_nothing_is_overwritten_unasked(converted: Path):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlx_model.commands.telling import about, complain, listening, runtime
 from reports.console import AsFunasr, FamilyOptions, Hotwords, Itn, Json, Language, progress_bar
 from reports.streams import put
+
+if TYPE_CHECKING:
+    from mlx_model.roles import Recognizer
+    from mlx_model.text.results import Transcript
 
 
 def transcribe(
@@ -19,7 +23,9 @@ def transcribe(
     batch_seconds: Annotated[
         float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="text, json, tsv; with --vad srt, vtt, textgrid; text.")] = None,
+    format: Annotated[str | None, typer.Option(help="text, json, tsv, srt, vtt, textgrid, ctm; text.")] = None,
+    words: Annotated[bool, typer.Option("--words", help="json, tsv: words with times and confidence.")] = False,
+    nbest: Annotated[int | None, typer.Option(help="json: so many readings, with their scores.")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
     dynamic_silence: Annotated[
@@ -44,33 +50,56 @@ def transcribe(
     from mlx_model.text import formats
 
     format = options.chosen_format(format, json, "text")
-    formats.check_format(format, len(audio) if vad is not None else 0)
+    formats.check_format(format, len(audio))
     given = {
         "--batch-size": batch_size, "--batch-seconds": batch_seconds, "--merge-seconds": merge_seconds,
         "--dither": dither, "--seed": seed, "--cue-seconds": cue_seconds, "--cue-chars": cue_chars,
         "--cue-chars-cjk": cue_chars_cjk, "--vad": vad, "--dynamic-silence": dynamic_silence,
+        "--words": words or None, "--nbest": nbest,
     }  # fmt: skip
     options.check_transcribe(audio, format, given)
     from mlx_model.loading import load_as
-    from mlx_model.pipelines.transcribe import transcribe as transcribe_each
-    from mlx_model.roles import Detector, Recognizer
+    from mlx_model.roles import Recognizer
 
     network = load_as(model, Recognizer)
     asked = dict[str, Any](batch_size=batch_size, batch_seconds=batch_seconds, dither=dither or 0.0, seed=seed or 0)
     family = {"language": language, "use_itn": itn, "as_funasr": as_funasr or None, "hotwords": hotwords}
     asked |= listening(network, options.options_given(network, option, **family))
+    needs_times = words or format in formats.NEED_TIMES
+    asked |= {"times": needs_times, "confidence": words or format in ("json", "ctm"), "nbest": nbest or 0}
     runtime(verbose, network)
     if vad is None:
-        with progress_bar("transcribing", len(audio)) as advance:
-            results = transcribe_each(network, audio, **asked, progress=advance)
+        results = _at_once(network, audio, asked)
     else:
-        from mlx_model.pipelines.long_audio import total_s, transcribe_long
-
-        detector = load_as(vad, Detector)
-        vad_options = options.options_from(detector, {"dynamic_silence": dynamic_silence is not False})
-        asked |= {"merge_s": merge_seconds, "times": format in formats.NEED_TIMES}
-        with progress_bar("transcribing", total_s(audio)) as advance:
-            results = transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
+        asked |= {"merge_s": merge_seconds}
+        results = _by_segments(network, vad, audio, {"dynamic_silence": dynamic_silence is not False}, asked)
+    if needs_times:
+        formats.check_times("--words" if words else format, results, network.config.model_type)
     limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
-    put(formats.document(format, results, limits, **about(network, format)), as_json=format == "json")
+    put(formats.document(format, results, limits, words=words, **about(network, format)), as_json=format == "json")
     complain("not transcribed", results)
+
+
+def _at_once(network: Recognizer, audio: list[Path], asked: dict[str, Any]) -> list[Transcript]:
+    """Recordings as wholes; their words where times are asked for."""
+    from mlx_model.pipelines.transcribe import transcribe as transcribe_each
+    from mlx_model.pipelines.words import with_words
+
+    with progress_bar("transcribing", len(audio)) as advance:
+        results = transcribe_each(network, audio, **asked, progress=advance)
+    return [with_words(result, network.tokenizer) for result in results] if asked["times"] else results
+
+
+def _by_segments(
+    network: Recognizer, vad: Path, audio: list[Path], given: dict[str, Any], asked: dict[str, Any]
+) -> list[Transcript]:
+    """Recordings in the segments that a detector finds; `given` are its options."""
+    from mlx_model.loading import load_as
+    from mlx_model.pipelines.long_audio import total_s, transcribe_long
+    from mlx_model.pipelines.options import options_from
+    from mlx_model.roles import Detector
+
+    detector = load_as(vad, Detector)
+    vad_options = options_from(detector, given)
+    with progress_bar("transcribing", total_s(audio)) as advance:
+        return transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)

@@ -23,12 +23,13 @@ FUNASR_NO_ID = 124  # the id that FunASR aligns for a piece that SentencePiece m
 
 
 class Timed(NamedTuple):
-    """A word and its time; `spaced`: a space stands in front of it."""
+    """A word and its time; `spaced`: a space stands in front of it; `pieces`: [first, stop) of those it is made of."""
 
     text: str
     start_ms: int
     end_ms: int
     spaced: bool = False
+    pieces: tuple[int, int] = (0, 0)
 
 
 def words_of(spans: Sequence[tuple[str, Run]], frames: int, frame_ms: float) -> list[Timed]:
@@ -45,7 +46,7 @@ def words_of(spans: Sequence[tuple[str, Run]], frames: int, frame_ms: float) -> 
     """
     words: list[Timed] = []
     spaced = False
-    for piece, run in spans:
+    for at, (piece, run) in enumerate(spans):
         spaced |= piece.startswith(PIECE_START)
         text = piece.removeprefix(PIECE_START).replace(PIECE_START, " ")
         if not text:  # a space by itself
@@ -53,9 +54,9 @@ def words_of(spans: Sequence[tuple[str, Run]], frames: int, frame_ms: float) -> 
         start, end = _span_ms(run, frames, frame_ms)
         if words and not spaced and not _wide(text[0]) and not _wide(words[-1].text[-1]):
             last = words[-1]
-            words[-1] = Timed(text=last.text + text, start_ms=last.start_ms, end_ms=end, spaced=last.spaced)
+            words[-1] = last._replace(text=last.text + text, end_ms=end, pieces=(last.pieces[0], at + 1))
         else:
-            words.append(Timed(text=text, start_ms=start, end_ms=end, spaced=spaced and bool(words)))
+            words.append(Timed(text, start, end, spaced and bool(words), (at, at + 1)))
         spaced = False
     return words
 

@@ -19,6 +19,7 @@ from mlx_model.ops import Mask
 from mlx_model.parts.cif import CifPredictorBase
 from mlx_model.parts.cif_v3 import CifPredictorV3, Peaks
 from mlx_model.text.results import Hypothesis, Word
+from mlx_model.text.token_times import sure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,11 @@ class Model(paraformer.Model):
             output._replace(more=self.predictor.upsample(output.encoder_out, lengths, mask, output.token_num)),
         )
 
-    def best(self, output: ParaformerOutput) -> Best:
+    def best(self, output: ParaformerOutput, *, confidence: bool = False, nbest: int = 0) -> Best:
         """Return what `hypotheses` needs, being computed; the second head only where times are asked for by now."""
         if isinstance(output.options, BiCifParaformerOptions) and output.options.output_timestamp:
             mx.async_eval(output.more.us_alphas)
-        return super().best(output)
+        return super().best(output, confidence=confidence, nbest=nbest)
 
     def hypotheses(
         self, best: Best, options: ParaformerOptions | None = None, *, times: bool = False
@@ -66,7 +67,7 @@ class Model(paraformer.Model):
         found = super().hypotheses(best, options)
         if options.output_timestamp or times:
             timed = self._as_funasr if options.as_funasr else self._timed
-            found = timed(best, found)
+            found = [self._sure(each) for each in timed(best, found)]
         if options.as_funasr:
             found = [replace(each, text=self._spaced(each)) for each in found]
         return found
@@ -97,6 +98,12 @@ class Model(paraformer.Model):
                 pass
             timed.append(replace(each, words=words))
         return timed
+
+    def _sure(self, each: Hypothesis) -> Hypothesis:
+        """The same with the words' confidences, where the tokens have some."""
+        if each.words is None or each.confidences is None:
+            return each
+        return replace(each, words=sure(each.words, self._tokens(each), each.confidences))
 
     def _spaced(self, each: Hypothesis) -> str:
         """The text as FunASR writes it where there are times: a space between all words."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,13 +19,17 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt
 from mlx_model import ops
 from mlx_model.audio.batching import side_by_side
 from mlx_model.config.paraformer import ParaformerConfig
+from mlx_model.decoding import kbest
+from mlx_model.decoding.confidence import Certainty, Sureness, certainty
+from mlx_model.decoding.flags import flags
 from mlx_model.machine.blas import mx, nn
 from mlx_model.ops import Mask, TokenMask, masked
 from mlx_model.parts.basic import length_mask
 from mlx_model.parts.cif import PREDICTORS, CifPredictorBase, Firing
 from mlx_model.parts.frontend import WavFrontend
 from mlx_model.parts.sanm import ParaformerSANMDecoder, SANMEncoder
-from mlx_model.text.results import Hypothesis
+from mlx_model.text.confidence import overall
+from mlx_model.text.results import Alternative, Hypothesis
 from mlx_model.text.token_times import starts_ms
 from mlx_model.text.tokenizer import Tokenizer
 
@@ -66,10 +70,18 @@ class Listened(NamedTuple):
         return self.firing.token_num
 
 
+class Doubts(NamedTuple):
+    """How sure the model is of a batch's tokens, the sum of each recording's alphas, and how many readings to give."""
+
+    certainty: Certainty
+    alpha_sum: Float[mx.array, " B"]
+    nbest: int
+
+
 class Best(NamedTuple):
     """A batch's best tokens, padding included, how many there are of each recording, and the frames where they fire.
 
-    `lengths`, `more`: as of the output.
+    `lengths`, `more`: as of the output. `doubts` are there where it was asked how sure the model is.
     """
 
     tokens: UInt[mx.array, "B U"]
@@ -77,6 +89,7 @@ class Best(NamedTuple):
     fires: Bool[mx.array, "B T1"]
     lengths: list[int]
     more: Any = None
+    doubts: Doubts | None = None
 
 
 class Model(nn.Module):
@@ -262,12 +275,24 @@ class Model(nn.Module):
         logits, counts = np.array(output.logits.astype(mx.float32)), np.array(output.token_num).tolist()
         return [row[:count] for row, count in zip(logits, counts, strict=True)]
 
-    def best(self, output: ParaformerOutput) -> Best:
-        """Return the best token of every position, how many there are, and where they fire, being computed."""
+    def best(self, output: ParaformerOutput, *, confidence: bool = False, nbest: int = 0) -> Best:
+        """Return the best token of every position, how many there are, and where they fire, being computed.
+
+        With how sure the model is of them, where that is asked for, see `roles.Recognizer`.
+        """
         B, tokens = output.logits.shape[:2]
         best = output.logits.argmax(axis=-1) if tokens else mx.zeros((B, 0), mx.uint32)  # MLX has none of nothing
         mx.async_eval(best, output.token_num)
-        return Best(best, output.token_num, output.fires, output.lengths, output.more)
+        doubts = self._doubts(output, best, nbest) if confidence or nbest else None
+        return Best(best, output.token_num, output.fires, output.lengths, output.more, doubts)
+
+    def _doubts(self, output: ParaformerOutput, best: UInt[mx.array, "B U"], nbest: int) -> Doubts:
+        top = nbest + len(self._silent) if nbest else 0  # what prints nothing may stand above what prints
+        sure = certainty(output.logits, best, top, kept=length_mask(output.token_num, best.shape[1]))
+        own = length_mask(mx.array(output.lengths), output.alphas.shape[1])  # the tail is not the recording's
+        total = masked(output.alphas[..., None], own)[..., 0].sum(axis=-1)
+        mx.async_eval(total)
+        return Doubts(sure, total, nbest)
 
     def spoken(self, best: Best) -> list[list[int]]:
         """Return the tokens without padding, blank, sos and eos, per utterance, in the host's memory."""
@@ -277,17 +302,48 @@ class Model(nn.Module):
         self, best: Best, options: ParaformerOptions | None = None, *, times: bool = False
     ) -> list[Hypothesis]:
         """Return one Hypothesis per utterance; `times`: with `token_starts_ms`, from where CIF fires."""
-        spoken = self.spoken(best)
+        rows = list(self._rows(best))
+        spoken = [ids[kept].tolist() for ids, kept in rows]
         starts = self._starts_ms(best) if times else [None] * len(spoken)
-        return [
+        found = [
             Hypothesis(token_ids=ids, text=self.tokenizer.decode(ids), token_starts_ms=start)
             for ids, start in zip(spoken, starts, strict=True)
         ]
+        return found if best.doubts is None else self._judged(found, rows, best.doubts)
+
+    def _judged(
+        self, found: list[Hypothesis], rows: Sequence[tuple[np.ndarray, np.ndarray]], doubts: Doubts
+    ) -> list[Hypothesis]:
+        """Return the same with how sure the model is: of tokens that are printed, and of their number."""
+        sure = doubts.certainty.rows([len(ids) for ids, _ in rows])
+        sums, judged = np.array(doubts.alpha_sum).tolist(), []
+        for heard, (ids, kept), one, total in zip(found, rows, sure, sums, strict=True):
+            confidences = np.minimum(np.exp(one.log_probs[kept]), 1.0).tolist()
+            judged.append(
+                replace(
+                    heard,
+                    confidence=overall(confidences),
+                    confidences=confidences,
+                    entropies=one.entropy[kept].tolist(),
+                    alternatives=self._alternatives(one, doubts.nbest) if doubts.nbest else None,
+                    flags=flags(total, len(ids), heard.token_ids, confidences),
+                )
+            )
+        return judged
+
+    def _alternatives(self, sure: Sureness, nbest: int) -> list[Alternative]:
+        found = kbest.alternatives(sure.top_ids, sure.top_log_probs, self._silent, nbest)
+        return [Alternative(token_ids=ids, text=self.tokenizer.decode(ids), score=score) for ids, score in found]
+
+    @property
+    def _silent(self) -> tuple[int, ...]:
+        """The ids that print nothing, each once."""
+        return tuple({self.config.blank_id, self.config.sos, self.config.eos})
 
     def _rows(self, best: Best) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield each utterance's tokens, (U,), and which of them are printed, (U,) bool."""
         tokens, counts = np.array(best.tokens), np.array(best.token_num)
-        kept = ~np.isin(tokens, (self.config.blank_id, self.config.sos, self.config.eos))
+        kept = ~np.isin(tokens, self._silent)
         for row, keep, count in zip(tokens, kept, counts, strict=True):
             yield row[:count], keep[:count]
 

@@ -7,8 +7,9 @@ Mirrors funasr/models/sense_voice/model.py::SenseVoiceSmall.inference.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,7 +19,8 @@ from jaxtyping import Float, Int, Shaped, UInt
 from mlx_model import ops
 from mlx_model.audio.batching import side_by_side
 from mlx_model.config.sense_voice import SenseVoiceConfig
-from mlx_model.decoding import greedy, timestamps
+from mlx_model.decoding import ctc_prefix, greedy, timestamps
+from mlx_model.decoding.confidence import Certainty, Sureness, certainty
 from mlx_model.decoding.greedy import Run
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx, nn
@@ -27,12 +29,14 @@ from mlx_model.parts.ctc import CTC, log_softmax
 from mlx_model.parts.frontend import WavFrontend
 from mlx_model.parts.queries import LANGUAGE_ROWS, QUERIES, QueryTable
 from mlx_model.parts.sanm import SenseVoiceEncoderSmall
+from mlx_model.text.confidence import overall, together
 from mlx_model.text.pieces import FILE, SentencePieces
-from mlx_model.text.results import Hypothesis, Word
+from mlx_model.text.results import Alternative, Hypothesis, Word
 from mlx_model.text.rich import UNKNOWN_EMOTION, is_tag, plain_text, rich_text, tags_of
 from mlx_model.text.tokenizer import Tokenizer
 
 LAYER_NORM_EPS = 1e-5  # torch's own: this line has it where the Paraformer line's copy of the same layers has 1e-12
+CANDIDATES = 12  # tokens of a frame that alternatives are made of
 FUNASR_UNKNOWN_EMOTION = 25009  # the id that FunASR bans whatever the vocabulary
 
 
@@ -66,11 +70,23 @@ class SenseVoiceOutput(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best token of every frame, padding included, the frames of each, and logits where they are aligned."""
+    """The best token of every frame, padding included, the frames of each, and logits where they are aligned.
+
+    `certainty` of all frames, and how many `alternatives`, where they are asked for.
+    """
 
     tokens: UInt[mx.array, "B T"]
     lengths: list[int]
     logits: Float[mx.array, "B T V"] | None
+    certainty: Certainty | None = None
+    nbest: int = 0
+
+
+class Doubt(NamedTuple):
+    """Of one token: its posterior, and the entropy (nats) where that was taken."""
+
+    confidence: float
+    entropy: float
 
 
 class Model(nn.Module):
@@ -188,8 +204,8 @@ class Model(nn.Module):
         """Return what is read out of each recording, tags among it."""
         return [[run.token_id for run in read] for read in self._read(self.best(output))]
 
-    def best(self, output: SenseVoiceOutput) -> Best:
-        """Return the best token of every frame, being computed."""
+    def best(self, output: SenseVoiceOutput, *, confidence: bool = False, nbest: int = 0) -> Best:
+        """Return the best token of every frame, being computed; with how sure that is, see `roles.Recognizer`."""
         options, logits = output.options, output.logits
         aligned = logits if options.as_funasr and options.output_timestamp else None
         banned = self._banned(options)
@@ -197,7 +213,12 @@ class Model(nn.Module):
             logits = mx.where(mx.arange(logits.shape[-1]) == banned, mx.array(-mx.inf, logits.dtype), logits)
         tokens = logits.argmax(axis=-1)
         mx.async_eval(tokens)
-        return Best(tokens, output.lengths, aligned)
+        sure = None
+        if confidence or nbest:
+            kept = length_mask(mx.array(output.lengths), tokens.shape[1])
+            kept = kept if nbest else kept & (tokens != self.config.blank_id)  # alternatives look at every frame
+            sure = certainty(logits, tokens, CANDIDATES if nbest else 0, kept=kept)
+        return Best(tokens, output.lengths, aligned, sure, nbest)
 
     def _banned(self, options: SenseVoiceOptions) -> int | None:
         """The token that may not be read out. FunASR's is always the released vocabulary's, or an IndexError."""
@@ -218,14 +239,19 @@ class Model(nn.Module):
     ) -> list[Hypothesis]:
         """Return one Hypothesis per recording; `times`: with `words`, as with `output_timestamp`."""
         options, found = options or SenseVoiceOptions(), []
-        for row, (read, length) in enumerate(zip(self._read(best), best.lengths, strict=True)):
+        sure = [None] * len(best.lengths) if best.certainty is None else best.certainty.rows(best.lengths)
+        for row, (read, length, sureness) in enumerate(zip(self._read(best), best.lengths, sure, strict=True)):
             raw = self.tokenizer.decode([run.token_id for run in read])
+            doubts = None if sureness is None else [_doubt(run, sureness) for run in read]
             words = None
             if best.logits is not None:
                 words = self._funasr_words(raw, best.logits[row, QUERIES:length])
             elif options.output_timestamp or times:
-                words = self._words(read, length)
-            found.append(self._hypothesis(raw, read, words, options))
+                words = self._words(read, length, doubts)
+            heard = self._hypothesis(raw, read, words, options)
+            found.append(
+                heard if sureness is None else self._judged(heard, doubts or [], sureness, best.nbest, options)
+            )
         return found
 
     def _read(self, best: Best) -> list[list[Run]]:
@@ -237,25 +263,50 @@ class Model(nn.Module):
         self, raw: str, read: list[Run], words: list[Word] | None, options: SenseVoiceOptions
     ) -> Hypothesis:
         tags = tags_of(self.tokenizer.tokens[run.token_id] for run in read)
-        text = raw if options.as_funasr else rich_text(raw) if options.rich_text else plain_text(raw)
         return Hypothesis(
             token_ids=[run.token_id for run in read],
-            text=text,
+            text=_shown(raw, options),
             words=words,
             language=tags.language,
             emotion=tags.emotion,
             events=tags.events,
         )
 
-    def _words(self, read: list[Run], length: int) -> list[Word]:
-        frontend = self.config.frontend
+    def _judged(
+        self, heard: Hypothesis, doubts: list[Doubt], sure: Sureness, nbest: int, options: SenseVoiceOptions
+    ) -> Hypothesis:
+        """The same with how sure the model is: of all tokens, and of the text's together, tags left out."""
+        tokens = self.tokenizer.tokens
+        said = [d.confidence for d, token in zip(doubts, heard.token_ids, strict=True) if not is_tag(tokens[token])]
+        return replace(
+            heard,
+            confidence=overall(said),
+            confidences=[doubt.confidence for doubt in doubts],
+            entropies=[doubt.entropy for doubt in doubts],
+            alternatives=self._alternatives(sure, nbest, options) if nbest else None,
+        )
+
+    def _alternatives(self, sure: Sureness, nbest: int, options: SenseVoiceOptions) -> list[Alternative]:
+        """The likeliest readings of the frames of speech, each behind the tags that are read out of the queries."""
+        tags = [run.token_id for run in greedy.runs(sure.top_ids[:QUERIES, 0], self.config.blank_id)]
+        ids, scores = sure.top_ids[QUERIES:], sure.top_log_probs[QUERIES:]
+        found = [(tags + read, score) for read, score in ctc_prefix.n_best(ids, scores, self.config.blank_id, nbest)]
+        return [
+            Alternative(token_ids=ids, text=_shown(self.tokenizer.decode(ids), options), score=score)
+            for ids, score in found
+        ]
+
+    def _words(self, read: list[Run], length: int, doubts: list[Doubt] | None) -> list[Word]:
+        frontend, sure = self.config.frontend, doubts or [None] * len(read)
         spoken = [
-            (self.tokenizer.tokens[token], Run(token, max(start - QUERIES, 0), end - QUERIES))
-            for token, start, end in read
+            (self.tokenizer.tokens[token], Run(token, max(start - QUERIES, 0), end - QUERIES), doubt)
+            for (token, start, end), doubt in zip(read, sure, strict=True)
             if not is_tag(self.tokenizer.tokens[token])
         ]
         frame_ms = frontend.lfr_n * frontend.frame_shift
-        return [_word(timed) for timed in timestamps.words_of(spoken, length - QUERIES, frame_ms)]
+        spans = [(piece, run) for piece, run, _ in spoken]
+        words = timestamps.words_of(spans, length - QUERIES, frame_ms)
+        return [_word(timed, [doubt for *_, doubt in spoken[slice(*timed.pieces)] if doubt]) for timed in words]
 
     def _funasr_words(self, raw: str, logits: Float[mx.array, "T V"]) -> list[Word] | None:
         pieces = self.pieces.cut(raw)
@@ -264,5 +315,18 @@ class Model(nn.Module):
         return None if found is None else [_word(timed) for timed in found]
 
 
-def _word(timed: timestamps.Timed) -> Word:
-    return Word(text=timed.text, start_ms=timed.start_ms, end_ms=timed.end_ms, spaced=timed.spaced)
+def _word(timed: timestamps.Timed, doubts: Sequence[Doubt] = ()) -> Word:
+    confidence = together([doubt.confidence for doubt in doubts])
+    return Word(
+        text=timed.text, start_ms=timed.start_ms, end_ms=timed.end_ms, spaced=timed.spaced, confidence=confidence
+    )
+
+
+def _shown(raw: str, options: SenseVoiceOptions) -> str:
+    return raw if options.as_funasr else rich_text(raw) if options.rich_text else plain_text(raw)
+
+
+def _doubt(run: Run, sure: Sureness) -> Doubt:
+    """How sure a token is: as the frame of its run that is surest of it (measured: parity/cer/README.md)."""
+    at = run.start + int(sure.log_probs[run.start : run.end].argmax())
+    return Doubt(min(math.exp(float(sure.log_probs[at])), 1.0), float(sure.entropy[at]))

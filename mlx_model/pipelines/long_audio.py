@@ -26,9 +26,10 @@ from mlx_model.errors import AudioError, UsageError
 from mlx_model.pipelines.detect import detect
 from mlx_model.pipelines.options import option_kinds
 from mlx_model.pipelines.transcribe import transcribe
+from mlx_model.pipelines.words import words_of
 from mlx_model.roles import Detector, Recognizer
-from mlx_model.text.results import Detection, Segment, Times, Transcript, Word
-from mlx_model.text.token_times import timed
+from mlx_model.text.confidence import overall
+from mlx_model.text.results import Detection, Segment, Times, Transcript, Word, heard_of
 from mlx_model.text.tokenizer import Tokenizer
 
 Recognise = Callable[[list[np.ndarray]], list[Transcript]]
@@ -60,7 +61,8 @@ def transcribe_long(
             merge_length_s, which 1.4.16 does not see where `generate` is told it).
         times: give the segments their `words`, for subtitles: the family's, or about where its tokens are.
         progress: called with the seconds of recording that are done since the last call.
-        asked: batch_size, batch_seconds, dither, seed and the family's options, as for `transcribe`.
+        asked: batch_size, batch_seconds, dither, seed, confidence, nbest and the family's options, as for
+            `transcribe`. Alternatives are those of the segments.
 
     Raises:
         UsageError: models of different rates, a length to merge to that is not above 0, what `transcribe` refuses.
@@ -92,11 +94,9 @@ def _with_words(result: Transcript, tokenizer: Tokenizer, pauses: Times) -> Tran
     for part in result.segments or ():
         near = pauses[bisect_left(ends, part.start_ms) :]
         silent = list(takewhile(lambda pause, part=part: pause[0] < part.end_ms, near))
-        tokens = [tokenizer.tokens[token] for token in part.token_ids]
-        starts = [part.start_ms + start for start in part.token_starts_ms or []]
-        words = timed(part.text, tokens if starts else [], starts, (part.start_ms, part.end_ms), silent)
+        words = words_of(part, tokenizer, (part.start_ms, part.end_ms), silent)
         segments.append(part if part.words is not None else replace(part, words=words))
-    return replace(result, segments=segments)
+    return replace(result, segments=segments, words=_words(segments))
 
 
 def _transcript(
@@ -111,10 +111,15 @@ def _transcript(
     text = " ".join(part.text for part in segments)
     errors = [error, *(part.error for part in segments)]
     events = dict.fromkeys(event for part in segments for event in part.events or ())
+    confidences = _joined(part.confidences for part in segments)
     return Transcript(
         path=found.path,
         text=text if text.strip() else "",
         token_ids=[token for part in segments for token in part.token_ids],
+        confidence=overall(confidences or []),
+        confidences=confidences,
+        entropies=_joined(part.entropies for part in segments),
+        flags=list(dict.fromkeys(flag for part in segments for flag in part.flags)),
         duration_s=found.duration_s,
         error=next((reason for reason in errors if reason), None),
         words=_words(segments),
@@ -132,6 +137,14 @@ def _words(segments: Sequence[Segment]) -> list[Word] | None:
     if not known or any(part.text and part.words is None for part in segments):
         return None
     return [word for words in known for word in words]
+
+
+def _joined(values: Iterable[list[float] | None]) -> list[float] | None:
+    """The values of all segments; None where one that was heard has none, or nothing was heard."""
+    found = list(values)
+    if not found or any(one is None for one in found):
+        return None
+    return [value for one in found for value in one or ()]
 
 
 def _agreed(values: Iterable[str | None]) -> str | None:
@@ -183,18 +196,7 @@ def _segment(start_ms: int, end_ms: int, heard: Transcript) -> Segment:
     words = heard.words and [
         replace(word, start_ms=word.start_ms + start_ms, end_ms=word.end_ms + start_ms) for word in heard.words
     ]
-    return Segment(
-        start_ms=start_ms,
-        end_ms=end_ms,
-        text=heard.text,
-        token_ids=heard.token_ids,
-        error=heard.error,
-        words=words,
-        language=heard.language,
-        emotion=heard.emotion,
-        events=heard.events,
-        token_starts_ms=heard.token_starts_ms,
-    )
+    return Segment(start_ms=start_ms, end_ms=end_ms, error=heard.error, **(heard_of(heard) | {"words": words}))
 
 
 def cut(pieces: Iterator[np.ndarray], times: Times, rate: int) -> Iterator[np.ndarray]:

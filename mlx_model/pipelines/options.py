@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[float, float] | tuple[float, float, bool]] = {
     "--cue-seconds": (0.5, 3600),
     "--cue-chars": (1, 1000),
     "--cue-chars-cjk": (1, 1000),
+    "--nbest": (1, 100),
     "--chunk-ms": (1, LONGEST_MS),
     "--rate": (MIN_RATE, MAX_RATE),
     "--max-end-silence-ms": (0, LONGEST_MS),
@@ -76,8 +77,16 @@ def check_transcribe(audio: Sequence[Any], format: str, given: Mapping[str, Any]
         _refuse(given, ("--merge-seconds", "--dynamic-silence"), "needs --vad VAD_MODEL")
     if format not in ("srt", "vtt"):
         _refuse(given, ("--cue-seconds", "--cue-chars", "--cue-chars-cjk"), "is for subtitles: --format srt or vtt")
+    if format not in ("json", "tsv"):
+        _refuse(given, ("--words",), f"is for json and tsv; {format} {_has_words(format)}")
+    if format != "json":
+        _refuse(given, ("--nbest",), "needs --json: no other format has room for several readings")
     if not given["--dither"]:
         _refuse(given, ("--seed",), "needs --dither above 0: nothing else is drawn at random")
+
+
+def _has_words(format: str) -> str:
+    return "is made of them" if format in ("srt", "vtt", "textgrid", "ctm") else "has no times"
 
 
 def check_vad(audio: Sequence[str], stream: bool, given: Mapping[str, Any]) -> None:

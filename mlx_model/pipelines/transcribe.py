@@ -20,9 +20,10 @@ from mlx_model.machine.blas import mx
 from mlx_model.machine.device import aside, on_gpu
 from mlx_model.pipelines.options import options_from
 from mlx_model.roles import Recognizer
-from mlx_model.text.results import Hypothesis, Transcript
+from mlx_model.text.results import Hypothesis, Transcript, heard_of
 
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
+MOST_ALTERNATIVES = 100
 BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
 BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (engines/shapes.py)
 
@@ -36,6 +37,8 @@ def transcribe(
     dither: float = 0.0,
     seed: int = 0,
     times: bool = False,
+    confidence: bool = False,
+    nbest: int = 0,
     progress: Callable[[float], None] | None = None,
     **options: Any,
 ) -> list[Transcript]:
@@ -50,11 +53,14 @@ def transcribe(
         dither: see `frontend.fbank`.
         seed: of the dither.
         times: fill in `words`, or `token_starts_ms`, where the family can tell when things are said.
+        confidence: fill in how sure the model is, of tokens, words and all of it, and `flags`.
+        nbest: fill in so many `alternatives`, the text itself among them.
         progress: called with the number of recordings done since the last call.
         options: of the family, by their names (`model.Options`).
 
     Raises:
-        UsageError: a batch size or duration below 1; an option the family does not have, or a value it does not take.
+        UsageError: a batch size or duration below 1; alternatives below 0 or above MOST_ALTERNATIVES; an option the
+            family does not have, or a value it does not take.
     """
     chosen = options_from(model, options)
     if batch_seconds is None:
@@ -62,11 +68,14 @@ def transcribe(
         batch_size = BATCH_SIZE_GPU if batch_size is None and on_gpu() else batch_size
     if batch_seconds <= 0 or (batch_size is not None and batch_size < 1):
         raise UsageError("batch size must be at least 1 and batch seconds above 0")
+    if not 0 <= nbest <= MOST_ALTERNATIVES:
+        raise UsageError(f"{nbest} alternatives: expected 0 to {MOST_ALTERNATIVES}")
     items = listed(audio)
     plan = batches(durations_s(items, model.config.frontend.fs), batch_size, batch_seconds)
     results: dict[int, Transcript] = {}
     batched = ([items[index] for index in indices] for indices in plan)
-    found = in_batches(model, batched, options=chosen, dither=dither, seed=seed, times=times)
+    asked = {"dither": dither, "seed": seed, "times": times, "confidence": confidence, "nbest": nbest}
+    found = in_batches(model, batched, options=chosen, **asked)
     for indices, transcripts in zip(plan, found, strict=True):
         results |= zip(indices, transcripts, strict=True)
         if progress is not None:
@@ -98,6 +107,8 @@ def in_batches(
     dither: float = 0.0,
     seed: int = 0,
     times: bool = False,
+    confidence: bool = False,
+    nbest: int = 0,
 ) -> Iterator[list[Transcript]]:
     """Yield the Transcripts of one batch after the other.
 
@@ -108,13 +119,13 @@ def in_batches(
         model: what `mlx_model.load` returned.
         plan: batches as `transcribe` takes single recordings; may be endless.
         options: the family's `Options`; None: as they are by default.
-        dither, seed, times: as for `transcribe`.
+        dither, seed, times, confidence, nbest: as for `transcribe`.
     """
     lag = ON_GPU if on_gpu() else ON_CPU
     steps: tuple[tuple[int, Callable[[Batch], None]], ...] = (
         (lag.features, Batch.start_features), (lag.begin, Batch.begin), (lag.finish, Batch.finish),
     )  # fmt: skip
-    asked = Asked(model.Options() if options is None else options, dither, seed, times)
+    asked = Asked(model.Options() if options is None else options, dither, seed, times, confidence, nbest)
     under_way: deque[Batch | None] = deque([None] * lag.transcripts, maxlen=lag.transcripts + 1)  # the youngest first
     with ThreadPoolExecutor(decoders()) as pool:
         for items in chain(plan, repeat(None, lag.transcripts)):  # the last ones still have their steps to take
@@ -133,6 +144,8 @@ class Asked(NamedTuple):
     dither: float
     seed: int
     times: bool
+    confidence: bool
+    nbest: int
 
 
 class Loaded(NamedTuple):
@@ -179,7 +192,8 @@ class Batch:
         """Run the rest of the network, and start choosing the tokens."""
         if self._state is not None:
             output = self._state()
-            self._state = self.model.best(output)
+            asked = self.asked
+            self._state = self.model.best(output, confidence=asked.confidence, nbest=asked.nbest)
 
     def transcripts(self) -> list[Transcript]:
         """Wait for the tokens, and return what they say, one Transcript per recording."""
@@ -205,15 +219,4 @@ def _together(loaded: Sequence[Recording | AudioError]) -> Loaded:
 
 
 def _transcript(heard: Hypothesis, path: str | None, duration_s: float, notes: list[str]) -> Transcript:
-    return Transcript(
-        path=path,
-        text=heard.text,
-        token_ids=heard.token_ids,
-        duration_s=duration_s,
-        words=heard.words,
-        language=heard.language,
-        emotion=heard.emotion,
-        events=heard.events,
-        notes=notes,
-        token_starts_ms=heard.token_starts_ms,
-    )
+    return Transcript(path=path, duration_s=duration_s, notes=notes, **heard_of(heard))

@@ -1,8 +1,9 @@
 r"""How results are written down: fields of tables, names in documents, and the transcripts' own formats.
 
-tsv: a header line, then one row a recording (`transcribe`) or a segment (`vad`). Within a field a tab is written `\t`,
-a line feed `\n`, a carriage return `\r`, a backslash `\\`, and every other control character or separator of lines
-`\uXXXX`; so a row has as many fields as the header, and reading it back is undoing these. Stdlib only.
+tsv: a header line, then one row a recording (`transcribe`), a word (`transcribe --words`) or a segment (`vad`). Within
+a field a tab is written `\t`, a line feed `\n`, a carriage return `\r`, a backslash `\\`, and every other control
+character or separator of lines `\uXXXX`; so a row has as many fields as the header, and reading it back is undoing
+these. ctm: see ctm.py. Stdlib only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from mlx_model.errors import UsageError
 from mlx_model.files.names import written
 from mlx_model.text import subtitles
+from mlx_model.text.ctm import ctm
 from mlx_model.text.results import Segment, Transcript, Word
 from mlx_model.text.subtitles import CueLimits
 from mlx_model.text.textgrid import Interval, textgrid
@@ -58,6 +60,7 @@ def _row(result: Transcript) -> dict[str, Any]:
         "error": result.error,
         "notes": result.notes,
         "words": _words(result.words),
+        **_sureness(result),
         "sentences": result.sentences and [dataclasses.asdict(sentence) for sentence in result.sentences],
         "segments": result.segments and [_segment(part) for part in result.segments],
         "language": result.language,
@@ -74,9 +77,22 @@ def _segment(part: Segment) -> dict[str, Any]:
         "token_ids": part.token_ids,
         "error": part.error,
         "words": _words(part.words),
+        **_sureness(part),
         "language": part.language,
         "emotion": part.emotion,
         "events": part.events,
+    }
+
+
+def _sureness(heard: Transcript | Segment) -> dict[str, Any]:
+    """How sure the model is, where that was asked for."""
+    others = heard.alternatives and [dataclasses.asdict(one) for one in heard.alternatives]
+    return {
+        "confidence": heard.confidence,
+        "confidences": heard.confidences,
+        "entropies": heard.entropies,
+        "alternatives": others,
+        "flags": heard.flags,
     }
 
 
@@ -87,16 +103,24 @@ def _words(words: Sequence[Word] | None) -> list[dict[str, Any]] | None:
 
 
 def _as_textgrid(results: Sequence[Transcript]) -> str:
-    """Praat's TextGrid of one recording: a tier of segments, and one of words where the family gives their times.
+    """Praat's TextGrid of one recording: a tier of segments where a VAD found some, and one of words with times.
 
     Nothing of one that could not be read: Praat opens no grid of 0 s.
     """
     (item,) = results
     if item.error and not item.duration_s:
         return ""
-    tiers: dict[str, Sequence[Segment | Word]] = {"segments": item.segments or ()}
-    tiers |= {"words": item.words} if item.words else {}
+    tiers: dict[str, Sequence[Segment | Word]] = {} if item.segments is None else {"segments": item.segments}
+    words = spoken(item)
+    tiers |= {"words": words} if words or not tiers else {}
     return textgrid(item.duration_s, {tier: [_interval(one) for one in found] for tier, found in tiers.items()})
+
+
+def spoken(result: Transcript) -> list[Word]:
+    """Return a recording's words with times, its own or its segments'; none where nobody knows them."""
+    if result.words is not None:
+        return result.words
+    return [word for part in result.segments or () for word in part.words or ()]
 
 
 def _interval(one: Segment | Word) -> Interval:
@@ -106,6 +130,24 @@ def _interval(one: Segment | Word) -> Interval:
 def _as_tsv(results: Sequence[Transcript]) -> str:
     rows = [tsv_row(name(r.path), f"{r.duration_s:.3f}", r.text, r.error) for r in results]
     return "\n".join(["path\tduration_s\ttext\terror", *rows])
+
+
+def words_tsv(results: Sequence[Transcript]) -> str:
+    """Return a table with a row for each word; `confidence` is empty where a family gives none."""
+    rows = [
+        tsv_row(name(r.path), word.start_ms, word.end_ms, word.text, _rounded(word.confidence))
+        for r in results
+        for word in spoken(r)
+    ]
+    return "\n".join(["path\tstart_ms\tend_ms\tword\tconfidence", *rows])
+
+
+def _rounded(confidence: float | None) -> str | None:
+    return None if confidence is None else f"{confidence:.4f}"
+
+
+def _as_ctm(results: Sequence[Transcript]) -> str:
+    return ctm([(name(result.path), spoken(result)) for result in results])
 
 
 def _as_text(results: Sequence[Transcript]) -> str:
@@ -120,9 +162,11 @@ FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than result
     "srt": subtitles.srt,
     "vtt": subtitles.vtt,
     "textgrid": _as_textgrid,
+    "ctm": _as_ctm,
 }
 SUBTITLES: dict[str, Callable[[Sequence[Transcript], CueLimits], str]] = {"srt": subtitles.srt, "vtt": subtitles.vtt}
-NEED_TIMES = (*SUBTITLES, "textgrid")
+NEED_TIMES = (*SUBTITLES, "textgrid", "ctm")  # the first three are of one recording
+SINGLE = NEED_TIMES[:3]
 
 
 def cue_limits(seconds: float | None, chars: int | None, wide_chars: int | None) -> CueLimits:
@@ -131,17 +175,32 @@ def cue_limits(seconds: float | None, chars: int | None, wide_chars: int | None)
     return CueLimits(**{key: value for key, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
 
 
-def document(name: str, results: Sequence[Transcript], limits: CueLimits, **about: Any) -> str:
-    """Return the results in a format; `limits` are those of subtitles, `about` what JSON says beside the results."""
-    return SUBTITLES[name](results, limits) if name in SUBTITLES else FORMATS[name](results, **about)
+def document(name: str, results: Sequence[Transcript], limits: CueLimits, *, words: bool = False, **about: Any) -> str:
+    """Return the results in a format.
+
+    Args:
+        name: of the format.
+        results: of all recordings.
+        limits: of a subtitle.
+        words: of a tsv: a row for each word in place of one for each recording.
+        about: what JSON says beside the results.
+    """
+    if name in SUBTITLES:
+        return SUBTITLES[name](results, limits)
+    return words_tsv(results) if words and name == "tsv" else FORMATS[name](results, **about)
 
 
-def check_format(name: str, timed_recordings: int = 0) -> None:
-    """Raise UsageError for an unknown format, or one that needs times of anything but one recording with segments."""
+def check_format(name: str, recordings: int) -> None:
+    """Raise UsageError for an unknown format, or for several recordings in one that holds one."""
     if name not in FORMATS:
         raise UsageError(f"unknown format {name!r}; use {', '.join(FORMATS)}")
-    if name in NEED_TIMES and not timed_recordings:
-        others = ", ".join(other for other in FORMATS if other not in NEED_TIMES)
-        raise UsageError(f"{name} needs times: add --vad VAD_MODEL, or use {others}")
-    if name in NEED_TIMES and timed_recordings > 1:
-        raise UsageError(f"{name} is for one recording, not {timed_recordings}; run once for each")
+    if name in SINGLE and recordings > 1:
+        raise UsageError(f"{name} is for one recording, not {recordings}; run once for each")
+
+
+def check_times(name: str, results: Sequence[Transcript], family: str) -> None:
+    """Raise UsageError where a text has words and none of them a time, which a format or an option needs."""
+    if any(result.text.strip() and result.words is None and result.segments is None for result in results):
+        raise UsageError(
+            f"{name} needs times, and a {family} does not say when its words are spoken: add --vad VAD_MODEL"
+        )

@@ -5,7 +5,8 @@ A field that a family has nothing to say about is None; documents write it as nu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 Times = list[list[int]]  # [[start_ms, end_ms], ...]
 
@@ -35,12 +36,26 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Another reading of the same waveform, and the natural logarithm of its probability."""
+
+    token_ids: list[int]
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
     """What a recogniser makes of one waveform.
 
     `text` is what is printed. `words` are there where the family tells their times, from the waveform's start on.
     `token_starts_ms` is about when each of `token_ids` is said (token_times.py), for families that know no more. Both
     only where they were asked for. `language`, `emotion`, `events`: as the family names them, without brackets.
+
+    Where it was asked how sure the model is: `confidences` and `entropies` have one entry per token id (a posterior,
+    and nats), `confidence` is theirs together (confidence.py). `alternatives` are the likeliest readings, best first,
+    where asked for. `flags` name what is suspicious about it; "over_generation", "under_generation" and "repetition"
+    are CIF's (decoding/flags.py).
     """
 
     token_ids: list[int]
@@ -51,6 +66,10 @@ class Hypothesis:
     events: list[str] | None = None
     confidence: float | None = None
     token_starts_ms: list[int] | None = None
+    confidences: list[float] | None = None
+    entropies: list[float] | None = None
+    alternatives: list[Alternative] | None = None
+    flags: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +89,12 @@ class Segment:
     language: str | None = None
     emotion: str | None = None
     events: list[str] | None = None
+    confidence: float | None = None
     token_starts_ms: list[int] | None = None
+    confidences: list[float] | None = None
+    entropies: list[float] | None = None
+    alternatives: list[Alternative] | None = None
+    flags: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +116,18 @@ class Transcript:
     language: str | None = None
     emotion: str | None = None
     events: list[str] | None = None
+    confidence: float | None = None
     notes: list[str] = field(default_factory=list)
     token_starts_ms: list[int] | None = None
+    confidences: list[float] | None = None
+    entropies: list[float] | None = None
+    alternatives: list[Alternative] | None = None
+    flags: list[str] = field(default_factory=list)
+
+
+def heard_of(result: Hypothesis | Transcript) -> dict[str, Any]:
+    """Return what was heard, by the fields' names: a Hypothesis, a Transcript and a Segment have all of them."""
+    return {one.name: getattr(result, one.name) for one in fields(Hypothesis)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,13 +36,16 @@ def clock(time_ms: int, mark: str) -> str:
 
 
 def _cues(results: Sequence[Transcript], limits: CueLimits | None) -> list[Cue]:
-    """The cues of all segments. Where the words have no times, they share the segment by their lengths."""
+    """The cues of all segments, or of all words. Where the words have no times, they share the segment by lengths."""
     found: list[Cue] = []
     for result in results:
-        words = [
-            timed(part.text, [], [], (part.start_ms, part.end_ms)) if part.words is None else part.words
-            for part in result.segments or ()
-        ]
+        if result.segments is None:
+            words = [result.words or []]
+        else:
+            words = [
+                timed(part.text, [], [], (part.start_ms, part.end_ms)) if part.words is None else part.words
+                for part in result.segments
+            ]
         found += cues(words, limits or CueLimits(), round(result.duration_s * 1000))
     return found
 

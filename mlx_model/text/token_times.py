@@ -9,12 +9,14 @@ Good enough to cut a cue by; not the times of characters that models with a time
 from __future__ import annotations
 
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
 
+from mlx_model.text.confidence import printed, together
 from mlx_model.text.results import Times, Word
 
 EARLY_MS = 30  # half an encoder frame of the usual 60 ms: a token is heard a little before it is complete
@@ -44,7 +46,14 @@ def pauses(speech: Sequence[bool], frame_ms: float) -> Times:
 
 
 def timed(
-    text: str, tokens: Sequence[str], starts: Sequence[int], span: tuple[int, int], silent: Sequence[Sequence[int]] = ()
+    text: str,
+    tokens: Sequence[str],
+    starts: Sequence[int],
+    span: tuple[int, int],
+    silent: Sequence[Sequence[int]] = (),
+    *,
+    confidences: Sequence[float] | None = None,
+    held_ms: int | None = None,
 ) -> list[Word]:
     """Return the words of a segment's text with times, which do not overlap and stay within `span`.
 
@@ -56,27 +65,56 @@ def timed(
         starts: of each token, ms.
         span: where the segment begins and ends, ms.
         silent: pauses in it, see `pauses`.
+        confidences: of each token; None: the words have none.
+        held_ms: a word ends so long after its last token begins, or where the next one does; None: there.
     """
     found = list(split(text))
     if not found:
         return []
-    lengths = [len(word) for word, _ in found]
-    total = max(sum(lengths), 1)
-    begins = list(accumulate(lengths, initial=0))[:-1]
+    places = _tokens_of([word for word, _ in found], tokens) if tokens else []
     if tokens:
-        reach = list(accumulate((len(token.replace("@@", "").replace("▁", "")) for token in tokens), initial=0))
-        scale = reach[-1] / total
-        places = [min(max(bisect_right(reach, begin * scale) - 1, 0), len(starts) - 1) for begin in begins]
-        times = [starts[place] for place in places]
+        times = [starts[first] for first, _ in places]
     else:
-        times = [span[0] + (span[1] - span[0]) * begin // total for begin in begins]
+        lengths = [len(word) for word, _ in found]
+        total = max(sum(lengths), 1)
+        times = [span[0] + (span[1] - span[0]) * begin // total for begin in accumulate([0, *lengths[:-1]])]
     times = [min(max(time, span[0]), span[1]) for time in times]
     ends = [*times[1:], span[1]]
+    if tokens and held_ms is not None:
+        held = (max(starts[stop - 1], time) + held_ms for (_, stop), time in zip(places, times, strict=True))
+        ends = [min(end, last) for end, last in zip(ends, held, strict=True)]
     result = []
-    for (word, spaced), start, end in zip(found, times, ends, strict=True):
+    for number, ((word, spaced), start, end) in enumerate(zip(found, times, ends, strict=True)):
         begin, stop = _without_pauses(start, end, silent)
-        result.append(Word(text=word, start_ms=begin, end_ms=stop, spaced=spaced))
+        own = confidences[slice(*places[number])] if confidences and tokens else ()
+        result.append(Word(text=word, start_ms=begin, end_ms=stop, spaced=spaced, confidence=together(own)))
     return result
+
+
+def sure(words: Sequence[Word], tokens: Sequence[str], confidences: Sequence[float]) -> list[Word]:
+    """Return the words with their tokens' confidences together; matched by counting characters, as in `timed`."""
+    if not tokens:
+        return list(words)
+    places = _tokens_of([word.text for word in words], tokens)
+    return [
+        replace(word, confidence=together(confidences[first:stop]))
+        for word, (first, stop) in zip(words, places, strict=True)
+    ]
+
+
+def _tokens_of(words: Sequence[str], tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Which tokens, [first, stop), each word is made of, at least one; by the number of their letters and digits."""
+    reach = list(accumulate((_letters(token) if printed(token) else 0 for token in tokens), initial=0))
+    edges = list(accumulate(map(_letters, words), initial=0))
+    scale = reach[-1] / max(edges[-1], 1)
+    firsts = [min(max(bisect_right(reach, edge * scale) - 1, 0), len(tokens) - 1) for edge in edges[:-1]]
+    stops = [bisect_left(reach, edge * scale) for edge in edges[1:]]
+    return [(first, min(max(stop, first + 1), len(tokens))) for first, stop in zip(firsts, stops, strict=True)]
+
+
+def _letters(text: str) -> int:
+    """How many characters are letters or digits: marks may have been added to a text, or joined its pieces."""
+    return sum(map(str.isalnum, text))
 
 
 def _without_pauses(start: int, end: int, silent: Sequence[Sequence[int]]) -> tuple[int, int]:

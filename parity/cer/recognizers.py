@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import AudioError, UsageError
+from mlx_model.text.confidence import of_characters
 from mlx_model.text.rich import plain_text
 from parity.cer.datasets import Utterance
 from parity.cer.parts import source_name
@@ -21,10 +22,11 @@ from parity.sides import guard
 from reports.environment import directory_sha256
 
 # Batches of paths in; for each batch, in order, one mapping per path with fields of `transcribe --json`: path, text
-# (None where there is none), duration_s, error (None or one line).
+# (None where there is none), duration_s, error (None or one line); and, where the engine knows them, `confidences` of
+# the text's characters, white space left out.
 Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str, Any]]]]
 # Batches of utterances in; out, in any order, the batch's number and one answer per utterance: text, duration_s, error,
-# and rtf where the engine has timed itself.
+# and rtf where the engine has timed itself, confidences where it knows them.
 Engine = Callable[[Iterable[Sequence[Utterance]]], Generator[tuple[int, list[dict[str, Any]]], None, None]]
 Options = Mapping[str, Any] | None  # of the model's family, by their names
 
@@ -94,13 +96,24 @@ def _open_mlx(model: str, options: Mapping[str, Any]) -> Recognizer:
     chosen = options_from(loaded, {**as_funasr, **options})
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
-        for transcripts in in_batches(loaded, batches, options=chosen):
+        for transcripts in in_batches(loaded, batches, options=chosen, confidence=True):
             yield [
                 {"path": item.path, "text": item.text, "duration_s": item.duration_s, "error": item.error}
+                | _sureness(item.token_ids, item.confidences, loaded.tokenizer.tokens)
                 for item in transcripts
             ]
 
     return saying(recognize, lambda: dict(numerics(loaded)))
+
+
+def _sureness(
+    token_ids: Sequence[int], confidences: Sequence[float] | None, tokens: Sequence[str]
+) -> dict[str, list[float]]:
+    """How sure the model is of each character, to the four digits that calibration.py counts by."""
+    if confidences is None:
+        return {}
+    found = of_characters([tokens[token] for token in token_ids], confidences)
+    return {"confidences": [round(value, 4) for value in found]}
 
 
 def saying(recognizer: Recognizer, numerics: Callable[[], Mapping[str, Any]]) -> Recognizer:
@@ -188,7 +201,7 @@ def _answer(found: Mapping[str, Any], file: str, name: str) -> dict[str, Any]:
     text = found.get("text")
     text = None if error else plain_text(text) if isinstance(text, str) and "<|" in text else text
     answer = {"text": text, "duration_s": found.get("duration_s"), "error": error and error.replace(file, name)}
-    return answer | ({"numerics": found["numerics"]} if "numerics" in found else {})
+    return answer | {name: found[name] for name in ("confidences", "numerics") if name in found}
 
 
 def model_sha256(model: str) -> str:

@@ -57,6 +57,11 @@ def edits(reference: Sequence[Any], hypothesis: Sequence[Any]) -> int:
     return Levenshtein.distance(reference, hypothesis)
 
 
+def matching(left: str, right: str) -> list[tuple[int, int, int]]:
+    """Return (place in the left, place in the right, characters) of all stretches that two texts share, in order."""
+    return [(block.a, block.b, block.size) for block in Levenshtein.opcodes(left, right).as_matching_blocks()]
+
+
 def score_utterance(
     utt_id: str,
     reference: str,

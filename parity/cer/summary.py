@@ -16,12 +16,14 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from parity.cer.calibration import Confidences
 from parity.cer.groups import Group
 from parity.cer.hotwords import HotwordTally
 from parity.cer.normalize import Normalizer
 from parity.cer.score import score_utterance
 from parity.cer.statistics import bootstrap_interval
 from parity.cer.tally import Tally
+from parity.cer.units import find_unit
 from reports.checking import build
 from reports.environment import describe
 from reports.schema import Bin, CerDivision, CerGroup, CerReport, CerUtterance, Confusion, Failure
@@ -48,6 +50,7 @@ class Heard:
     duration_s: float | None = None
     error: str | None = None
     rtf: float | None = None
+    confidences: list[float] | None = None  # one for each character of the text that is no white space
 
 
 class Summary:
@@ -57,6 +60,7 @@ class Summary:
         self.normalizer, self.unit = normalizer, unit or normalizer.unit
         self.hotwords = None if hotwords is None else HotwordTally(hotwords, normalizer, self.unit)
         self.tally = Tally()
+        self.confidences = Confidences()
         self.failures: list[Failure] = []
         self.failed = 0
         self.audio_s = 0.0
@@ -75,6 +79,8 @@ class Summary:
         )
         conditions = {"condition": heard.condition} if heard.condition is not None else None
         self.tally.add(row, conditions=conditions, rtf=heard.rtf)
+        if heard.confidences is not None and heard.text is not None:
+            self.confidences.add(heard.text, heard.confidences, row.alignment, find_unit(self.unit))
         if self.hotwords is not None:
             self.hotwords.add(row)
         if heard.error is None:
@@ -123,6 +129,7 @@ class Summary:
             failures=self.failures,
             worst=known.pop("worst", tally.worst()),
             notes=[*self._failed(), *notes, *self._notes(interval.note, by_speaker.note if by_speaker else "")],
+            confidence=self.confidences.report(),
             hotwords=None if self.hotwords is None else self.hotwords.report(),
             environment=describe(bootstrap={"resamples": interval.resamples, "seed": interval.seed}),
             **known,
@@ -263,4 +270,5 @@ def heard_from(answer: Mapping[str, Any] | None, **known: Any) -> Heard:
         duration_s=fallback if duration is None else duration,
         error=found.get("error"),
         rtf=found.get("rtf"),
+        confidences=found.get("confidences"),
     )

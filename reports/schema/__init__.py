@@ -18,6 +18,8 @@ from reports.schema import parity_1
 from reports.schema.bench import BenchReport, BenchRow, BenchSide
 from reports.schema.cer import (
     Bin,
+    Calibration,
+    CalibrationBin,
     CerDivision,
     CerGroup,
     CerReport,
@@ -47,11 +49,11 @@ from reports.schema.pictures import FiringPicture, HeatMap, Pictures
 from reports.writing import write_text
 
 __all__ = [
-    "PLAIN", "REPORTS", "BenchReport", "BenchRow", "BenchSide", "Bin", "CerDivision", "CerGroup", "CerReport",
-    "CerUtterance", "CompareReport", "CompareSide", "Confusion", "ConversionReport", "DecisionRow",
-    "DifferingUtterance", "Failure", "FaultRow", "FiringPicture", "HeatMap", "Introduced", "InvarianceRow", "Outcome",
-    "PairedGroup", "ParityReport", "PathRow", "Pictures", "SelftestReport", "TapRow", "TensorRow", "UtteranceRow",
-    "from_dict", "read", "to_dict", "write",
+    "PLAIN", "REPORTS", "BenchReport", "BenchRow", "BenchSide", "Bin", "Calibration", "CalibrationBin",
+    "CerDivision", "CerGroup", "CerReport", "CerUtterance", "CompareReport", "CompareSide", "Confusion",
+    "ConversionReport", "DecisionRow", "DifferingUtterance", "Failure", "FaultRow", "FiringPicture", "HeatMap",
+    "Introduced", "InvarianceRow", "Outcome", "PairedGroup", "ParityReport", "PathRow", "Pictures",
+    "SelftestReport", "TapRow", "TensorRow", "UtteranceRow", "from_dict", "read", "to_dict", "write",
 ]  # fmt: skip
 
 

@@ -89,12 +89,53 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationBin:
+    """Tokens with a confidence from `low` to `high`: how many, how sure on average, and which share is right."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+    ci95: list[float]
+
+    def unfit(self) -> str:
+        """Return what of a bin that was read cannot be shown, "" where all can."""
+        return no_interval("ci95", self.ci95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Confidences of the hypotheses' units against whether the alignment calls these right; deletions have none.
+
+    `ece` is the expected calibration error: how far confidence and accuracy of a bin are apart, weighted by tokens.
+    `auc` is how often a wrong unit is less sure than a right one (None where all are of one kind); `roc` are points
+    [share of right units, share of wrong ones] below a threshold. `left_out` units came of no token that is known.
+    """
+
+    tokens: int
+    left_out: int
+    accuracy: float
+    confidence: float
+    ece: float
+    auc: float | None
+    bins: list[CalibrationBin]
+    roc: list[list[float]]
+
+    def unfit(self) -> str:
+        """Return what of it that was read cannot be shown, "" where all can."""
+        uneven = [point for point in self.roc if len(point) != 2]
+        return f"roc holds {uneven[0]}; expected [share, share]" if uneven else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CerReport:
     """Character (or word, or mixed) error rate of one hypothesis set. Rates are fractions (0.05 = 5 %).
 
     `ci95` is bootstrapped over utterances, `ci95_speakers` over whole speakers (None where they are not known).
     `failures` holds the first of `failed`, `worst` the utterances with the highest rate. `dataset_path` is where the
     data set was read from: a path or a hub id. `options` are those given of the model's family, as language.
+    `confidence` is None where the engine gave none, as FunASR's and texts without a model.
     `hotwords` is there where a list was given.
     """
 
@@ -137,6 +178,7 @@ class CerReport:
     environment: dict[str, Any] = field(default_factory=dict)
     numerics: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    confidence: Calibration | None = None
     hotwords: CerHotwords | None = None
 
     def unfit(self) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from convert.weight_map import CONV1D, COPY, OPS, Rule, WeightMap, matches
+from convert.weight_map import CONV1D, CONV_TRANSPOSE1D, COPY, OPS, Rule, WeightMap, matches
 from mlx_model.errors import CheckpointError
 
 
@@ -47,6 +47,14 @@ def test_dense_kernel_with_as_many_inputs_as_taps_is_not_left_as_it_is():
     moved = CONV1D.apply(kernel)
     assert [moved[2, tap, 1] for tap in range(3)] == [9 * 2 + 3 * 1 + tap for tap in range(3)]
     assert moved[0, 2, 1] == 3 * 1 + 2
+
+
+def test_a_transposed_kernel_with_as_many_inputs_as_outputs_and_taps_goes_where_it_should():
+    kernel = np.arange(27, dtype=np.float32).reshape(3, 3, 3)  # value = 9 in + 3 out + tap
+    moved = CONV_TRANSPOSE1D.apply(kernel)
+    assert [moved[out, tap, 2] for out, tap in ((0, 1), (2, 0))] == [9 * 2 + 1, 9 * 2 + 3 * 2]
+    assert moved[1, 2, 0] == 3 + 2
+    np.testing.assert_array_equal(CONV_TRANSPOSE1D.invert(moved), kernel)
 
 
 def test_the_moved_kernel_convolves_in_mlx_as_numpy_says():

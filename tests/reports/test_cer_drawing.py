@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from test_terminal import shown
 
-from reports import aligning, cer_charts, terminal
+from reports import aligning, calibration_charts, cer_charts, terminal
 from reports import formatting as fmt
 from reports.markdown import markdown
-from reports.schema.cer import Bin, CerGroup, PairedGroup
+from reports.schema.cer import Bin, Calibration, CalibrationBin, CerGroup, PairedGroup
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBERS = st.floats()
@@ -231,3 +231,32 @@ def test_markdown_of_rates_and_comparisons() -> None:
     assert "| MAPSSWE p | 0.0241 | The chance of a difference this large" in text
     assert "| BAC009S0770W0223 | 0, 5 | 中原地产首席分析师张大伟说 | 中原地产首席分析师张大伟说 |" in text
     assert "and 115 more utterances" in text
+
+
+def test_a_reliability_diagram_places_its_bins() -> None:
+    """The dot of a bin stands at (confidence, accuracy) of the square; an empty bin has neither dot nor bar."""
+    found = cer_samples.calibration()
+    root = drawn(calibration_charts.reliability(found))
+    full = [one for one in found.bins if one.count]
+    dots = list(root.iter(f"{SVG}circle"))
+    assert len(dots) == len(full) == len(list(root.iter(f"{SVG}rect"))) == 9
+    side = calibration_charts.SIDE
+    for dot, one in zip(dots, full, strict=True):
+        right = float(dot.get("cx", "nan")) - calibration_charts.LEFT
+        up = calibration_charts.TOP + side - float(dot.get("cy", "nan"))
+        assert (right / side, up / side) == pytest.approx((one.confidence, one.accuracy), abs=1e-3)
+    assert "12k" in told(calibration_charts.reliability(found), "text")
+    assert calibration_charts.errors_found(dataclasses.replace(found, roc=[])) == ""
+
+
+@given(NUMBERS, st.lists(NUMBERS, min_size=2, max_size=2), st.lists(st.lists(NUMBERS, min_size=2, max_size=2)))
+def test_any_calibration_draws(number: float, ci95: list[float], roc: list[list[float]]) -> None:
+    one = CalibrationBin(low=number, high=number, count=1, confidence=number, accuracy=number, ci95=ci95)
+    found = Calibration(
+        tokens=1, left_out=0, accuracy=number, confidence=number, ece=number, auc=number, bins=[one], roc=roc
+    )
+    for text in (calibration_charts.reliability(found), calibration_charts.errors_found(found)):
+        places = [
+            node.get(name) for node in drawn(text or "<g/>").iter() for name in ("x1", "y2", "cx") if node.get(name)
+        ]
+        assert all(math.isfinite(float(place or "nan")) for place in places)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import mlx_model
+from mlx_model.decoding import greedy
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx
 from mlx_model.text.results import Hypothesis
@@ -195,3 +196,35 @@ def test_the_trained_checkpoint_hears_what_funasr_heard(shared: Path, tmp_path: 
             assert [word.text for word in result.words or []] == row["words"]
             times = np.array([[word.start_ms, word.end_ms] for word in result.words or []])
             assert set((times - row["timestamp"]).flat) <= {0, lost_ms}
+
+
+@pytest.mark.reference
+def test_a_token_is_as_sure_as_the_surest_frame_of_its_run(answers: tuple[Path, dict[str, Any]]):
+    """Oracle: softmax in float64 of the frames' logits; alternatives: behind the same tags, the text among them."""
+    model = mlx_model.load(answers[0] / "plain.mlx")
+    waveforms = [speech_like(seconds, seed) for seed, seconds in enumerate((1.3, 0.7))]
+    asked = model.Options(output_timestamp=True)
+    output = model(*model.features(waveforms), asked)
+    found = model.hypotheses(model.best(output, confidence=True, nbest=3), asked)
+    plain = model.hypotheses(model.best(output), asked)
+    for heard, logits, before in zip(found, model.logits_of(output), plain, strict=True):
+        p = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        runs = greedy.runs(p.argmax(-1), model.config.blank_id)
+        frames = [run.start + int(p[run.start : run.end, run.token_id].argmax()) for run in runs]
+        assert heard.token_ids == [run.token_id for run in runs] == before.token_ids
+        assert heard.confidences == pytest.approx([p[frame].max() for frame in frames], rel=1e-5)
+        assert heard.entropies == pytest.approx(
+            [float(-(p[frame] * np.log(p[frame])).sum()) for frame in frames], rel=1e-4, abs=1e-6
+        )
+        assert heard.text == before.text
+        assert heard.words
+        assert all(word.confidence is not None and 0 < word.confidence <= 1 for word in heard.words)
+        assert [(word.text, word.start_ms) for word in heard.words] == [
+            (w.text, w.start_ms) for w in before.words or ()
+        ]
+        assert heard.alternatives
+        assert all(other.token_ids[:4] == heard.token_ids[:4] for other in heard.alternatives)
+        scores = [other.score for other in heard.alternatives]
+        assert scores == sorted(scores, reverse=True)
+        assert heard.flags == []

@@ -11,7 +11,7 @@ from mlx_model.pipelines.options import RANGES, check_ranges, check_transcribe, 
 
 NONE_ASR = dict.fromkeys(
     ("--vad", "--merge-seconds", "--dynamic-silence", "--dither", "--seed", "--cue-seconds", "--cue-chars",
-     "--cue-chars-cjk")
+     "--cue-chars-cjk", "--words", "--nbest")
 )  # fmt: skip
 NONE_VAD = {
     **dict.fromkeys(("--chunk-ms", "--rate", "--max-end-silence-ms", "--threshold")),
@@ -48,6 +48,10 @@ def test_borders():
         ({"--cue-seconds": 5.0, "--vad": "m"}, "json", "--cue-seconds is for subtitles"),
         ({"--cue-chars": 5}, "text", "--cue-chars is for subtitles"),
         ({"--cue-chars-cjk": 5}, "tsv", "--cue-chars-cjk is for subtitles"),
+        ({"--words": True}, "text", "--words is for json and tsv; text has no times"),
+        ({"--words": True}, "ctm", "--words is for json and tsv; ctm is made of them"),
+        ({"--nbest": 5}, "tsv", "--nbest needs --json"),
+        ({"--nbest": 0}, "json", "--nbest 0: expected 1 to 100"),
     ],
 )
 def test_transcribe_refuses_by_name_what_means_nothing(changed: dict, format: str, says: str):

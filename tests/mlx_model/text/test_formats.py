@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlx_model.errors import UsageError
 from mlx_model.pipelines.detect import FORMATS as VAD_FORMATS
-from mlx_model.text.formats import FORMATS, check_format, cue_limits, document, tsv_row
+from mlx_model.text.formats import FORMATS, check_format, check_times, cue_limits, document, tsv_row
 from mlx_model.text.results import Detection, Segment, Sentence, Transcript, Word
 
 ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
@@ -96,10 +96,20 @@ def test_limits_reach_the_subtitles():
 
 
 def test_formats_that_cannot_be_given():
-    for name, recordings, says in (("docx", 0, "docx"), ("srt", 0, "add --vad"), ("vtt", 2, "one recording, not 2")):
+    for name, recordings, says in (("docx", 1, "docx"), ("vtt", 2, "one recording, not 2"), ("textgrid", 3, "not 3")):
         with pytest.raises(UsageError, match=says):
             check_format(name, recordings)
     check_format("srt", 1)
+    check_format("ctm", 9)
+
+
+def test_a_family_without_times_is_said_to_need_a_vad():
+    silent = Transcript(path="a", text="", token_ids=[], duration_s=1.0)
+    said = replace(silent, text="好")
+    check_times("srt", [silent, replace(said, words=[])], "x")
+    check_times("srt", [replace(said, segments=[])], "x")
+    with pytest.raises(UsageError, match=r"^srt needs times, and a whisper does not say .*: add --vad VAD_MODEL$"):
+        check_times("srt", [silent, said], "whisper")
 
 
 def test_what_a_family_knows_stands_in_the_document():
@@ -135,5 +145,33 @@ def test_a_textgrid_has_a_tier_of_words_where_the_family_gives_them():
         ("0", "0.5", ""), ("0.5", "0.9", "a"), ("0.9", "2", ""),  # a word of no length is no interval
     ]  # fmt: skip
     assert FORMATS["textgrid"]([replace(plain, error="a: not found", duration_s=0.0, segments=None)]) == ""
-    with pytest.raises(UsageError, match="textgrid needs times: add --vad"):
-        check_format("textgrid")
+    alone = FORMATS["textgrid"]([replace(plain, words=words, segments=None)])
+    assert re.findall('name = "(.*)"', alone) == ["words"]
+
+
+SAID = [Word(text="你", start_ms=60, end_ms=300, confidence=0.5), Word(text="ok%;", start_ms=300, end_ms=1500)]
+
+
+def test_a_table_of_words():
+    """By hand; a word without a confidence has an empty field, and those of segments count too."""
+    parts = [Segment(start_ms=0, end_ms=90, text="你", token_ids=[], words=SAID[:1])]
+    results = [
+        Transcript(path="a\t", text="", token_ids=[], duration_s=2.0, words=SAID),
+        Transcript(path="b", text="", token_ids=[], duration_s=2.0, segments=parts),
+    ]
+    assert document("tsv", results, cue_limits(None, None, None), words=True).split("\n") == [
+        "path\tstart_ms\tend_ms\tword\tconfidence",
+        "a\\t\t60\t300\t你\t0.5000",
+        "a\\t\t300\t1500\tok%;\t",
+        "b\t60\t300\t你\t0.5000",
+    ]
+
+
+def test_subtitles_without_a_vad_break_at_pauses_and_within_the_limits():
+    """Four words, two seconds of silence behind the second: two cues; none is longer than asked for."""
+    words = [Word(text="字", start_ms=start, end_ms=start + 400) for start in (0, 400, 2800, 3200)]
+    result = Transcript(path="a", text="字字字字", token_ids=[], duration_s=5.0, words=words)
+    assert re.findall(r"(\S+) --> (\S+)\n(.*)", FORMATS["srt"]([result])) == [
+        ("00:00:00,000", "00:00:01,000", "字字"), ("00:00:02,800", "00:00:03,800", "字字"),
+    ]  # fmt: skip
+    assert document("vtt", [result], cue_limits(0.5, None, None)).count("-->") == 4

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import mlx_model
 from mlx_model.machine import device as machine
-from mlx_model.text.token_times import pauses, starts_ms
+from mlx_model.text.results import Word
+from mlx_model.text.token_times import pauses, starts_ms, sure, timed
 from tests.conftest import speech_like
 from tests.mlx_model.asr_models import write_recogniser
 
@@ -60,3 +61,20 @@ def test_every_token_has_its_start_and_nothing_else_changes(
         assert set(one.token_starts_ms) <= {max(60 * int(frame) - 30, 0) for frame in fires}
         assert one.token_starts_ms == sorted(one.token_starts_ms)
         assert len(one.token_ids) > 0
+
+
+def test_words_have_the_confidences_of_their_tokens():
+    """By hand: two pieces of a word together (geometric mean), <unk> in none of them, a mark with its character."""
+    tokens, confidences = ["你", "<unk>", "hel@@", "lo", "好"], [0.9, 0.1, 0.4, 0.1, 0.8]
+    found = timed("你 hello 好。", tokens, [0, 100, 200, 300, 400], (0, 900), confidences=confidences)
+    assert [word.text for word in found] == ["你", "hello", "好。"]
+    assert [word.confidence for word in found] == pytest.approx([0.9, 0.2, 0.8])
+    words = [Word(text=text, start_ms=0, end_ms=1) for text in ("你", "hello", "好")]
+    assert [word.confidence for word in sure(words, tokens, confidences)] == pytest.approx([0.9, 0.2, 0.8])
+    assert sure(words[:0], [], []) == []
+
+
+def test_without_a_vad_a_word_is_not_held_over_a_pause():
+    """A second between the first two tokens: the first ends after 600 ms, the second where the third begins."""
+    found = timed("一二三", ["一", "二", "三"], [0, 1000, 1200], (0, 3000), held_ms=600)
+    assert [(word.start_ms, word.end_ms) for word in found] == [(0, 600), (1000, 1200), (1200, 1800)]
