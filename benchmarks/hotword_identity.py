@@ -13,11 +13,13 @@ list passes. Exit code 1 where one is not.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,31 +109,34 @@ def compare(source: Path, cases: Sequence[Case]) -> tuple[list[str], int]:
     import convert
     from mlx_model import load
 
-    rows: dict[str, list[float]] = {}
     left: list[str] = []
+    compared, seconds = 0, {"mlx": 0.0, "funasr": 0.0}
     with tempfile.TemporaryDirectory() as folder, \
             measure.Side("funasr", __file__, ["--source", str(source)], 1) as theirs:  # fmt: skip
         convert.convert(source, Path(folder) / "model")
         model = load(Path(folder) / "model")
-        for case in cases:
-            began = time.perf_counter()
-            expected = theirs.ask(files=[str(file) for file in case.files], hotwords=case.hotwords)["rows"]
-            between = time.perf_counter()
-            found = ours(model, case)
-            row = rows.setdefault(case.name, [0, 0, 0, 0, 0.0, 0.0])
-            row[4], row[5] = row[4] + time.perf_counter() - between, row[5] + between - began
-            for file, one, two in zip(case.files, expected, found, strict=True):
-                row[0], row[1], row[2] = row[0] + 1, row[1] + (one[0] != two[0]), row[2] + (one[1] != two[1])
-                if one == [two[0], two[1]] or (not one[0] and not two[0]):
-                    continue
-                if explained(source, Path(folder) / "model", file, case.hotwords):
-                    row[3] += 1
-                    continue
-                left.append(f"{case.name}, {file.stem}: FunASR {one}, MLX {two}")
-    for name, (total, texts, times, excused, mlx, funasr) in rows.items():
-        print(f"| {name} | {total} utterances | {texts} texts, {times} lists of times differ, {excused} explained "
-              f"| MLX {mlx:.1f} s, FunASR {funasr:.1f} s |", flush=True)  # fmt: skip
-    return left, int(sum(row[0] for row in rows.values()))
+        for name, group in itertools.groupby(cases, key=lambda case: case.name):
+            total = Counter[str]()
+            for case in group:
+                began = time.perf_counter()
+                expected = theirs.ask(files=[str(file) for file in case.files], hotwords=case.hotwords)["rows"]
+                between = time.perf_counter()
+                found = ours(model, case)
+                seconds["mlx"] += time.perf_counter() - between
+                seconds["funasr"] += between - began
+                for file, one, two in zip(case.files, expected, found, strict=True):
+                    total.update(compared=1, texts=one[0] != two[0], times=one[1] != two[1])
+                    if one == two or not (one[0] or two[0]):
+                        continue
+                    if explained(source, Path(folder) / "model", file, case.hotwords):
+                        total["explained"] += 1
+                    else:
+                        left.append(f"{name}, {file.stem}: FunASR {one}, MLX {two}")
+            compared += total["compared"]
+            print(f"| {name} | {total['compared']} utterances | {total['texts']} texts and {total['times']} lists of "
+                  f"times differ, {total['explained']} explained |", flush=True)  # fmt: skip
+    print(f"{source.name}: MLX {seconds['mlx']:.1f} s, FunASR {seconds['funasr']:.1f} s, one thread each", flush=True)
+    return left, compared
 
 
 def main() -> int:

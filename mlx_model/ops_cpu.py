@@ -69,8 +69,8 @@ def powers_of_two(scores: Float[mx.array, "*batch T U"], top: Float[mx.array, "*
 
 def scaled_dot_product_attention(
     q: Float[mx.array, "B H U Dh"],
-    keys: Sequence[Float[mx.array, "B H _ Dh"]],
-    values: Sequence[Float[mx.array, "B H _ Dh"]],
+    keys: Sequence[Float[mx.array, "#B H _ Dh"]],
+    values: Sequence[Float[mx.array, "#B H _ Dh"]],
     *,
     scale: float,
     masks: Sequence[Bool[mx.array, "B _"] | None],

@@ -2,8 +2,8 @@
 
 Two ways through. By default the list is what was meant: a file's lines may be phrases, what the vocabulary cannot spell
 is named and left out, nothing missing passes in silence. `as_funasr`: the lists of FunASR 1.4.16, to the id
-(seaco_paraformer/model.py and contextual_paraformer/model.py::generate_hotwords_list); where it raises, so does this.
-Reading files and addresses is hotword_files.py's.
+(funasr/models/seaco_paraformer/model.py and funasr/models/contextual_paraformer/model.py::generate_hotwords_list);
+where it raises, so does this. Reading files and addresses is hotword_files.py's.
 """
 
 from __future__ import annotations

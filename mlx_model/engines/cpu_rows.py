@@ -145,14 +145,15 @@ class Rows(ops.Rows):
         return [Rows(self.of, part) for part in np.split(self.array, parts, axis=1)]
 
     def attend(self, k: Rows, v: Rows, heads: int) -> Rows:
-        """Return softmax(x k^T / sqrt(D/H)) v."""
+        """Return softmax(x k^T / sqrt(D/H)) v; keys of one recording are those of all."""
         whole = isinstance(heads, int) and heads > 0 and self.width % (heads * kernels().engine_width()) == 0
         if not whole or not self.width == k.width == v.width:
             return self.like(ops.attend(self.leave(), k.leave(), v.leave(), heads, k.of.mask))
         keys, values = k.array, v.array
         if keys.strides != values.strides:
             keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
-        return Rows(self.of, cpu_engine.attend(self.array, keys, values, self.of.starts, k.of.starts, heads))
+        starts = self.of.starts if len(self.of.starts) == len(k.of.starts) else self.of.starts[[0, -1]]
+        return Rows(self.of, cpu_engine.attend(self.array, keys, values, starts, k.of.starts, heads))
 
     def memory(self, block: Any) -> Rows:
         """Return the FSMN's memory, which waits."""

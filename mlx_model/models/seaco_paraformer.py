@@ -16,6 +16,7 @@ from mlx_model import ops
 from mlx_model.config.seaco_paraformer import SeacoParaformerConfig
 from mlx_model.decoding.hotwords import Hotwords, ids_of, words_of
 from mlx_model.errors import UsageError
+from mlx_model.machine import device
 from mlx_model.machine.blas import mx, tree_flatten
 from mlx_model.machine.kept import Kept
 from mlx_model.models import bicif_paraformer, paraformer
@@ -48,12 +49,20 @@ class SeacoParaformerOptions(BiCifParaformerOptions):
 
     An empty list of hotwords is no list: as_funasr it is one without an entry, with which the bias branch runs all the
     same, and may change the text.
+
+    Raises:
+        UsageError: hotwords that cannot be read (`decoding.hotwords.words_of`).
     """
 
     hotwords: str | Path | Sequence[str] | None = field(
         default=None, metadata={"help": "Words to listen for: a file with one a line, or words with blanks between."}
     )
     hotword_urls: bool = field(default=False, metadata={"help": "Fetch hotwords that are an address of the web."})
+
+    def __post_init__(self) -> None:
+        """Read the hotwords, once."""
+        words = words_of(self.hotwords, as_funasr=self.as_funasr, allow_urls=self.hotword_urls)
+        object.__setattr__(self, "hotwords", words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +90,7 @@ class Model(bicif_paraformer.Model):
     all batches of a call, and for all calls with the same words.
     """
 
-    Options: ClassVar[type[SeacoParaformerOptions]] = SeacoParaformerOptions
+    Options: ClassVar[type[BiCifParaformerOptions]] = SeacoParaformerOptions
     PREDICTORS: ClassVar[Mapping[str, type[CifPredictorBase]]] = {**PREDICTORS, "CifPredictorV3": CifPredictorV3}
     config: SeacoParaformerConfig
     decoder: EmbeddingDecoder
@@ -130,9 +139,7 @@ class Model(bicif_paraformer.Model):
         """
         if options is None or options.hotwords is None:
             return None
-        words = words_of(options.hotwords, as_funasr=options.as_funasr, allow_urls=options.hotword_urls)
-        if words is None:
-            return None
+        words: Any = options.hotwords  # read by now
         found = ids_of(
             words, self.tokenizer, getattr(self, "seg_dict", None), as_funasr=options.as_funasr, sos=self.config.sos
         )  # fmt: skip
@@ -211,7 +218,9 @@ class Model(bicif_paraformer.Model):
         self, hidden: Float[mx.array, "B U D"], tgt_mask: TokenMask, vectors: Float[mx.array, "N D"]
     ) -> Float[mx.array, "B N"]:
         """Return how much each recording's tokens attend to every entry."""
-        memory = mx.broadcast_to(vectors, (len(hidden), *vectors.shape))
+        memory = vectors[None]  # one list for all recordings: its keys are computed once
+        if device.on_gpu():  # whose attention wants as many of both
+            memory = mx.broadcast_to(memory, (len(hidden), *vectors.shape))
         return hotword_scores(self.seaco_decoder.forward_asf6(hidden, tgt_mask, memory), tgt_mask)
 
     def attended(self, cif: Float[mx.array, "B U D"], states: Float[mx.array, "B U D"]) -> Float[mx.array, "B U D"]:

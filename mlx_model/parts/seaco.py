@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt
+from jaxtyping import Float, Int, UInt
 
 from mlx_model import ops
 from mlx_model.config.parts import ParaformerSANMDecoderConfig
@@ -67,9 +67,9 @@ class SeacoDecoder(ParaformerSANMDecoder):
         return ops.leave(self.states(acoustic_embeds, tgt_mask, memory, memory_mask))
 
     def forward_asf6(
-        self, hidden: Float[mx.array, "B U D"], tgt_mask: TokenMask, memory: Float[mx.array, "B N D"]
+        self, hidden: Float[mx.array, "B U D"], tgt_mask: TokenMask, memory: Float[mx.array, "M N D"]
     ) -> Float[mx.array, "B H U N"]:
-        """Return the attention of layer FILTER_LAYER, each row of which sums up to 1."""
+        """Return the attention of layer FILTER_LAYER, each row of which sums up to 1; M is B, or 1 list for all."""
         x, tgt_mask = ops.enter(hidden, tgt_mask, self)
         entries, _ = ops.enter(memory, None, self, like=x)
         x = ops.through(self.decoders[:FILTER_LAYER], x, tgt_mask, entries, None)
@@ -124,8 +124,13 @@ def hotword_vectors(
         _last_states(table, lstm, [ids[number] for number in order[start : start + TOGETHER]])
         for start in range(0, len(ids), TOGETHER)
     ]
-    states = mx.concatenate(found)[mx.array(np.argsort(order))]
+    states = mx.concatenate(found)[mx.array(places(order))]
     return states if projection is None else projection(states)
+
+
+def places(order: Sequence[int]) -> Int[np.ndarray, " N"]:
+    """Return at which place of an order each entry stands."""
+    return np.argsort(order)
 
 
 def _last_states(table: Float[mx.array, "V D"], lstm: LSTM, ids: Sequence[Sequence[int]]) -> Float[mx.array, "N D1"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
@@ -205,9 +206,17 @@ class Batch:
         return [
             Transcript(path=path, text="", token_ids=[], duration_s=0.0, error=str(found), notes=notes)
             if isinstance(found, AudioError)
-            else _transcript(next(rest), path, found / rate, notes)
+            else _transcript(self._within(next(rest), found / rate), path, found / rate, notes)
             for path, found, notes in zip(self.paths, self.found, self.notes, strict=True)
         ]
+
+    def _within(self, heard: Hypothesis, duration_s: float) -> Hypothesis:
+        """The same with no word beyond the recording's end, which models know to a frame; as FunASR: as it is."""
+        if heard.words is None or getattr(self.asked.options, "as_funasr", False):
+            return heard
+        end = round(duration_s * 1000)
+        words = [replace(word, start_ms=min(word.start_ms, end), end_ms=min(word.end_ms, end)) for word in heard.words]
+        return replace(heard, words=words)
 
 
 def _together(loaded: Sequence[Recording | AudioError]) -> Loaded:

@@ -78,7 +78,7 @@ class Mlx(Peer):
         self._wait((feats, lengths))
         yield "frontend"
         for name, output in model.stages(feats, lengths):
-            self._wait(getattr(output, "logits", output))
+            self._wait([getattr(output, "logits", output), getattr(output, "more", None) or ()])
             yield name
         self.ids = model.token_ids(output)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from parity.decisions.decision import decision
@@ -33,13 +35,12 @@ def ranking_differences(
     if reference == candidate:
         return []
     ranked = np.sort(truth.astype(np.float64))[::-1]
-    lost = [entry for entry in reference if entry not in candidate]
-    gained = [entry for entry in candidate if entry not in reference]
-    if len(reference) != len(candidate) or not (lost or gained):  # another number, or another number of times
+    lost, gained = Counter(reference) - Counter(candidate), Counter(candidate) - Counter(reference)
+    if len(reference) != len(candidate):
         sides = (f"{len(reference)} entries", f"{len(candidate)} entries")
         return [decision(kind, utt_id, 0, sides, np.inf, 0.0)]
     rows = []
-    for one, other in zip(lost, gained, strict=True):
+    for one, other in zip(lost.elements(), gained.elements(), strict=True):
         margin = max(abs(float(truth[entry]) - _edge(ranked, least, float(truth[entry]))) for entry in (one, other))
         sides = (f"keeps entry {one}", f"keeps entry {other}")
         rows.append(decision(kind, utt_id, one, sides, margin, noise))

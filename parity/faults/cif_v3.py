@@ -42,19 +42,15 @@ def _alphas(change: Callable[[Any, mx.array], mx.array]) -> Callable[[Any], None
     return lambda part: method(part, "second_alphas", second_alphas)
 
 
-def _scaled(count: Callable[[Any, Any], Any]) -> Callable[[Any], None]:
-    """Second alphas that add up to something else; `count` gets the module's own upsample and token_num."""
+def _scaled(count: Callable[[mx.array, mx.array], mx.array]) -> Callable[[Any], None]:
+    """Second alphas that add up to something else; `count` gets what they add up to, and the numbers of tokens."""
 
-    def change(part: Any) -> None:
-        original = type(part).upsample
+    def upsample(self: Any, hidden: mx.array, lengths: mx.array, mask: Any, token_num: mx.array) -> cif_v3.Peaks:
+        alphas = self.second_alphas(hidden, lengths, mask)
+        total = alphas.sum(axis=1)
+        return cif_v3.Peaks(alphas * (count(total, token_num) / total)[:, None])
 
-        def upsample(self: Any, hidden: Any, lengths: Any, mask: Any, token_num: Any) -> Any:
-            wanted = count(self.second_alphas(hidden, lengths, mask).sum(axis=1), token_num)
-            return original(self, hidden, lengths, mask, wanted)
-
-        method(part, "upsample", upsample)
-
-    return change
+    return lambda part: method(part, "upsample", upsample)
 
 
 def _loop(edge: float, taken: float) -> Callable[[ExitStack], None]:
@@ -83,16 +79,11 @@ def _after(stack: ExitStack) -> None:
 
 
 def _exact_sum(part: Any) -> None:
-    """The first head fires by the exact running sum, as V1 does."""
-    method(part, "fire", lambda self, alphas: cif_v3.CifPredictorV2.fire(self, alphas))
-
-
-def _counted_by_fires(part: Any) -> None:
-    """As many tokens as fired, whatever the sum is."""
+    """Tokens of the first head are complete by the exact running sum, as V1's are."""
 
     def fire(self: Any, alphas: mx.array) -> Any:
-        found = cif_v3.CifPredictorV3.fire(self, alphas)
-        return found._replace(token_num=mx.round(alphas.sum(axis=1)).astype(mx.int32))
+        exact = cif_v3.CifPredictorV2.fire(self, alphas)
+        return cif_v3.CifPredictorV3.fire(self, alphas)._replace(fired=exact.fired)
 
     method(part, "fire", fire)
 
@@ -131,6 +122,4 @@ def faults(at: str) -> tuple[Fault, ...]:
         fault("peaks_after", peaks, "integrals after a token was taken off", lambda c, s: _after(s)),
         fault("first_head_exact", at, "the first head fires by an exact sum", of(_exact_sum),
               needs="a sum within float32's rounding of a whole token"),
-        fault("second_count_rounded", within(at, "token_num"), "tokens counted by rounding", of(_counted_by_fires),
-              needs="a recording whose weights sum to more than half past a whole number"),
     )  # fmt: skip

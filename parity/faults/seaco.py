@@ -13,12 +13,20 @@ from typing import Any
 from mlx_model import ops
 from mlx_model.machine.blas import mx
 from mlx_model.parts import seaco as healthy
-from parity.faults import sanm_decoder
-from parity.faults.fault import Fault, Seed, exchange, fault, method
+from parity.faults import lstm, sanm_decoder
+from parity.faults.fault import Fault, Seed, exchange, fault, method, rewrite
 from parity.sides.candidate import Candidate
 
 PART, MODEL = "mlx_model.parts.seaco", "mlx_model.models.seaco_paraformer"
 MANY = "more than 50 hotwords"
+# Of an LSTM's faults, those that show in one direction as well.
+ONE_WAY = (
+    "lstm_gates_ifog",
+    "lstm_gates_figo",
+    "lstm_input_bias_lost",
+    "lstm_state_bias_lost",
+    "lstm_state_transposed",
+)
 VECTORS, LAYERS, OUTPUT = "bias_encoder", "seaco_decoder", "hotword_output_layer"
 
 
@@ -86,7 +94,7 @@ def _as_listed(change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> Callable
 
 def _group_order(candidate: Candidate, stack: ExitStack) -> None:
     """Vectors stay in the order of their lengths."""
-    exchange(stack, f"{PART}.np.argsort", lambda order: list(range(len(order))))
+    exchange(stack, f"{PART}.places", lambda order: list(range(len(order))))
 
 
 # ---- the two passes
@@ -116,7 +124,8 @@ def _before_norm(model: Any) -> None:
 
 
 def _four_layers(model: Any) -> None:
-    model.seaco_decoder.decoders = model.seaco_decoder.decoders[:4]
+    for layer in model.seaco_decoder.decoders[4:]:
+        rewrite(layer, lambda self, tgt, *rest: tgt)
 
 
 def _kernel_of_the_recogniser(model: Any) -> None:
@@ -151,13 +160,12 @@ def _scored_embeds(model: Any) -> None:
     method(model, "kept_entries", lambda self, hidden, *rest: kept_entries(self, given[-1], *rest))
 
 
-def _best(count: int, *, last: bool = True, once: bool = False) -> Seed:
-    """Return a seed: so many entries are kept, with or without [sos] behind them, and that twice or not."""
+def _best(count: int, *, last: bool = True, sign: float = 1.0) -> Seed:
+    """Return a seed: so many entries are kept, with or without [sos] behind them; a sign of -1 keeps the least."""
 
     def best_entries(scores: mx.array) -> mx.array:
         B, N = scores.shape
-        ranked = scores if not once else mx.concatenate([scores[:, :-1], mx.full((B, 1), -1.0)], axis=1)
-        best = mx.argsort(-ranked, axis=-1)[:, :count]
+        best = mx.argsort(-sign * scores, axis=-1)[:, :count]
         end = mx.full((B, 1), N - 1, dtype=best.dtype)
         return mx.concatenate([best, end], axis=1) if last else best
 
@@ -202,8 +210,9 @@ def _unbiased(candidate: Candidate, stack: ExitStack) -> None:
 
 
 def _layers() -> list[Fault]:
-    """Return the faults of a SAN-M decoder, put into the branch's."""
+    """Return the faults of a SAN-M decoder and of an LSTM, put into the branch's."""
     found = [each for each in sanm_decoder.faults(LAYERS) if each.name != "output_bias_lost"]
+    found += [each for each in lstm.faults(VECTORS) if each.name in ONE_WAY]
     return [dataclasses.replace(each, name=f"branch_{each.name}") for each in found]
 
 
@@ -238,8 +247,7 @@ def faults(at: str = "") -> tuple[Fault, ...]:
         fault("filter_of_embeds", "filter", "the filter reads CIF's embeddings", _of_model(_scored_embeds), needs=MANY),
         fault("filter_49", "filter", "49 entries kept", _best(49), needs=MANY),
         fault("filter_without_sos", "filter", "no [sos] behind those kept", _best(50, last=False), needs=MANY),
-        fault("filter_sos_once", "filter", "[sos] is not ranked", _best(50, once=True),
-              needs=f"{MANY}, and [sos] among the first fifty"),
+        fault("filter_of_least", "filter", "those kept that are attended to least", _best(50, sign=-1.0), needs=MANY),
         fault("filter_of_first", "invariance: batch composition", "the first recording's entries for all of a batch",
               _first_recordings, batch=True, needs=MANY),
         fault("no_bias_off_by_one", "merge", "NO_BIAS is the token after", _merged(_with_next)),

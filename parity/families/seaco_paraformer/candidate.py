@@ -1,66 +1,60 @@
-"""A converted SeacoParaformer under test: the bias branch beside the taps; all else as of any batched recognizer."""
+"""A converted SeacoParaformer under test: as a BiCifParaformer, and its bias branch beside the taps."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mlx_model.decoding import peak_times
+from mlx_model.loading import config_of
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import watching
 from mlx_model.models.seaco_paraformer import SeacoParaformerOptions
 from mlx_model.parts.ctc import log_softmax
+from parity.families.bicif_paraformer import candidate as bicif
 from parity.sides.batches import BatchCandidate, Beside
 from parity.taps.swap import swapped
 from parity.taps.tap import Activations, to_numpy
+from parity.taps.tapset import TapSet
+
+SECOND_HEAD = ("predictor.upsample_cnn", "predictor.cif_output2")  # which CifPredictorV2 has not
 
 
-class Candidate(BatchCandidate):
-    """Taps and token ids of a SeacoParaformer, listening for the hotwords of the trace, as FunASR does."""
+class Candidate(bicif.Candidate):
+    """Taps, token ids and times of a SeacoParaformer, listening for the hotwords of the trace, as FunASR does."""
 
-    PER_TOKEN: ClassVar = "predictor.token_num"
+    def __init__(self, path: str | Path, tapset: TapSet, taps: Sequence[str] = ()):
+        self.timed = getattr(config_of(Path(path)), "predictor_class", "") == "CifPredictorV3"
+        always = tuple(name for name in tapset.always if self.timed or name not in SECOND_HEAD)
+        super().__init__(path, dataclasses.replace(tapset, always=always), taps)
 
     def asked(self) -> SeacoParaformerOptions:
         """Return the options of every run."""
         return self.model.Options(hotwords=self.options.get("hotwords"), as_funasr=True)
 
     def forward(self, feats: mx.array, lengths: mx.array) -> Any:
-        """Return the model's output."""
-        return self.model(feats, lengths, self.asked())
-
-    def ids(self, output: Any) -> list[list[int]]:
-        """Return each utterance's token ids; keeps the first one's times, (1, 2 * words), as FunASR has them."""
-        found = self.model.hypotheses(self.model.best(output), self.asked())
-        spans = [[word.start_ms, word.end_ms] for word in found[0].words or []]
-        self.times = np.array(spans, dtype=np.int32).reshape(1, -1)
-        return [each.token_ids for each in found]
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids: with blanks between words where there are times."""
-        if self.model.config.predictor_class != "CifPredictorV3":
-            return self.model.tokenizer.decode(list(ids))
-        return peak_times.spaced([self.model.tokenizer.tokens[token] for token in ids])
+        """Return the model's output, and keep it: its peaks are no module's."""
+        self._output = self.model(feats, lengths, self.asked())
+        return self._output
 
     def parts(self) -> list[nn.Module]:
         """Return the network's modules: the front end stays float32."""
         model = self.model
         mine = [model.bias_encoder, model.lstm_proj, model.seaco_decoder, model.hotword_output_layer]
-        return [model.encoder, model.predictor, model.decoder, *(module for module in mine if module is not None)]
-
-    def blocks(self) -> list[nn.Module]:
-        """Return the encoder's blocks of equal width."""
-        return list(self.model.encoder.encoders)
+        return [*super().parts(), *(module for module in mine if module is not None)]
 
     def _watched(
         self, feats: np.ndarray, inside: Sequence[str] = (), around: Mapping[str, Beside] | None = None
     ) -> tuple[dict[str, np.ndarray], list[list[int]], Activations]:
+        watch = super()._watched if self.timed else functools.partial(BatchCandidate._watched, self)
         with branch(self.model) as found:
-            taps, ids, seen = super()._watched(feats, inside, around)
+            taps, ids, seen = watch(feats, inside, around)
         taps |= {name: to_numpy(value) for name, value in found.items()}
-        taps["times"] = self.times
         if "hotword_output_layer" in taps:
             taps["merge.abstains"] = taps["hotword_output_layer"].argmax(-1) == self.model.config.no_bias
         return taps, ids, seen

@@ -1,67 +1,99 @@
-"""FunASR's SeacoParaformer: network, firings, the bias branch, token ids, text, times. Beside torch, without MLX.
+"""FunASR's SeacoParaformer: as a BiCifParaformer, and its bias branch, which is watched by the way. Beside torch.
 
-Its `inference` takes sound alone, so the features are put in the place of what it would make of it. What of the branch
-is no module is watched by the way.
+Its `inference` takes sound alone, so the features are put in the place of what it would make of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from unittest import mock
 
 import numpy as np
 
+from parity.families.bicif_paraformer import reference as bicif
+from parity.families.bicif_paraformer.reference import UPSAMPLED, kept_peaks
 from parity.families.paraformer.reference import exact_cif
-from parity.sides import reference
 from parity.sides.reference import features
 from parity.taps.packing import Pair
 from parity.taps.tap import record as tapped
 from parity.taps.tap import to_numpy
+from parity.taps.tapset import TapSet
 from parity.taps.trace import Recorded
 
 FILE = "funasr.models.seaco_paraformer.model"
+PEAKS = "predictor.us_peaks"
 DISCRETE = ("predictor.fires", "predictor.token_num", "hotwords.ids", "filter.kept", "merge.abstains")
 
 
-class Reference(reference.Reference):
+class Reference(bicif.Reference):
     """Both precisions of one FunASR SeacoParaformer."""
 
     OPTIONS: ClassVar = ("hotwords",)
 
-    def exactly(self) -> contextlib.AbstractContextManager[None]:
-        """Let FunASR's own loop integrate."""
-        return exact_cif()
+    def __init__(self, single: Any, double: Any, tapset: TapSet, taps: Sequence[str], steps: bool):
+        names = dict(single.model.named_modules())
+        always = tuple(name for name in tapset.always if name in names)  # CifPredictorV2 has no second head
+        super().__init__(single, double, dataclasses.replace(tapset, always=always), taps, steps)
 
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
-        """Return (duration, text, token ids, times) and the arrays of one file."""
+        """Return (duration, text, token ids, FunASR's times) and the arrays of one file."""
         plain, feats, lengths, duration = features(self.single, path)
-        single, heard, _ = self._propagated(self.single, feats, lengths)
+        single, heard, _ = self._run(self.single, feats, lengths)
         with exact_cif():
-            truth, exact, seen = self._propagated(self.double, feats.double(), lengths)
+            truth, _, seen = self._run(self.double, feats.double(), lengths)
         inputs, introduced = self.introduced(seen)
         plain |= {name: single.pop(name) for name in DISCRETE if name in single}
         plain |= {"token_ids": np.array(heard["ids"], dtype=np.int32)}
-        plain |= {"times": np.array(heard["times"] or [], dtype=np.int32).reshape(1, -1)}
+        plain |= {"fires": single[PEAKS] >= 1 - 1e-4} if PEAKS in single else {}
         propagated = {name: Pair.of(value, single[name]) for name, value in truth.items() if name in single}
         arrays = Recorded(plain=plain, propagated=propagated, introduced=introduced, inputs=inputs)
-        more = {"times_settled": heard["times"] == exact["times"]}
-        return {"duration_s": duration, "text": heard["text"], "token_ids": heard["ids"], "more": more}, arrays
+        row = {"duration_s": duration, "text": heard["text"], "token_ids": heard["ids"]}
+        return {**row, "more": {"times": heard.get("timestamp", [])}}, arrays
 
-    def _propagated(
-        self, auto: Any, feats: Any, lengths: Any
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
-        """Return ({tap: array}, {text, ids, times}, all that was seen) of one model on its own inputs."""
+    def _run(self, auto: Any, feats: Any, lengths: Any) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
+        """Return ({tap: array}, {text, ids, timestamp}, all that was seen) of one model on its own inputs."""
         tokenizer = Overheard(auto.kwargs["tokenizer"])
-        with branch(auto.model) as found, tapped(auto.model, self.probes) as seen:
-            heard = infer(auto, feats, lengths, tokenizer, self.options)
+        with peaks_of(auto.model) as peaks, branch(auto.model) as found, tapped(auto.model, self.probes) as seen:
+            heard = self.infer(auto, feats, lengths, tokenizer)
         taps = {**self.collecting.collect(seen), **found}
-        taps["predictor.fires"] = taps["predictor.fires"] >= 1.0  # FunASR marks a firing by its integral
+        taps["predictor.fires"] = taps["predictor.fires"] >= 1.0  # FunASR's are the integrals
         taps["predictor.token_num"] = taps["predictor.token_num"].round().astype("int32")
+        if UPSAMPLED in taps:
+            taps[UPSAMPLED] = taps[UPSAMPLED].swapaxes(1, 2)
+        if peaks:
+            taps |= {"predictor.us_alphas": peaks[0][0], PEAKS: peaks[0][1]}
         if "hotword_output_layer" in taps:
             taps["merge.abstains"] = taps["hotword_output_layer"].argmax(-1) == auto.model.NO_BIAS
-        return taps, {"text": heard["text"], "ids": tokenizer.ids, "times": heard.get("timestamp")}, seen
+        return taps, {**heard, "ids": tokenizer.ids}, seen
+
+    def infer(self, auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any]:
+        """Return FunASR's own `inference` of one utterance's features: text and, where the predictor has them, times.
+
+        Where it ends in an IndexError over the times, the text is put together as it would have been, without times.
+        """
+        import torch
+        from funasr.utils.postprocess_utils import sentence_postprocess
+
+        options = {key: value for key, value in auto.kwargs.items() if key != "tokenizer"}
+        options |= {"hotword": self.options.get("hotwords")}
+        with (
+            mock.patch(f"{FILE}.load_audio_text_image_video", return_value=[]),
+            mock.patch(f"{FILE}.extract_fbank", return_value=(feats.clone(), lengths.clone())),
+            torch.inference_mode(),
+        ):
+            try:
+                results = auto.model.inference([], key=["utt"], tokenizer=tokenizer, **options)
+            except IndexError:
+                words = sentence_postprocess(tokenizer.tokenizer.ids2tokens(tokenizer.ids))[1]
+                return {"text": " ".join(words), "timestamp": None}
+        return results[0][0] if results and results[0] else {"text": "", "timestamp": []}  # no token at all: ([],)
+
+    def against_itself(self, audio: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Return nothing: what a batch changes in FunASR is shown by its two parents; its filter looks at item 0."""
+        return []
 
 
 class Overheard:
@@ -79,19 +111,11 @@ class Overheard:
         return getattr(self.tokenizer, name)
 
 
-def infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return FunASR's own `inference` of one utterance's features: text and, where the predictor has them, times."""
-    import torch
-
-    options = {key: value for key, value in auto.kwargs.items() if key != "tokenizer"}
-    options |= {"hotword": asked.get("hotwords")}
-    with (
-        mock.patch(f"{FILE}.load_audio_text_image_video", return_value=[]),
-        mock.patch(f"{FILE}.extract_fbank", return_value=(feats.clone(), lengths.clone())),
-        torch.inference_mode(),
-    ):
-        results = auto.model.inference([], key=["utt"], tokenizer=tokenizer, **options)
-    return results[0][0] if results and results[0] else {"text": "", "timestamp": []}  # no token at all: ([],)
+def peaks_of(model: Any) -> contextlib.AbstractContextManager[list[tuple[np.ndarray, np.ndarray]]]:
+    """Return what keeps (us_alphas, us_peaks) of every call; nothing where the predictor has no second head."""
+    if hasattr(model.predictor, "get_upsample_timestamp"):
+        return kept_peaks(model)
+    return contextlib.nullcontext([])
 
 
 @contextlib.contextmanager

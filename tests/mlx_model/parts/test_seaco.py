@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mlx_model import engines
@@ -24,11 +26,10 @@ CONFIG = ParaformerSANMDecoderConfig(attention_heads=2, linear_units=32, num_blo
 WIDTH = 16
 
 
-def filled(module, seed: int = 0):
-    rng = np.random.default_rng(seed)
+def filled(module: Any, seed: int = 0) -> Any:
+    rng, known = np.random.default_rng(seed), dict[str, Any](tree_flatten(module.parameters()))
     leaves = [
-        (name, mx.array(0.4 * rng.standard_normal(value.shape).astype(np.float32)))
-        for name, value in tree_flatten(module.parameters())
+        (name, mx.array(0.4 * rng.standard_normal(value.shape).astype(np.float32))) for name, value in known.items()
     ]
     module.load_weights(leaves)
     return module
@@ -98,7 +99,8 @@ def test_the_filter_reads_the_attention_of_the_sixth_layer():
 
 def test_states_are_what_the_output_layer_reads():
     made, plain = (filled(kind(11, WIDTH, CONFIG, 1e-12)) for kind in (EmbeddingDecoder, ParaformerSANMDecoder))
-    plain.load_weights([(name, value) for name, value in tree_flatten(made.parameters()) if "embed" not in name])
+    known = dict[str, Any](tree_flatten(made.parameters()))
+    plain.load_weights([(name, value) for name, value in known.items() if "embed" not in name])
     given = (normal(2, 5, WIDTH), None, normal(2, 9, WIDTH, seed=3), None)
     logits, states = made.both(*given)
     np.testing.assert_array_equal(np.array(logits), np.array(plain(*given)))
