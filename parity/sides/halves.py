@@ -71,7 +71,7 @@ class Halves:
             return pair
         if not np.isfinite(taps[tap]).all():
             self.lost.setdefault(name, f"not finite at {tap}")
-        return Pair.of(*pair, {**pair.halves(), name: taps[tap]})
+        return Pair.of(pair[0], pair[1], {**pair.halves(), name: taps[tap]})
 
     def check(self, arrays: Recorded) -> None:
         """Lose the precisions that some tap of an utterance was not read in: it could not be judged."""

@@ -132,7 +132,7 @@ class Trace:
         flat = {f"plain/{name}": value for name, value in recorded.plain.items()}
         for group, pairs in (("propagated", recorded.propagated), ("introduced", recorded.introduced)):
             for tap, pair in pairs.items():
-                parts = pack(*pair, pair.halves())
+                parts = pack(pair[0], pair[1], pair.halves())
                 flat |= {f"{group}/{tap}/{part}": value for part, value in parts.items()}
         inputs = _share(recorded.inputs, flat)
         (self.directory / file).write_bytes(save({key: np.ascontiguousarray(value) for key, value in flat.items()}))

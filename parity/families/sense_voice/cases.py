@@ -6,7 +6,7 @@ Pure numpy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ def _scores(raised: Sequence[dict[int, float]], vocab_size: int, seed: int) -> n
     return (logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))).astype(np.float32)
 
 
-def facts(read: dict[str, tuple[Sequence[int], Words]]) -> dict[str, dict[str, Any]]:
+def facts(read: Mapping[str, tuple[Sequence[int], Words]]) -> dict[str, dict[str, Any]]:
     """Return the facts of {case: (token ids, words)}, named by the taps they belong to."""
     return {
         "made-up tokens": {f"token_ids.{name}": [*map(int, ids)] for name, (ids, _) in read.items()},
