@@ -4,7 +4,8 @@
 
 MODEL is a converted FSMN-VAD. Frames are given at once: 20 are a stream's chunk of 200 ms, 6,000 a piece of a
 recording. Inputs are random; the two take turns. Time is the process's own on all its threads, of which there should be
-one: those that wait spin. Exit code 1 where the two disagree. No bar: the network enters no engine today (parity/README.md).
+one: those that wait spin. Exit code 1 where the two disagree. No bar: the network enters no engine today
+(parity/README.md).
 """
 
 from __future__ import annotations
