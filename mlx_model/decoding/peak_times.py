@@ -101,8 +101,8 @@ def funasr_times(
 ) -> FunasrTimes:
     """Return text and times as FunASR 1.4.16 does, to the millisecond.
 
-    Mirrors ts_prediction_lfr6_standard (utils/timestamp_tools.py) and sentence_postprocess with its time stamps
-    (utils/postprocess_utils.py), operation by operation.
+    Mirrors funasr/utils/timestamp_tools.py::ts_prediction_lfr6_standard and, with its time stamps,
+    funasr/utils/postprocess_utils.py::sentence_postprocess, operation by operation.
 
     Args:
         us_alphas: of one recording, (3T,) float32.

@@ -100,7 +100,7 @@ class Model(nn.Module):
     stage after stage.
     """
 
-    Options: ClassVar[type[ParaformerOptions]] = ParaformerOptions
+    Options: ClassVar[type[Any]] = ParaformerOptions  # a subclass has more of them
     PREDICTORS: ClassVar[Mapping[str, type[CifPredictorBase]]] = PREDICTORS
     tokenizer: Tokenizer
     taken_apart: ClassVar[tuple[str, ...]] = ("predictor",)

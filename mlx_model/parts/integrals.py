@@ -15,7 +15,8 @@ PEAK = 1.0 - 1e-4  # in the second: the sum is the number of tokens but for roun
 def integrals(alphas: Float[np.ndarray, "B T"], threshold: float) -> Float[np.ndarray, "B T"]:
     """Return the integral at every frame, in float32, before `threshold` is taken off where it is reached.
 
-    Mirrors cif_predictor.py::cif_wo_hidden, operation by operation; `cif` decides alike, with a threshold of 1.
+    Mirrors funasr/models/bicif_paraformer/cif_predictor.py::cif_wo_hidden, operation by operation; `cif` decides
+    alike, with a threshold of 1.
     """
     edge, sums = np.float32(threshold), np.empty(alphas.shape[::-1], np.float32)
     integral = np.zeros(len(alphas), np.float32)

@@ -90,7 +90,9 @@ def infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any]
         torch.inference_mode(),
     ):
         frontend = auto.kwargs["frontend"]
-        results = auto.model.inference(None, key=["utt"], tokenizer=tokenizer, frontend=frontend, **options)
+        results = auto.model.inference(
+            None, key=["utt"] * len(feats), tokenizer=tokenizer, frontend=frontend, **options
+        )
     # no token at all: []
     return results[0][0] if results and results[0] else {"text": "", "token_int": [], "timestamp": []}
 
