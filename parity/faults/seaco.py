@@ -17,21 +17,16 @@ from parity.faults import lstm, sanm_decoder
 from parity.faults.fault import Fault, Seed, exchange, fault, method, rewrite
 from parity.sides.candidate import Candidate
 
-PART, MODEL = "mlx_model.parts.seaco", "mlx_model.models.seaco_paraformer"
+PART = "mlx_model.parts.seaco"
 MANY = "more than 50 hotwords"
-# Of an LSTM's faults, those that show in one direction as well.
-ONE_WAY = (
-    "lstm_gates_ifog",
-    "lstm_gates_figo",
-    "lstm_input_bias_lost",
-    "lstm_state_bias_lost",
-    "lstm_state_transposed",
-)
+# Of an LSTM's faults, those of one module alone that show in one direction as well.
+ONE_WAY = ("lstm_input_bias_lost", "lstm_state_bias_lost", "lstm_state_transposed")
 VECTORS, LAYERS, OUTPUT = "bias_encoder", "seaco_decoder", "hotword_output_layer"
 
 
-def _exchanged(name: str, value: Any, place: str = MODEL) -> Seed:
-    return lambda candidate, stack: exchange(stack, f"{place}.{name}", value)
+def _exchanged(name: str, value: Any, place: str = "") -> Seed:
+    """Return a seed: another value for a name in the file `place`, or in the model's own."""
+    return lambda candidate, stack: exchange(stack, f"{place or candidate.model.__module__}.{name}", value)
 
 
 def _of_model(change: Callable[[Any], None]) -> Seed:
@@ -176,7 +171,7 @@ def _first_recordings(candidate: Candidate, stack: ExitStack) -> None:
     """FunASR's own: the first recording of a batch chooses for all."""
     original = healthy.best_entries
     chosen = lambda scores: mx.broadcast_to(original(scores[:1]), (len(scores), healthy.KEPT + 1))  # noqa: E731
-    exchange(stack, f"{MODEL}.best_entries", chosen)
+    _exchanged("best_entries", chosen)(candidate, stack)
 
 
 # ---- the choice

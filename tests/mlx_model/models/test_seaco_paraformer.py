@@ -19,7 +19,7 @@ import convert
 import mlx_model
 from mlx_model.config.seaco_paraformer import SeacoParaformerConfig
 from mlx_model.errors import ConfigError, UsageError
-from mlx_model.models.seaco_paraformer import Model
+from mlx_model.models.seaco_paraformer import Model, SeacoParaformerOptions
 from tests import forked
 from tests.conftest import BASE as PARAFORMER
 from tests.conftest import ROOT, speech_like
@@ -161,9 +161,9 @@ def test_a_long_list_needs_the_layer_that_chooses(answers: tuple[Path, dict[str,
     made["seaco_decoder"] |= {"att_layer_num": 2}
     model = Model(SeacoParaformerConfig.from_dict(made))
     model.set_tokens(converted / "tokens.json")
-    assert len(model.hotword_ids(model.Options(hotwords=MANY[:49])) or ()) == 50
+    assert len(model.hotword_ids(SeacoParaformerOptions(hotwords=MANY[:49])) or ()) == 50
     with pytest.raises(UsageError, match=r"50 hotwords.*layer 6.*this model has 2"):
-        model.hotword_ids(model.Options(hotwords=MANY[:50]))
+        model.hotword_ids(SeacoParaformerOptions(hotwords=MANY[:50]))
 
 
 @pytest.mark.reference

@@ -6,6 +6,7 @@ Oracle: FunASR in a process of its own; of a fault, where it was put. The margin
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_every_tap_of_a_random_model(recorded: tuple[Path, Trace]):
     assert {"seaco_decoder.decoders.5", "predictor.us_peaks", "hotword_output_layer"} <= names
     assert all(found.differ == 0 for found in report.outcomes.values())
     assert report.outcomes["filter"].compared == 1
-    assert report.outcomes["bias"].compared > 3
+    assert (report.outcomes["bias"].compared or 0) > 3
 
 
 @pytest.mark.reference
@@ -67,11 +68,13 @@ def test_faults_of_its_own_are_caught_where_they_were_put(recorded: tuple[Path, 
     assert report.false_alarms == 0
 
 
-@pytest.mark.reference
-def test_an_option_of_no_family_is_refused(recorded: tuple[Path, Trace], tmp_path: Path):
-    folder = recorded[0].parent
-    with pytest.raises(UsageError, match="language: a SeacoParaformer has no such option"):
-        record(folder / "released", tmp_path / "trace", [folder / "a.wav"], options={"language": "zh"})
+def test_an_option_that_a_family_cannot_be_asked_is_refused():
+    reference = object.__new__(families.by_name("seaco_paraformer").piece("reference"))
+    reference.single = SimpleNamespace(model=object())
+    reference.ask({"hotwords": "一"})
+    assert reference.options == {"hotwords": "一"}
+    with pytest.raises(UsageError, match="language: a object has no such option"):
+        reference.ask({"language": "zh"})
 
 
 def test_a_ranking_is_explained_by_its_edge():
