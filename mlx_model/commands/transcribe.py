@@ -68,11 +68,9 @@ def transcribe(
     needs_times = words or format in formats.NEED_TIMES
     asked |= {"times": needs_times, "confidence": words or format in ("json", "ctm"), "nbest": nbest or 0}
     runtime(verbose, network)
-    if vad is None:
-        results = _at_once(network, audio, asked)
-    else:
-        asked |= {"merge_s": merge_seconds}
-        results = _by_segments(network, vad, audio, {"dynamic_silence": dynamic_silence is not False}, asked)
+    results = _at_once(network, audio, asked) if vad is None else _by_segments(
+        network, vad, audio, {"dynamic_silence": dynamic_silence is not False}, asked | {"merge_s": merge_seconds}
+    )  # fmt: skip
     if needs_times:
         formats.check_times("--words" if words else format, results, network.config.model_type)
     limits = formats.cue_limits(cue_seconds, cue_chars, cue_chars_cjk)
