@@ -30,9 +30,11 @@ def _of_model(change: Callable[[Any], None]) -> Seed:
 
 def _read(vectors: Callable[[Any, Any, Sequence[Sequence[int]]], mx.array]) -> Seed:
     """Return a seed: `vectors(table, lstm, ids)` are the hotwords'."""
-    return lambda candidate, stack: exchange(
-        stack, "mlx_model.models.contextual_paraformer.hotword_vectors", vectors
-    )  # fmt: skip
+
+    def hotword_vectors(self: Any, ids: Sequence[Sequence[int]]) -> mx.array:
+        return vectors(self.hotword_table, self.bias_encoder, ids)
+
+    return _of_model(lambda model: method(model, "hotword_vectors", hotword_vectors))
 
 
 def _padded_end(table: mx.array, encoder: Any, ids: Sequence[Sequence[int]]) -> mx.array:
