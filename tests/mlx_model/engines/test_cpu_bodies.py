@@ -118,6 +118,9 @@ def test_everything_else_is_as_near_as_float32_is(wide):
         assert cpu_engine.Memory.can(block)
         cpu_engine.Memory(block).add(normal(2, 233, 48), at, memory, block.left)
         context = cpu_engine.attend(x, kv[:, :64], kv[:, 64:], at, starts(170, 130), 2)
+        heads_of_48 = cpu_engine.attend(x[:, :48], kv[:, :48], kv[:, 80:], at, starts(170, 130), 1)  # part of a panel
+        heads_of_16 = cpu_engine.attend(x, kv[:, :64], kv[:, 64:], at, starts(170, 130), 4)
+        context = np.concatenate([context, heads_of_48, heads_of_16], axis=1)
         results.append((context, cpu_engine.Norm(norm)(normal(2, 233, 48), norm.eps), memory))
     (context, normed, memory), (wide_context, wide_normed, wide_memory) = results
     np.testing.assert_allclose(wide_context, context, atol=1e-6)
