@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_two_processors_may_share_a_cache():
 
 
 @pytest.fixture(params=WIDE)
-def wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return what lets the operations be computed by "avx2", or by the wide body."""
     libraries = {name: cpu_bodies.load(BODIES[name], 2) for name in ("avx2", request.param)}
 
