@@ -279,7 +279,7 @@ static void pack_columns(int n, int k, const float* w, long stride, float* packe
     for (int deep = 0; deep < k; deep += DEPTH)
         for (int column = 0; column < n; column += WIDTH)
             for (int i = deep; i < least(k, deep + DEPTH); i++, packed += WIDTH)
-                memcpy(packed, w + i * stride + column, WIDTH * sizeof(float));
+                memcpy(packed, w + i * stride + column, least(WIDTH, n - column) * sizeof(float));
 }
 
 /* The same panels of a matrix that stands the other way, n rows of k numbers. */
@@ -501,16 +501,17 @@ typedef struct {
     float *packed, *y;
 } attention;
 
-static void scale_row(float* row, int size, float factor) {
-    for (int i = 0; i < size; i += LANES) *(vec*)(row + i) *= all(factor);
+static void scale_row(const float* row, int size, float factor, float* y) {
+    for (int i = 0; i < size; i += LANES) *(vec*)(y + i) = *(const vec*)(row + i) * all(factor);
 }
 
-static int wide(int keys) { return parts(keys, WIDTH) * WIDTH; }
+static int wide(int size) { return parts(size, WIDTH) * WIDTH; }
 
 /* Where a head's keys lie packed, and behind them its values: as wide as whole panels, for each utterance before it. */
 static float* packed_head(const attention* a, int u, int head) {
     const size_t before = (size_t)a->keys[u] + (size_t)u * (WIDTH - 1);
-    return a->packed + 2 * (size_t)a->size * (before * a->heads + (size_t)wide(a->keys[u + 1] - a->keys[u]) * head);
+    const size_t keys = wide(a->keys[u + 1] - a->keys[u]);
+    return a->packed + 2 * (size_t)wide(a->size) * (before * a->heads + keys * head);
 }
 
 static void pack_unit(const void* task, int unit) {
@@ -532,17 +533,18 @@ static void attention_unit(const void* task, int unit) {
     const int keys = a->keys[u + 1] - a->keys[u], across = wide(keys);
     const float* packed = packed_head(a, u, head);
     const linear to_scores = {.weights = (const char*)packed, .n = across, .k = a->size};
-    const linear to_context = {.weights = (const char*)(packed + (size_t)across * a->size), .n = a->size, .k = keys};
-    float *scores = scratch_of((size_t)QUERIES * across), *y = a->y + (size_t)row * d + head * a->size, factors[QUERIES];
+    const linear to_context = {.weights = (const char*)(packed + (size_t)across * a->size), .n = wide(a->size), .k = keys};
+    float *scores = scratch_of((size_t)QUERIES * (across + wide(a->size))), factors[QUERIES];
+    float *y = a->y + (size_t)row * d + head * a->size, *context = scores + (size_t)QUERIES * across;
     multiply(&to_scores, 0, across, rows, a->q + row * a->q_stride + head * a->size, a->q_stride, scores, across, 0);
     for (int i = 0; i < rows; i++)
         factors[i] = softmax_row(scores + (size_t)i * across, keys, 1.0f / sqrtf((float)a->size));
-    multiply(&to_context, 0, a->size, rows, scores, across, y, d, 0);
-    for (int i = 0; i < rows; i++) scale_row(y + (size_t)i * d, a->size, factors[i]);
+    multiply(&to_context, 0, wide(a->size), rows, scores, across, context, wide(a->size), 0);
+    for (int i = 0; i < rows; i++) scale_row(context + (size_t)i * wide(a->size), a->size, factors[i], y + (size_t)i * d);
 }
 
 /* y (m, heads * size) = softmax(q k^T / sqrt(size)) v, each utterance's queries with its own keys. `packed` is room for
-   2 (rows of k + utterances * WIDTH) heads * size numbers. */
+   2 (rows of k + utterances * WIDTH) heads * size numbers, size in whole panels. */
 void engine_attention(int utterances, const int* queries, const int* keys, int heads, int size, const float* q,
                       long q_stride, const float* k, const float* v, long k_stride, float* packed, float* y) {
     attention a = {utterances, heads, size, 0, queries, keys, q, k, v, q_stride, k_stride, packed, y};

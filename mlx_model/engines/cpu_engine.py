@@ -237,7 +237,8 @@ def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int)
     q (M, D); k and v (N, D) with the same stride. Each may be some columns of something wider.
     """
     y = np.empty(q.shape, np.float32)
-    room = np.empty((2, len(k) + len(keys) * kernels().engine_width(), k.shape[1]), np.float32)
+    width = kernels().engine_width()
+    room = np.empty((2, len(k) + len(keys) * width, k.shape[1] + heads * (-k.shape[1] // heads % width)), np.float32)
     kernels().engine_attention(
         len(queries) - 1, _address(queries), _address(keys), heads, q.shape[1] // heads,
         _address(q), q.strides[0] // q.itemsize, _address(k), _address(v), k.strides[0] // k.itemsize,

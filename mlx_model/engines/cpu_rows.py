@@ -154,7 +154,7 @@ class Rows(ops.Rows):
 
     def attend(self, k: Rows, v: Rows, heads: int) -> Rows:
         """Return softmax(x k^T / sqrt(D/H)) v; keys of one recording are those of all."""
-        whole = isinstance(heads, int) and heads > 0 and self.width % (heads * kernels().engine_width()) == 0
+        whole = isinstance(heads, int) and heads > 0 and self.width % (heads * kernels().engine_lanes()) == 0
         if not whole or not self.width == k.width == v.width:
             return self.like(ops.attend(self.leave(), k.leave(), v.leave(), heads, k.of.mask))
         keys, values = k.array, v.array

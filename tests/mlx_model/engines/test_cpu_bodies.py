@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_two_processors_may_share_a_cache():
 
 
 @pytest.fixture(params=WIDE)
-def wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return what lets the operations be computed by "avx2", or by the wide body."""
     libraries = {name: cpu_bodies.load(BODIES[name], 2) for name in ("avx2", request.param)}
 
@@ -118,6 +118,9 @@ def test_everything_else_is_as_near_as_float32_is(wide):
         assert cpu_engine.Memory.can(block)
         cpu_engine.Memory(block).add(normal(2, 233, 48), at, memory, block.left)
         context = cpu_engine.attend(x, kv[:, :64], kv[:, 64:], at, starts(170, 130), 2)
+        heads_of_48 = cpu_engine.attend(x[:, :48], kv[:, :48], kv[:, 80:], at, starts(170, 130), 1)  # part of a panel
+        heads_of_16 = cpu_engine.attend(x, kv[:, :64], kv[:, 64:], at, starts(170, 130), 4)
+        context = np.concatenate([context, heads_of_48, heads_of_16], axis=1)
         results.append((context, cpu_engine.Norm(norm)(normal(2, 233, 48), norm.eps), memory))
     (context, normed, memory), (wide_context, wide_normed, wide_memory) = results
     np.testing.assert_allclose(wide_context, context, atol=1e-6)
