@@ -10,7 +10,6 @@ import itertools
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.machine.blas import mx
 from mlx_model.parts.contextual import hotword_vectors
 from mlx_model.parts.lstm import LSTM
+from tests import forked
 from tests.conftest import BASE as PARAFORMER
 from tests.conftest import ROOT, speech_like
 from tests.make_contextual_paraformer import CHARACTERS
@@ -66,7 +66,7 @@ def made_by_funasr(folder: Path, configs: dict[str, Any], recordings: list[Path]
     """Let FunASR write a random model of each configuration into `folder`, and what it hears into answers.json."""
     request = {"folder": str(folder), "configs": configs, "recordings": [*map(str, recordings)], "asked": asked}
     (folder / "request.json").write_text(json.dumps(request), "utf-8")
-    command = [sys.executable, str(ROOT / "tests/make_contextual_paraformer.py"), str(folder / "request.json")]
+    command = [forked.python("funasr"), str(ROOT / "tests/make_contextual_paraformer.py"), str(folder / "request.json")]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from mlx_model.errors import CheckpointError, UsageError
 from mlx_model.loading import load_as
 from mlx_model.roles import Aligner, Recognizer
 from mlx_model.text.alignment import Alignment
+from tests import forked
 from tests.conftest import ROOT, speech_like
 
 SECONDS = (1.37, 3.1, 2.22)
@@ -66,7 +66,7 @@ def made_by_funasr(folder: Path, configs: dict[str, Any], cases: list[list[str]]
     """Let FunASR write a model of each configuration into `folder`, and its times of each case into answers.json."""
     request = {"folder": str(folder), "configs": configs, "cases": cases, "trained": trained}
     (folder / "request.json").write_text(json.dumps(request), "utf-8")
-    command = [sys.executable, str(ROOT / "tests/make_monotonic_aligner.py"), str(folder / "request.json")]
+    command = [forked.python("funasr"), str(ROOT / "tests/make_monotonic_aligner.py"), str(folder / "request.json")]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 
