@@ -12,11 +12,15 @@ from parity.faults.fault import Fault, Seed, behave, exchange, fault
 from parity.sides.candidate import Candidate
 
 FILE = "mlx_model.parts.lstm"
-GATES = lstm.gate_parts
+GATES = lstm.LSTM.gate_parts
 
 
 def _gates(order: tuple[int, ...]) -> Callable[[ExitStack], None]:
-    return lambda stack: exchange(stack, f"{FILE}.gate_parts", lambda gates: [GATES(gates)[i] for i in order])
+    def gate_parts(self: Any, gates: mx.array) -> list[mx.array]:
+        parts = GATES(self, gates)
+        return [parts[i] for i in order]
+
+    return lambda stack: exchange(stack, f"{FILE}.LSTM.gate_parts", gate_parts)
 
 
 def _halves_swapped(module: Any) -> None:
