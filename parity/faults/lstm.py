@@ -1,4 +1,4 @@
-"""Faults of an LSTM: gates, biases, directions."""
+"""Faults of an LSTM: gates, biases, directions; and of the CPU engine's recurrence, in its source."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from mlx_model.machine.blas import mx
 from mlx_model.parts import lstm
+from parity.faults.engine import ENGINE, changed
 from parity.faults.fault import Fault, Seed, behave, exchange, fault
 from parity.sides.candidate import Candidate
 
@@ -78,7 +79,13 @@ def faults(at: str) -> tuple[Fault, ...]:
     def named(name: str, words: str, seed: Seed) -> Fault:
         return fault(name, at, words, seed, fits=there)
 
+    def kernel(name: str, words: str, old: str, new: str) -> Fault:
+        return fault(name, at, words, changed(old, new), fits=there, engine=ENGINE)
+
     return (
+        kernel("engine_lstm_forget", "the input gate in the forget gate's place", "sigmoid(forget) *", "sigmoid(in) *"),
+        kernel("engine_lstm_tanh", "a coefficient of tanh 0.1 % off", "-3.33332819422e-1f", "-3.33e-1f"),
+        kernel("engine_lstm_state", "no state at the second step", "float* h = step ?", "float* h = step > 1 ?"),
         named("lstm_gates_ifog", "gates in the order i, f, o, g", lambda c, s: _gates((0, 1, 3, 2))(s)),
         named("lstm_gates_figo", "input and forget gate exchanged", lambda c, s: _gates((1, 0, 2, 3))(s)),
         named("lstm_halves_swapped", "what reads backward in front of what reads forward", of(_halves_swapped)),
