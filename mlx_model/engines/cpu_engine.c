@@ -577,6 +577,8 @@ INLINE vec tangent(vec x) {
     return chosen(size < all(0.625f), p * square * x + x, (vec)((bits)far | ((bits)x & ~0x7fffffff)));
 }
 
+enum { TOGETHER = 15 }; /* recordings that a thread reads weights for: their states stay in the second-level cache */
+
 typedef struct {
     int batch, steps, size, kind, share; /* share: recordings that a thread reads weights for */
     const char* const* weights;          /* of each direction (4 size, size): input, forget, cell, output gate */
@@ -586,11 +588,11 @@ typedef struct {
 
 typedef vec four_sums[4][LANES]; /* of LANES units of one recording: a vector of partial sums for each gate */
 
-/* A unit's part of the sums of one recording, or of two that lie `apart`; a sum's order is the same in both. */
+/* A unit's part of the sums of one recording, or of two or three that lie `apart`; a sum's order is the same. */
 INLINE void add_up(int kind, int count, const lstm* l, const char* row, const float* h, long apart, four_sums* sums,
                    int unit) {
     const long stride = (long)l->size * bits_of(kind) / 8, gate = stride * l->size;
-    vec sum[2][4] = {{{0}}};
+    vec sum[3][4] = {{{0}}};
     for (int i = 0; i < l->size; i += LANES)
         for (int g = 0; g < 4; g++) {
             const vec w = numbers(kind, row + g * gate, i);
@@ -601,7 +603,10 @@ INLINE void add_up(int kind, int count, const lstm* l, const char* row, const fl
 }
 
 #define COUNTED(kind, count) add_up(kind, count, l, row, h + r * apart, apart, sums + r, unit)
-#define SUMS_OF(kind) case kind: for (int r = 0; r < many; r += 2) many - r > 1 ? COUNTED(kind, 2) : COUNTED(kind, 1); break;
+#define SUMS_OF(kind) case kind: \
+    for (int r = 0; r < many; r += 3) \
+        many - r > 2 ? COUNTED(kind, 3) : many - r > 1 ? COUNTED(kind, 2) : COUNTED(kind, 1); \
+    break;
 static void unit_sums(const lstm* l, int many, const char* row, const float* h, long apart, four_sums* sums, int unit) {
     switch (l->kind) { SUMS_OF(FLOAT32) SUMS_OF(FLOAT16) SUMS_OF(BFLOAT16) }
 }
@@ -652,6 +657,7 @@ static void lstm_unit(const void* task, int unit) {
 void engine_lstm(int directions, int batch, int steps, int size, int kind, const char* const* weights, const float* gates,
                  float* states) {
     const int shares = least(batch, helpers + 1 > directions ? (helpers + 1) / directions : 1);
-    lstm l = {batch, steps, size, kind, parts(batch, shares), weights, gates, states};
+    const int share = least(parts(batch, shares), TOGETHER);
+    lstm l = {batch, steps, size, kind, share, weights, gates, states};
     everywhere(lstm_unit, &l, directions * parts(batch, l.share));
 }
