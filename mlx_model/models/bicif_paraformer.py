@@ -42,7 +42,7 @@ class Model(paraformer.Model):
     predictor: CifPredictorV3
 
     def after(self, output: ParaformerOutput, mask: Mask) -> Iterator[tuple[str, ParaformerOutput]]:
-        """Yield the output with `Peaks`, which are computed when they are read."""
+        """Yield the output with `Peaks`, of which the LSTM is computed on a CPU, the rest when they are read."""
         lengths = mx.array(output.lengths)
         yield (
             "timestamps",
@@ -50,7 +50,7 @@ class Model(paraformer.Model):
         )
 
     def best(self, output: ParaformerOutput, *, confidence: bool = False, nbest: int = 0) -> Best:
-        """Return what `hypotheses` needs, being computed; the second head only where times are asked for by now."""
+        """Return what `hypotheses` needs, being computed; the rest of the second head where times are asked for."""
         if isinstance(output.options, BiCifParaformerOptions) and output.options.output_timestamp:
             mx.async_eval(output.more.us_alphas)
         return super().best(output, confidence=confidence, nbest=nbest)

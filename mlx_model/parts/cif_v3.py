@@ -6,7 +6,7 @@ recordings of a batch at once; embeddings are then one product, as in cif.py.
 
 The second head takes every frame apart in three: a transposed convolution whose kernel is its stride, an LSTM in both
 directions, a second alpha. Those are scaled to add up to the number of tokens, and where their sum passes a whole one
-(`us_peaks`) a token begins: decoding/peak_times.py. What nobody asks for is not computed.
+(`us_peaks`) a token begins: decoding/peak_times.py.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class CifPredictorV3(CifPredictorV2):
     def upsample(
         self, hidden: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"], mask: Mask, token_num: Int[mx.array, " B"]
     ) -> Peaks:
-        """Return second alphas that add up to each recording's number of tokens, to be computed when they are read.
+        """Return second alphas that add up to each recording's number of tokens. On a CPU the LSTM is computed by then.
 
         Mirrors `get_upsample_timestamp`. Where all alphas are 0, FunASR divides by their sum; here they stay 0.
 

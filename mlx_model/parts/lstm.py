@@ -1,5 +1,7 @@
 """LSTM layers under torch's names, for recordings of different lengths. MLX's own has one bias, layer and direction.
 
+The recurrence is an operation that an engine may have (`ops.recur`); where none has, MLX computes `LSTM.recur`.
+
 Mirrors torch.nn.LSTM with batch_first, as FunASR uses it: gates stand in the order input, forget, cell, output.
 """
 

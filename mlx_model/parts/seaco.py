@@ -24,7 +24,7 @@ from mlx_model.parts.sanm import ParaformerSANMDecoder
 
 KEPT = 50  # entries that the filter keeps, beside [sos]; FunASR's `nfilter`, which nothing can set
 FILTER_LAYER = 5  # of seaco_decoder.decoders, whose attention the filter reads
-TOGETHER = 512  # hotwords that the LSTM reads side by side: more take no less time each
+TOGETHER = 512  # hotwords that the LSTM reads side by side: more take no less time each, with MLX or an engine
 
 
 @as_written
