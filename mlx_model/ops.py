@@ -94,6 +94,10 @@ class Engine(Protocol):
         """Return x as this engine's rows; None where it does not compute this stack, or not here."""
         ...
 
+    def recur(self, gates: mx.array, module: Any, names: Sequence[str]) -> mx.array | None:
+        """Return what `recur` does, computed; None where this engine has no recurrences, or not this one."""
+        ...
+
     def in_words(self, stack: nn.Module) -> str:
         """Return what computes a stack here, for results; "" where this engine would not."""
         ...
@@ -318,6 +322,18 @@ def memory(v: X, block: Any, mask: Mask) -> X:
         return v.memory(block)
     inputs = masked(v, mask)
     return masked(block(inputs) + inputs, mask)
+
+
+def recur(gates: Float[mx.array, "K B T G"], module: Any, names: Sequence[str]) -> Float[mx.array, "K B T H"] | None:
+    """Return the states of an LSTM layer's recurrences side by side, by an engine; None: the module's own `recur` does.
+
+    Args:
+        gates: what inputs and biases add to the gates at every step, float32.
+        module: an LSTM.
+        names: of its weights, (4H, H), one for each recurrence.
+    """
+    found = (engine.recur(gates, module, names) for engine in offered(module))
+    return next((states for states in found if states is not None), None)
 
 
 def depthwise(x: Float[mx.array, "B T D"], block: Any) -> Float[mx.array, "B T D"]:

@@ -74,6 +74,7 @@ _SIGNATURES = {
     "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
     "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
     "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P, _P),
+    "engine_lstm": (_I, _I, _I, _I, _I, _P, _P, _P),
 }
 
 

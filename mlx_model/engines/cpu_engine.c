@@ -1,4 +1,4 @@
-/* What a Paraformer's layers are made of, for CPUs: products with weights, attention, FSMN memory, LayerNorm.
+/* What a Paraformer's layers are made of, for CPUs: products with weights, attention, FSMN memory, LayerNorm, LSTM.
 
    cpu_engine.py calls these, one after the other; each is computed by all threads and returns when all is done. Rows are
    the frames or tokens of all utterances of a batch, one after the other, without padding: `starts` says where each
@@ -554,4 +554,110 @@ void engine_attention(int utterances, const int* queries, const int* keys, int h
     }
     everywhere(pack_unit, &a, utterances * heads);
     everywhere(attention_unit, &a, utterances * heads * a.chunks);
+}
+
+/* ---- recurrence of an LSTM ---- */
+
+INLINE vec chosen(bits which, vec a, vec b) { return (vec)(((bits)a & which) | ((bits)b & ~which)); }
+INLINE vec magnitude(vec x) { return (vec)((bits)x & 0x7fffffff); }
+
+/* 1 / (1 + e^-x); NaN stays, here and below. */
+INLINE vec sigmoid(vec x) {
+    const vec e = exponential(-magnitude(x)), y = all(1.0f) / (all(1.0f) + e);
+    return chosen(x < all(0.0f), e * y, y);
+}
+
+/* tanh: near 0 a polynomial, whose relative error is no larger there. */
+INLINE vec tangent(vec x) {
+    const vec size = magnitude(x), square = x * x, e = exponential(size * all(-2.0f));
+    vec p = all(-5.70498872745e-3f);
+    p = p * square + all(2.06390887954e-2f), p = p * square + all(-5.37397155531e-2f);
+    p = p * square + all(1.33314422036e-1f), p = p * square + all(-3.33332819422e-1f);
+    const vec far = all(1.0f) - all(2.0f) * e / (all(1.0f) + e);
+    return chosen(size < all(0.625f), p * square * x + x, (vec)((bits)far | ((bits)x & ~0x7fffffff)));
+}
+
+enum { TOGETHER = 15 }; /* recordings that a thread reads weights for: their states stay in the second-level cache */
+
+typedef struct {
+    int batch, steps, size, kind, share; /* share: recordings that a thread reads weights for */
+    const char* const* weights;          /* of each direction (4 size, size): input, forget, cell, output gate */
+    const float* gates;
+    float* states;
+} lstm;
+
+typedef vec four_sums[4][LANES]; /* of LANES units of one recording: a vector of partial sums for each gate */
+
+/* A unit's part of the sums of one recording, or of two or three that lie `apart`; a sum's order is the same. */
+INLINE void add_up(int kind, int count, const lstm* l, const char* row, const float* h, long apart, four_sums* sums,
+                   int unit) {
+    const long stride = (long)l->size * bits_of(kind) / 8, gate = stride * l->size;
+    vec sum[3][4] = {{{0}}};
+    for (int i = 0; i < l->size; i += LANES)
+        for (int g = 0; g < 4; g++) {
+            const vec w = numbers(kind, row + g * gate, i);
+            for (int r = 0; r < count; r++) sum[r][g] += w * *(const vec*)(h + r * apart + i);
+        }
+    for (int r = 0; r < count; r++)
+        for (int g = 0; g < 4; g++) sums[r][g][unit] = sum[r][g];
+}
+
+#define COUNTED(kind, count) add_up(kind, count, l, row, h + r * apart, apart, sums + r, unit)
+#define SUMS_OF(kind) case kind: \
+    for (int r = 0; r < many; r += 3) \
+        many - r > 2 ? COUNTED(kind, 3) : many - r > 1 ? COUNTED(kind, 2) : COUNTED(kind, 1); \
+    break;
+static void unit_sums(const lstm* l, int many, const char* row, const float* h, long apart, four_sums* sums, int unit) {
+    switch (l->kind) { SUMS_OF(FLOAT32) SUMS_OF(FLOAT16) SUMS_OF(BFLOAT16) }
+}
+
+INLINE vec gate_of(const vec sums[LANES], const float* inputs) {
+    vec turned[LANES];
+    turn(sums, turned);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) turned[i] += turned[i + half];
+    return turned[0] + *(const vec*)inputs;
+}
+
+/* LANES units of one recording take a step: their cells are written anew, and their states. */
+static void take_step(const four_sums sums, int size, const float* inputs, float* cells, float* state) {
+    const vec in = gate_of(sums[0], inputs), forget = gate_of(sums[1], inputs + size);
+    const vec cell = gate_of(sums[2], inputs + 2 * size), out = gate_of(sums[3], inputs + 3 * size);
+    const vec c = sigmoid(forget) * *(const vec*)cells + sigmoid(in) * tangent(cell);
+    *(vec*)cells = c, *(vec*)state = sigmoid(out) * tangent(c);
+}
+
+/* Some recordings in one direction, from zero states on: all their steps. */
+static void lstm_unit(const void* task, int unit) {
+    const lstm* l = task;
+    const int shares = parts(l->batch, l->share), first = unit % shares * l->share, size = l->size;
+    const int many = least(l->share, l->batch - first);
+    const size_t rows = ((size_t)(unit / shares) * l->batch + first) * l->steps; /* of these recordings on */
+    const long stride = (long)size * bits_of(l->kind) / 8;
+    const char* weights = l->weights[unit / shares];
+    float *cells = scratch_of((size_t)many * (size + sizeof(four_sums) / sizeof(float)) + size), *zeros = cells + many * size;
+    four_sums* sums = (four_sums*)(zeros + size);
+    memset(cells, 0, (size_t)(many + 1) * size * sizeof(float));
+    for (int step = 0; step < l->steps; step++) {
+        const float* h = step ? l->states + (rows + step - 1) * size : zeros;
+        const long apart = step ? (long)l->steps * size : 0;
+        for (int at = 0; at < size; at += LANES) {
+            for (int i = 0; i < LANES; i++) unit_sums(l, many, weights + (at + i) * stride, h, apart, sums, i);
+            for (int r = 0; r < many; r++) {
+                const size_t row = rows + (size_t)r * l->steps + step;
+                take_step(sums[r], size, l->gates + row * 4 * size + at, cells + r * size + at, l->states + row * size + at);
+            }
+        }
+    }
+}
+
+/* states (directions, batch, steps, size) of recurrences side by side, each with its own weights: what inputs and biases
+   add to the gates is given, (directions, batch, steps, 4 size); size is whole vectors. A thread takes one direction of
+   some recordings through all steps, so none waits for another within a step. */
+void engine_lstm(int directions, int batch, int steps, int size, int kind, const char* const* weights, const float* gates,
+                 float* states) {
+    const int shares = least(batch, helpers + 1 > directions ? (helpers + 1) / directions : 1);
+    const int share = least(parts(batch, shares), TOGETHER);
+    lstm l = {batch, steps, size, kind, share, weights, gates, states};
+    everywhere(lstm_unit, &l, directions * parts(batch, l.share));
 }

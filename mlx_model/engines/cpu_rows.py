@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlx_model import ops
-from mlx_model.engines import cpu_bodies, cpu_engine
+from mlx_model.engines import cpu_bodies, cpu_engine, cpu_lstm
 from mlx_model.engines.cpu_engine import KINDS, OPERATIONS, Starts, kernels, operation, padded, rows_of, starts_of
 from mlx_model.engines.stacks import below, is_leaf
 from mlx_model.machine import device
@@ -212,6 +212,10 @@ class Kernels:
             return None
         of = Recordings(starts=starts_of(x, mask), steps=x.shape[1], dtype=x.dtype, operations=operations)
         return Rows(of, rows_of(x, of.starts))
+
+    def recur(self, gates: mx.array, module: Any, names: Sequence[str]) -> mx.array | None:
+        """Return an LSTM's states; None where MLX is to compute them."""
+        return cpu_lstm.recur(gates, module, names)
 
     def in_words(self, stack: nn.Module) -> str:
         """Return the engine's name and what it computes with; "" where it does not take this stack."""

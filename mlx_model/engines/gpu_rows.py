@@ -208,6 +208,9 @@ class Fused:
         """Return x as rows; None where a module of the stack is not known."""
         return rows_of(x, mask) if device.on_gpu() and is_written(stack) else None
 
+    def recur(self, gates: mx.array, module: Any, names: Sequence[str]) -> None:
+        """Return None: MLX computes recurrences."""
+
     def in_words(self, stack: nn.Module) -> str:
         """Return the engine's name; "" where it does not take this stack."""
         return self.name if device.on_gpu() and is_written(stack) else ""

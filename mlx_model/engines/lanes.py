@@ -173,6 +173,9 @@ class Lanes:
         share_products(alone=True)
         return rows_of(x, mask, count)
 
+    def recur(self, gates: mx.array, module: Any, names: Sequence[str]) -> None:
+        """Return None: MLX computes recurrences."""
+
     def in_words(self, stack: nn.Module) -> str:
         """Return in how many lanes long batches are computed; "" where none are."""
         return f"MLX, long batches in {cores()} lanes" if few_cores() and is_written(stack) else ""

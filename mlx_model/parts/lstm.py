@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
-from mlx_model.ops import masked
+from mlx_model.ops import masked, recur
 from mlx_model.parts.basic import length_mask
 
 STEPS_AT_ONCE = 32  # of a recurrence: so many are handed over for computing while the next ones' graph is built
@@ -65,9 +65,13 @@ class LSTM(nn.Module):
         for number, suffix in enumerate(self.suffixes(layer)):
             gates = self.inputs(x, suffix).astype(mx.float32)  # (B, T, 4H)
             given.append(turned(gates, lengths) if number else gates)
-        # Side by side as the product reads them: else a CPU would turn them around at every step.
-        weights = mx.stack([self[f"weight_hh_{suffix}"].T for suffix in self.suffixes(layer)])  # (K, H, 4H)
-        states = recur(mx.stack(given), weights.astype(mx.float32))  # (K, B, T, H)
+        names = [f"weight_hh_{suffix}" for suffix in self.suffixes(layer)]
+        gates = mx.stack(given)  # (K, B, T, 4H)
+        states = recur(gates, self, names)
+        if states is None:
+            # Side by side as the product reads them: else a CPU would turn them around at every step.
+            weights = mx.stack([self[name].T for name in names])  # (K, H, 4H)
+            states = self.recur(gates, weights.astype(mx.float32))  # (K, B, T, H)
         read = [turned(state, lengths) if number else state for number, state in enumerate(states)]
         return mx.concatenate(read, axis=-1).astype(x.dtype)
 
@@ -75,6 +79,24 @@ class LSTM(nn.Module):
         """Return what the inputs of all steps add to the gates, with both biases: one product."""
         biases = self[f"bias_ih_{suffix}"] + self[f"bias_hh_{suffix}"]
         return x @ self[f"weight_ih_{suffix}"].T + biases
+
+    def recur(self, gates: Float[mx.array, "K B T G"], weights: Float[mx.array, "K H G"]) -> Float[mx.array, "K B T H"]:
+        """Return the states of K recurrences side by side, from zero states on, by MLX; each has its own weights."""
+        K, B, T, _ = gates.shape
+        h = c = mx.zeros((K, B, weights.shape[1]))
+        states = []
+        for step in range(T):
+            i, f, g, o = self.gate_parts(gates[:, :, step] + h @ weights)
+            c = mx.sigmoid(f) * c + mx.sigmoid(i) * mx.tanh(g)
+            h = mx.sigmoid(o) * mx.tanh(c)
+            states.append(h)
+            if len(states) % STEPS_AT_ONCE == 0:
+                mx.async_eval(h, c)
+        return mx.stack(states, axis=2)
+
+    def gate_parts(self, gates: Float[mx.array, "K B G"]) -> list[mx.array]:
+        """Return input, forget, cell and output gate, (K, B, H) each, before their activations."""
+        return list(mx.split(gates, 4, axis=-1))
 
 
 def turned(x: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"] | None) -> Float[mx.array, "B T D"]:
@@ -84,23 +106,3 @@ def turned(x: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"] | None) -> 
     steps = mx.arange(x.shape[1])[None, :]
     last = lengths[:, None] - 1
     return mx.take_along_axis(x, mx.where(steps <= last, last - steps, steps)[:, :, None], axis=1)
-
-
-def recur(gates: Float[mx.array, "K B T G"], weights: Float[mx.array, "K H G"]) -> Float[mx.array, "K B T H"]:
-    """Return the states of K recurrences side by side, from zero states on; each has its own weights."""
-    K, B, T, _ = gates.shape
-    h = c = mx.zeros((K, B, weights.shape[1]))
-    states = []
-    for step in range(T):
-        i, f, g, o = gate_parts(gates[:, :, step] + h @ weights)
-        c = mx.sigmoid(f) * c + mx.sigmoid(i) * mx.tanh(g)
-        h = mx.sigmoid(o) * mx.tanh(c)
-        states.append(h)
-        if len(states) % STEPS_AT_ONCE == 0:
-            mx.async_eval(h, c)
-    return mx.stack(states, axis=2)
-
-
-def gate_parts(gates: Float[mx.array, "K B G"]) -> list[mx.array]:
-    """Return input, forget, cell and output gate, (K, B, H) each, before their activations."""
-    return list(mx.split(gates, 4, axis=-1))

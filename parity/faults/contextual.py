@@ -46,13 +46,13 @@ def _in_order_of_length(table: mx.array, encoder: Any, ids: Sequence[Sequence[in
     return healthy.hotword_vectors(table, encoder, sorted(ids, key=len))
 
 
-def _cells(gates: mx.array, weights: mx.array) -> mx.array:
+def _cells(self: Any, gates: mx.array, weights: mx.array) -> mx.array:
     """The recurrence, of which the cells are returned, not the states."""
     K, B, T, _ = gates.shape
     h = c = mx.zeros((K, B, weights.shape[1]))
     cells = []
     for step in range(T):
-        i, f, g, o = lstm.gate_parts(gates[:, :, step] + h @ weights)
+        i, f, g, o = self.gate_parts(gates[:, :, step] + h @ weights)
         c = mx.sigmoid(f) * c + mx.sigmoid(i) * mx.tanh(g)
         h = mx.sigmoid(o) * mx.tanh(c)
         cells.append(c)
@@ -61,13 +61,13 @@ def _cells(gates: mx.array, weights: mx.array) -> mx.array:
 
 def _output_before_cell(candidate: Candidate, stack: ExitStack) -> None:
     """Gates in the order i, f, o, g, as some frameworks have them."""
-    parts = lstm.gate_parts
+    parts = lstm.LSTM.gate_parts
 
-    def gate_parts(gates: mx.array) -> list[mx.array]:
-        i, f, g, o = parts(gates)
+    def gate_parts(self: Any, gates: mx.array) -> list[mx.array]:
+        i, f, g, o = parts(self, gates)
         return [i, f, o, g]
 
-    exchange(stack, "mlx_model.parts.lstm.gate_parts", gate_parts)
+    exchange(stack, "mlx_model.parts.lstm.LSTM.gate_parts", gate_parts)
 
 
 def _next_row(model: Any) -> None:
@@ -158,7 +158,7 @@ def faults(at: str) -> tuple[Fault, ...]:
         fault("hotword_padded_end", VECTORS, "the LSTM reads on over the padding", _read(_padded_end)),
         fault("hotword_order", VECTORS, "vectors in the order of their lengths", _read(_in_order_of_length)),
         fault("hotword_cell", VECTORS, "the cell's state, not the hidden one",
-              lambda c, s: exchange(s, "mlx_model.parts.lstm.recur", _cells)),
+              lambda c, s: exchange(s, "mlx_model.parts.lstm.LSTM.recur", _cells)),
         fault("hotword_gates", VECTORS, "gates in another order", _output_before_cell),
         fault("hotword_next_row", VECTORS, "the token table read one row too far", _of_model(_next_row)),
         fault("hotword_one_bias", VECTORS, "one of the LSTM's two biases lost", _of_model(_one_bias)),

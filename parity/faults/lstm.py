@@ -1,4 +1,4 @@
-"""Faults of an LSTM: gates, biases, directions."""
+"""Faults of an LSTM: gates, biases, directions; and of the CPU engine's recurrence, in its source."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from typing import Any
 
 from mlx_model.machine.blas import mx
 from mlx_model.parts import lstm
+from parity.faults.engine import ENGINE, changed
 from parity.faults.fault import Fault, Seed, behave, exchange, fault
 from parity.sides.candidate import Candidate
 
 FILE = "mlx_model.parts.lstm"
-GATES = lstm.gate_parts
+GATES = lstm.LSTM.gate_parts
 
 
 def _gates(order: tuple[int, ...]) -> Callable[[ExitStack], None]:
-    return lambda stack: exchange(stack, f"{FILE}.gate_parts", lambda gates: [GATES(gates)[i] for i in order])
+    def gate_parts(self: Any, gates: mx.array) -> list[mx.array]:
+        parts = GATES(self, gates)
+        return [parts[i] for i in order]
+
+    return lambda stack: exchange(stack, f"{FILE}.LSTM.gate_parts", gate_parts)
 
 
 def _halves_swapped(module: Any) -> None:
@@ -74,7 +79,13 @@ def faults(at: str) -> tuple[Fault, ...]:
     def named(name: str, words: str, seed: Seed) -> Fault:
         return fault(name, at, words, seed, fits=there)
 
+    def kernel(name: str, words: str, old: str, new: str) -> Fault:
+        return fault(name, at, words, changed(old, new), fits=there, engine=ENGINE)
+
     return (
+        kernel("engine_lstm_forget", "the input gate in the forget gate's place", "sigmoid(forget) *", "sigmoid(in) *"),
+        kernel("engine_lstm_tanh", "a coefficient of tanh 0.1 % off", "-3.33332819422e-1f", "-3.33e-1f"),
+        kernel("engine_lstm_state", "no state at the second step", "float* h = step ?", "float* h = step > 1 ?"),
         named("lstm_gates_ifog", "gates in the order i, f, o, g", lambda c, s: _gates((0, 1, 3, 2))(s)),
         named("lstm_gates_figo", "input and forget gate exchanged", lambda c, s: _gates((1, 0, 2, 3))(s)),
         named("lstm_halves_swapped", "what reads backward in front of what reads forward", of(_halves_swapped)),

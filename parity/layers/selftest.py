@@ -13,6 +13,7 @@ import numpy as np
 from mlx_model.audio.files import load_audio
 from mlx_model.files.destination import claimed
 from mlx_model.files.scratch import scratch
+from mlx_model.machine.device import share_products
 from parity import families
 from parity.faults import Fault
 from parity.layers.check import Comparing
@@ -216,6 +217,7 @@ def examine(trace: Trace, recorded: Utterances, candidate: Candidate, *, only_en
 
     Engines read what MLX reads: a fault that shows in one utterance is looked for in all under each.
     """
+    share_products()  # a product's bits depend on its threads, of which the run before left some number
     comparing = Comparing(trace, candidate, pictures=0, engines=len(trace.utterances))
     for utterance, arrays in recorded() if callable(recorded) else recorded:
         comparing.add(utterance, arrays)

@@ -19,7 +19,7 @@ from mlx_model.engines import lanes
 from mlx_model.loading import load
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.device import turns
-from mlx_model.machine.kept import watching
+from mlx_model.machine.kept import kind_of, watching
 from parity import facts
 from parity.sides.conversion import conversion_of
 from parity.taps.tap import Activations, record
@@ -142,8 +142,10 @@ class Candidate(ABC):
         return engines.in_force(self.model)
 
     def in_stack(self, module: str) -> bool:
-        """Return whether a module is one that engines may compute, or within one."""
-        stacks = [name for name, each in self.modules.items() if isinstance(each, ops.Stack)]
+        """Return whether a module is one that engines may compute, or within one: a stack, or an LSTM as written."""
+        stacks = [
+            name for name, each in self.modules.items() if isinstance(each, ops.Stack) or kind_of(each) == "LSTM"
+        ]
         return any(f"{module}.".startswith(f"{name}.") for name in stacks)
 
     def by(self, engine: str) -> AbstractContextManager[None]:
