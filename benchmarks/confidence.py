@@ -11,8 +11,8 @@ the limits in decoding/flags.py come from it.
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -82,5 +82,9 @@ def _lines(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    what, directory, given = sys.argv[1:]
-    {"cost": cost, "flags": check_flags}[what](mlx_model.load(directory), Path(given))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("cost", "flags"))
+    parser.add_argument("model", type=Path)
+    parser.add_argument("recordings", type=Path)
+    asked = parser.parse_args()
+    {"cost": cost, "flags": check_flags}[asked.what](mlx_model.load(asked.model), asked.recordings)

@@ -28,7 +28,7 @@ import measure
 
 LISTS = measure.SHARED / "data" / "aishell_transcripts"
 TRAINED = measure.SHARED / "checkpoints" / "seaco_real_small"
-BUILDER = measure.SHARED / "tools" / "builders" / "seaco.py"
+BUILDER = (measure.SHARED / "tools" / "builders" / "seaco").with_suffix(".py")
 ROTATED = 70  # lists of so many words and fewer are other ones for every group of utterances
 GROUP = 20  # utterances that share such a list
 SEED = 77

@@ -65,15 +65,21 @@ def _show_names(as_json: bool) -> None:
     show_facts("models/1", as_json, models=[asdict(name) for name in names])
     if as_json:
         return
+    rows = [
+        (name.name, name.modelscope or "", name.hugging_face or "", name.funasr_class, "yes" if name.family else "no")
+        for name in names
+    ]
     from rich.console import Console
 
+    if not Console().is_terminal:  # a table's cells would be broken over lines, and what reads a pipe wants none
+        put("\n".join("\t".join(row) for row in rows))
+        return
     from reports.tables import table
 
     made = table("name", (), "ModelScope", "Hugging Face (hf:NAME)", "class", "converts")
     made.columns[0].no_wrap = True  # to be copied
-    for name in names:
-        hubs = (name.modelscope or "", name.hugging_face or "")
-        made.add_row(name.name, *hubs, name.funasr_class, "yes" if name.family else "no")
+    for row in rows:
+        made.add_row(*row)
     Console().print(made)
 
 

@@ -45,7 +45,7 @@ class SeacoParaformerArguments(ParaformerArguments):
         "bias_encoder_dropout_rate": "dropout acts in training only",
         "seaco_lsm_weight": "label smoothing of the training loss",
         "seaco_length_normalized_loss": "a training loss",
-        "seaco_length_normal": "FunASR reads it nowhere: it is misspelt",
+        "seaco_length_normal": "misspelt, and never read by FunASR",
         "seaco_weight": "weight of a training loss; inference merges with 1",
         "train_decoder": "a training loss",
     }

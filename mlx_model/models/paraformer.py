@@ -184,7 +184,7 @@ class Model(nn.Module):
         self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None = None
     ) -> Iterator[tuple[str, Any]]:
         """Yield each stage's name and what it leaves to be computed, the last one the output: for `bench` to time."""
-        options = self.Options() if options is None else options
+        asked: ParaformerOptions = self.Options() if options is None else options
         sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
         mask = None if min(sizes) == feats.shape[1] else length_mask(lengths, feats.shape[1])
         encoder_out = self.encoder(feats.astype(self.dtype), mask)
@@ -195,8 +195,8 @@ class Model(nn.Module):
         if tokens > 0:  # else there is nothing but silence in the whole batch
             counts: list[int] = token_num.tolist()  # pyright: ignore[reportAssignmentType]
             tgt_mask = None if min(counts) == tokens else length_mask(token_num, tokens)
-            logits = self.decode(embeds, tgt_mask, encoder_out, mask, options)
-        output = ParaformerOutput(logits, token_num, encoder_out, alphas, fires, sizes, options)
+            logits = self.decode(embeds, tgt_mask, encoder_out, mask, asked)
+        output = ParaformerOutput(logits, token_num, encoder_out, alphas, fires, sizes, asked)
         yield "decoder", output
         yield from self.after(output, mask)
 

@@ -138,7 +138,7 @@ def faults(at: str) -> tuple[Fault, ...]:
         fault("no_relu", within(at, "alphas"), "alphas below 0 kept", alphas(_no_relu),
               needs="silence: an alpha below 0"),
         fault("tail_in_second_head", within(at, "alphas"), "a tail of 0.45 in the second head, too", alphas(_tail)),
-        fault("not_scaled", us_alphas, "alphas not scaled to the number of tokens", of(_unscaled)),
+        fault("alphas_not_scaled", us_alphas, "alphas not scaled to the number of tokens", of(_unscaled)),
         fault("scaled_to_fewer", us_alphas, "alphas scaled to one token less", of(_scaled_to_fewer)),
         fault("fires_at_one", us_peaks, "a token begins at 1, not at 1 - 1e-4, and takes off 1",
               lambda c, s: _integrals(s, edge=1.0, taken=1.0)),

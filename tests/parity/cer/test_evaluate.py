@@ -318,12 +318,14 @@ def test_the_mlx_engine_loads_the_model_and_runs_its_batches(kaldi, tmp_path, mo
 
     def load(path: str, role: type) -> SimpleNamespace:
         seen.append(path)
-        return SimpleNamespace(Options=ParaformerOptions)
+        return SimpleNamespace(Options=ParaformerOptions, tokenizer=SimpleNamespace(tokens=[]))
 
-    def in_batches(model: Any, batches: Iterable[Sequence[Path]], *, options: Any) -> Iterator[list[SimpleNamespace]]:
-        assert options == ParaformerOptions()
+    def in_batches(
+        model: Any, batches: Iterable[Sequence[Path]], *, options: Any, confidence: bool
+    ) -> Iterator[list[SimpleNamespace]]:
+        assert (options, confidence) == (ParaformerOptions(), True)
         for batch in batches:
-            yield [SimpleNamespace(**item) for item in heard(batch)]
+            yield [SimpleNamespace(**item, token_ids=[], confidences=None) for item in heard(batch)]
 
     monkeypatch.setattr("mlx_model.loading.load_as", load)
     monkeypatch.setattr("mlx_model.pipelines.transcribe.in_batches", in_batches)

@@ -31,5 +31,5 @@ def test_two_families_share_a_part_and_add_their_own():
 
 
 def test_a_family_without_a_tap_set_is_named():
-    with pytest.raises(UsageError, match=r"no tap set for family 'lstm' \(there are: fsmn_vad_streaming, paraformer"):
+    with pytest.raises(UsageError, match=r"no tap set for family 'lstm' \(there are: bicif_paraformer, .*paraformer, "):
         load_tapset("lstm")
