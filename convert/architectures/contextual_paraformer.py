@@ -4,6 +4,7 @@ The target names are FunASR's, letter for letter; the target shapes are those of
 """
 
 from convert.architectures.family import Family, Usage
+from convert.part_rules import CIF, CTC_LOSS, FSMN, SANM_ENCODER, TRAINING
 from convert.weight_map import Rule, WeightMap
 
 TABLE = Family(
@@ -43,29 +44,17 @@ TABLE = Family(
     weights=WeightMap(
         family="contextual_paraformer",
         rules=(
-            Rule(pattern="encoder.encoders0.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(
-                pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # num_blocks > 1
-            Rule(
-                pattern="decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # att_layer_num > 1
-            Rule(pattern="decoder.last_decoder.self_attn.fsmn_block.weight", op="conv1d"),
+            *SANM_ENCODER,
+            Rule(pattern=f"decoder.decoders.*.{FSMN}", op="conv1d", optional=True),  # att_layer_num > 1
+            Rule(pattern=f"decoder.last_decoder.{FSMN}", op="conv1d"),
             Rule(pattern="decoder.bias_output.weight", op="pointwise"),
-            Rule(
-                pattern="decoder.decoders2.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # the rest, if any
-            Rule(pattern="predictor.cif_conv1d.weight", op="conv1d"),  # V1 depthwise, V2 dense: one permutation
+            Rule(pattern=f"decoder.decoders2.*.{FSMN}", op="conv1d", optional=True),  # the rest, if any
+            *CIF,
             # One of two tables has the hotwords' tokens: use_decoder_embedding says which.
             Rule(pattern="decoder.embed.**", reason="used by the training sampler only", optional=True, spare=True),
             Rule(pattern="bias_embed.**", reason="hotwords are looked up in decoder.embed", optional=True, spare=True),
-            Rule(
-                pattern="ctc.**", reason="auxiliary CTC loss of training; Paraformer decodes without it", optional=True
-            ),
-            Rule(pattern="criterion*.**", reason="training loss", optional=True),
-            Rule(pattern="error_calculator.**", reason="training metric", optional=True),
-            Rule(pattern="specaug.**", reason="training augmentation", optional=True),
-            Rule(pattern="normalize.**", reason="training leftover; config.yaml sets no normalize", optional=True),
+            *CTC_LOSS,
+            *TRAINING,
         ),
     ),
     # Never quantised: the predictor's sums decide where tokens fire, the output layer which token it is; the table of

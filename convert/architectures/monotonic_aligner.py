@@ -4,6 +4,7 @@ The target names are FunASR's, letter for letter; the target shapes are those of
 """
 
 from convert.architectures.family import Family, Usage
+from convert.part_rules import SANM_ENCODER, TRAINING
 from convert.weight_map import Rule, WeightMap
 
 FIRST_HEAD = "of the predictor's first head, which aligning does not ask: only the second one, cif_output2, computes"
@@ -39,17 +40,12 @@ TABLE = Family(
     weights=WeightMap(
         family="monotonic_aligner",
         rules=(
-            Rule(pattern="encoder.encoders0.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(
-                pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # num_blocks > 1
+            *SANM_ENCODER,
             Rule(pattern="predictor.upsample_cnn.weight", op="conv_transpose1d"),
             Rule(pattern="predictor.cif_conv1d.weight", op="conv1d", optional=True),
             Rule(pattern="predictor.cif_conv1d.**", reason=CONVOLUTION, optional=True, spare=True),
             Rule(pattern="predictor.cif_output.**", reason=FIRST_HEAD, optional=True),
-            Rule(pattern="criterion*.**", reason="training loss", optional=True),
-            Rule(pattern="specaug.**", reason="training augmentation", optional=True),
-            Rule(pattern="normalize.**", reason="training leftover; config.yaml sets no normalize", optional=True),
+            *TRAINING,
         ),
     ),
     # Never quantised: the sums of these decide when a token is said.

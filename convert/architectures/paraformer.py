@@ -4,7 +4,8 @@ The target names are FunASR's, letter for letter; the target shapes are those of
 """
 
 from convert.architectures.family import Family, Usage
-from convert.weight_map import Rule, WeightMap
+from convert.part_rules import CIF, CTC_LOSS, SAMPLER, SANM_DECODER, SANM_ENCODER, TRAINING
+from convert.weight_map import WeightMap
 
 TABLE = Family(
     name="paraformer",
@@ -40,25 +41,7 @@ TABLE = Family(
     cmvn=("frontend.cmvn_shift", "frontend.cmvn_scale"),
     weights=WeightMap(
         family="paraformer",
-        rules=(
-            Rule(pattern="encoder.encoders0.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(
-                pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # num_blocks > 1
-            Rule(pattern="decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(
-                pattern="decoder.decoders2.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # the rest, if any
-            Rule(pattern="predictor.cif_conv1d.weight", op="conv1d"),  # V1 depthwise, V2 dense: one permutation
-            Rule(pattern="decoder.embed.**", reason="used by the training sampler only", optional=True),
-            Rule(
-                pattern="ctc.**", reason="auxiliary CTC loss of training; Paraformer decodes without it", optional=True
-            ),
-            Rule(pattern="criterion*.**", reason="training loss", optional=True),
-            Rule(pattern="error_calculator.**", reason="training metric", optional=True),
-            Rule(pattern="specaug.**", reason="training augmentation", optional=True),
-            Rule(pattern="normalize.**", reason="training leftover; config.yaml sets no normalize", optional=True),
-        ),
+        rules=(*SANM_ENCODER, *SANM_DECODER, *CIF, *SAMPLER, *CTC_LOSS, *TRAINING),
     ),
     # Never quantised: the predictor's sums decide where tokens fire, the output layer which token it is.
     protected=("predictor.**", "decoder.output_layer"),

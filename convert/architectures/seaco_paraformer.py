@@ -4,6 +4,7 @@ The target names are FunASR's, letter for letter; the target shapes are those of
 """
 
 from convert.architectures.family import Family, Usage
+from convert.part_rules import CIF, CTC_LOSS, FSMN, SANM_DECODER, SANM_ENCODER, TRAINING
 from convert.weight_map import Rule, WeightMap
 
 TABLE = Family(
@@ -45,29 +46,18 @@ TABLE = Family(
     weights=WeightMap(
         family="seaco_paraformer",
         rules=(
-            Rule(pattern="encoder.encoders0.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(
-                pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # num_blocks > 1
-            Rule(pattern="decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(
-                pattern="decoder.decoders2.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # the rest, if any
-            Rule(pattern="seaco_decoder.decoders.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(pattern="seaco_decoder.decoders2.*.self_attn.fsmn_block.weight", op="conv1d", optional=True),
+            *SANM_ENCODER,
+            *SANM_DECODER,
+            Rule(pattern=f"seaco_decoder.decoders.*.{FSMN}", op="conv1d"),
+            Rule(pattern=f"seaco_decoder.decoders2.*.{FSMN}", op="conv1d", optional=True),
             Rule(
                 pattern="seaco_decoder.embed.**", reason="hotwords are spelt by decoder.embed; nothing reads it",
                 optional=True,
             ),
-            Rule(pattern="predictor.cif_conv1d.weight", op="conv1d"),  # V1 depthwise, V2 and V3 dense: one permutation
+            *CIF,
             Rule(pattern="predictor.upsample_cnn.weight", op="conv_transpose1d", optional=True),  # CifPredictorV3
-            Rule(
-                pattern="ctc.**", reason="auxiliary CTC loss of training; Paraformer decodes without it", optional=True
-            ),
-            Rule(pattern="criterion*.**", reason="training loss", optional=True),
-            Rule(pattern="error_calculator.**", reason="training metric", optional=True),
-            Rule(pattern="specaug.**", reason="training augmentation", optional=True),
-            Rule(pattern="normalize.**", reason="training leftover; config.yaml sets no normalize", optional=True),
+            *CTC_LOSS,
+            *TRAINING,
         ),
     ),
     # Never quantised: the predictor's sums decide where tokens fire, the output layers which token it is and whether

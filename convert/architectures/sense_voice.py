@@ -4,6 +4,7 @@ The target names are FunASR's, letter for letter; the target shapes are those of
 """
 
 from convert.architectures.family import Family, Usage
+from convert.part_rules import FSMN, SANM_ENCODER, TRAINING
 from convert.weight_map import Rule, WeightMap
 
 TABLE = Family(
@@ -32,17 +33,9 @@ TABLE = Family(
     weights=WeightMap(
         family="sense_voice",
         rules=(
-            Rule(pattern="encoder.encoders0.*.self_attn.fsmn_block.weight", op="conv1d"),
-            Rule(
-                pattern="encoder.encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # num_blocks > 1
-            Rule(
-                pattern="encoder.tp_encoders.*.self_attn.fsmn_block.weight", op="conv1d", optional=True
-            ),  # tp_blocks > 0
-            Rule(pattern="criterion*.**", reason="training loss", optional=True),
-            Rule(pattern="error_calculator.**", reason="training metric", optional=True),
-            Rule(pattern="specaug.**", reason="training augmentation", optional=True),
-            Rule(pattern="normalize.**", reason="training leftover; config.yaml sets no normalize", optional=True),
+            *SANM_ENCODER,
+            Rule(pattern=f"encoder.tp_encoders.*.{FSMN}", op="conv1d", optional=True),  # tp_blocks > 0
+            *TRAINING,
         ),
     ),
     # Never quantised: the layer that decides which token it is.
