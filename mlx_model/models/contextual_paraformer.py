@@ -18,17 +18,16 @@ from mlx_model import ops
 from mlx_model.config.contextual_paraformer import ContextualParaformerConfig
 from mlx_model.decoding.hotwords import Hotwords, ids_of, words_of
 from mlx_model.errors import UsageError
-from mlx_model.machine.blas import mx, nn, tree_flatten
-from mlx_model.machine.kept import Kept
+from mlx_model.machine.blas import mx, nn
 from mlx_model.models import paraformer
 from mlx_model.models.paraformer import LAYER_NORM_EPS, ParaformerOptions
 from mlx_model.ops import Mask, TokenMask
-from mlx_model.parts.contextual import ContextualParaformerDecoder, hotword_vectors
+from mlx_model.parts.contextual import ContextualParaformerDecoder
+from mlx_model.parts.hotwords import Ids, KeptVectors, hotword_vectors
 from mlx_model.parts.lstm import LSTM
 from mlx_model.text.seg_dict import SegDict
 
 FUNASR_SOS = 1  # the only entry where FunASR is given no list; of a list the last one is the model's own sos
-Ids = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +53,6 @@ class ContextualParaformerOptions(ParaformerOptions):
         object.__setattr__(self, "hotwords", words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """A list's vectors (N, D), and the arrays and the class that they were made of."""
-
-    ids: Ids
-    made_of: tuple[Kept, ...]
-    by: type[nn.Module]
-    vectors: Float[mx.array, "N D"]
-
-
 class Model(paraformer.Model):
     """A ContextualParaformer. Beside a Paraformer's parts: bias_encoder, bias_embed, and a decoder of its own.
 
@@ -86,7 +75,7 @@ class Model(paraformer.Model):
             self.bias_embed = nn.Embedding(config.vocab_size, size)
         self.seg_dict = None
         self._listed: tuple[ContextualParaformerOptions, Hotwords] | None = None
-        self._encoded: Encoded | None = None
+        self._encoded = KeptVectors()
 
     def hotwords(self, options: ContextualParaformerOptions) -> Hotwords:
         """Return the list that is asked for, looked up in the vocabulary; without one, a list of none.
@@ -115,15 +104,8 @@ class Model(paraformer.Model):
         """Return one vector for each entry of a list; kept, unless single modules are watched."""
         table, lstm = self.hotword_table, self.bias_encoder
         if ops.chosen() is not None:
-            return hotword_vectors(table, lstm, ids)
-        arrays = [table, *(array for _, array in tree_flatten(lstm.parameters()))]
-        kept = self._encoded
-        still = kept is not None and kept.ids == ids and kept.by is type(lstm)
-        if kept is None or not still or not all(map(Kept.is_still, kept.made_of, arrays)):
-            vectors = hotword_vectors(table, lstm, ids)
-            kept = Encoded(ids=ids, made_of=tuple(map(Kept, arrays)), by=type(lstm), vectors=vectors)
-            self._encoded = kept
-        return kept.vectors
+            return hotword_vectors(table, lstm, None, ids)
+        return self._encoded.of(table, lstm, None, ids)
 
     def decode(
         self,

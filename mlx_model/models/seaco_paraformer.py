@@ -17,8 +17,7 @@ from mlx_model.config.seaco_paraformer import SeacoParaformerConfig
 from mlx_model.decoding.hotwords import Hotwords, ids_of, words_of
 from mlx_model.errors import UsageError
 from mlx_model.machine import device
-from mlx_model.machine.blas import mx, tree_flatten
-from mlx_model.machine.kept import Kept
+from mlx_model.machine.blas import mx
 from mlx_model.models import bicif_paraformer, paraformer
 from mlx_model.models.bicif_paraformer import BiCifParaformerOptions
 from mlx_model.models.paraformer import LAYER_NORM_EPS, Best, ParaformerOptions, ParaformerOutput
@@ -26,6 +25,7 @@ from mlx_model.ops import Mask, TokenMask
 from mlx_model.parts.basic import Linear
 from mlx_model.parts.cif import PREDICTORS, CifPredictorBase
 from mlx_model.parts.cif_v3 import CifPredictorV3
+from mlx_model.parts.hotwords import Ids, KeptVectors, hotword_vectors
 from mlx_model.parts.lstm import LSTM
 from mlx_model.parts.seaco import (
     FILTER_LAYER,
@@ -34,13 +34,11 @@ from mlx_model.parts.seaco import (
     SeacoDecoder,
     best_entries,
     hotword_scores,
-    hotword_vectors,
     merge,
 )
 from mlx_model.text.results import Hypothesis
 
 BIAS_LAYERS = 2
-Ids = tuple[tuple[int, ...], ...]  # of every entry of a list, the last one [sos]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +71,6 @@ class Listed:
     ids: Ids | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """A list's vectors (N, D), and the arrays and classes that they were made of."""
-
-    ids: Ids
-    made_of: tuple[Kept, ...]
-    by: tuple[type, ...]
-    vectors: Float[mx.array, "N D"]
-
-
 class Model(bicif_paraformer.Model):
     """A SeacoParaformer. Beside a BiCifParaformer's: bias_encoder, lstm_proj, seaco_decoder, hotword_output_layer.
 
@@ -104,7 +92,7 @@ class Model(bicif_paraformer.Model):
         self.seaco_decoder = SeacoDecoder(size, config.seaco_decoder, LAYER_NORM_EPS)
         self.hotword_output_layer = Linear(size, config.vocab_size)
         self._listed: Listed | None = None
-        self._encoded: Encoded | None = None
+        self._encoded = KeptVectors()
 
     # ---- times, which only CifPredictorV3 has
 
@@ -169,14 +157,7 @@ class Model(bicif_paraformer.Model):
         table = self.decoder.embed[0]["weight"]
         if ops.chosen() is not None:
             return hotword_vectors(table, self.bias_encoder, self.lstm_proj, ids)
-        readers = [module for module in (self.bias_encoder, self.lstm_proj) if module is not None]
-        arrays = [table, *(array for module in readers for _, array in tree_flatten(module.parameters()))]
-        kept, by = self._encoded, tuple(map(type, readers))
-        still = kept is not None and (kept.ids, kept.by) == (ids, by)
-        if kept is None or not still or not all(map(Kept.is_still, kept.made_of, arrays)):
-            vectors = hotword_vectors(table, self.bias_encoder, self.lstm_proj, ids)
-            self._encoded = kept = Encoded(ids=ids, made_of=tuple(map(Kept, arrays)), by=by, vectors=vectors)
-        return kept.vectors
+        return self._encoded.of(table, self.bias_encoder, self.lstm_proj, ids)
 
     # ---- the branch
 

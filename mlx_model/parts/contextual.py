@@ -1,15 +1,12 @@
-"""CLAS: hotwords as vectors, and Paraformer's decoder with a second cross-attention, to them, in its last layer.
+"""CLAS: Paraformer's decoder with a second cross-attention, to them, in its last layer.
 
 Mirrors funasr/models/contextual_paraformer/{model,decoder}.py. Layers are written against `ops`, as in sanm.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import Float
 
 from mlx_model import ops
@@ -18,10 +15,7 @@ from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
 from mlx_model.ops import Mask, TokenMask, X
 from mlx_model.parts.basic import LayerNorm, Linear, PositionwiseFeedForwardDecoderSANM
-from mlx_model.parts.lstm import LSTM
 from mlx_model.parts.sanm import DecoderLayerSANM, MultiHeadedAttentionCrossAtt, MultiHeadedAttentionSANMDecoder
-
-TOGETHER = 512  # hotwords of one length that the LSTM reads side by side: bounds its memory
 
 
 class Halves(NamedTuple):
@@ -126,25 +120,3 @@ class ContextualParaformerDecoder(ops.Stack):
         """Return one of two: what was found in the recording, and in the hotwords, the latter `clas_scale` times."""
         both = ops.by_row(lambda a, c: mx.concatenate([a, c * clas_scale], axis=-1), context, bias)
         return self.bias_output(both)
-
-
-def hotword_vectors(table: Float[mx.array, "V D"], lstm: LSTM, ids: Sequence[Sequence[int]]) -> Float[mx.array, "N D"]:
-    """Return the LSTM's state at the last token of each hotword, (N, D).
-
-    Mirrors ContextualParaformer.cal_decoder_with_predictor, which reads all of them padded; here those of one length
-    are read together, and nothing is padded.
-
-    Args:
-        table: the embedding of every token.
-        lstm: the bias encoder.
-        ids: each hotword's token ids, at least one.
-    """
-    order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
-    states: list[mx.array] = []
-    for _, same in groupby(order, key=lambda number: len(ids[number])):
-        places = [*same]
-        for start in range(0, len(places), TOGETHER):
-            rows = np.array([ids[number] for number in places[start : start + TOGETHER]], np.int32)
-            states.append(lstm(table[mx.array(rows)])[:, -1])
-            mx.eval(states[-1])  # a group at a time: the gates of thousands of hotwords would lie side by side
-    return mx.concatenate(states)[mx.array(np.argsort(order))]

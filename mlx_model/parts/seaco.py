@@ -1,30 +1,24 @@
-"""SeACo: hotwords as vectors, the decoder that attends to them, and the choice between its tokens and the recogniser's.
+"""SeACo: the decoder that attends to hotwords (hotwords.py), and the choice between its tokens and the recogniser's.
 
-Mirrors funasr/models/seaco_paraformer/model.py::SeacoParaformer (`_hotword_representation`, `_seaco_decode_with_ASF`,
-`_merge_res`) and ParaformerSANMDecoder.forward_asf6 of funasr/models/e_paraformer/decoder.py. Where there are more than
-`KEPT` entries, the ones that decoder state attends to most are kept (`best_entries`): FunASR looks at the first
-recording of a batch only, here each recording keeps its own.
+Mirrors funasr/models/seaco_paraformer/model.py::SeacoParaformer (`_seaco_decode_with_ASF`, `_merge_res`) and
+ParaformerSANMDecoder.forward_asf6 of funasr/models/e_paraformer/decoder.py. Where there are more than `KEPT` entries,
+the ones that decoder state attends to most are kept (`best_entries`): FunASR looks at the first recording of a batch
+only, here each recording keeps its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-from jaxtyping import Float, Int, UInt
+from jaxtyping import Float, UInt
 
 from mlx_model import ops
 from mlx_model.config.parts import ParaformerSANMDecoderConfig
 from mlx_model.machine.blas import mx
 from mlx_model.machine.kept import as_written
 from mlx_model.ops import Mask, TokenMask
-from mlx_model.parts.basic import Linear
-from mlx_model.parts.lstm import LSTM
 from mlx_model.parts.sanm import ParaformerSANMDecoder
 
 KEPT = 50  # entries that the filter keeps, beside [sos]; FunASR's `nfilter`, which nothing can set
 FILTER_LAYER = 5  # of seaco_decoder.decoders, whose attention the filter reads
-TOGETHER = 512  # hotwords that the LSTM reads side by side: more take no less time each, with MLX or an engine
 
 
 @as_written
@@ -106,39 +100,3 @@ def merge(logits: Float[mx.array, "B U V"], biased: Float[mx.array, "B U V"], no
     """
     abstains = biased.argmax(axis=-1, keepdims=True) == no_bias
     return mx.where(abstains, logits, biased)
-
-
-def hotword_vectors(
-    table: Float[mx.array, "V D"], lstm: LSTM, projection: Linear | None, ids: Sequence[Sequence[int]]
-) -> Float[mx.array, "N D"]:
-    """Return one vector for each hotword, from the last token's state of the LSTM; (N, D).
-
-    Args:
-        table: the embedding of every token.
-        lstm: the bias encoder.
-        projection: what brings the states of two directions back to D; None: there is one direction.
-        ids: each hotword's token ids, at least one.
-    """
-    order = sorted(range(len(ids)), key=lambda number: len(ids[number]))  # so that hardly anything is padding
-    found = [
-        _last_states(table, lstm, [ids[number] for number in order[start : start + TOGETHER]])
-        for start in range(0, len(ids), TOGETHER)
-    ]
-    states = mx.concatenate(found)[mx.array(places(order))]
-    return states if projection is None else projection(states)
-
-
-def places(order: Sequence[int]) -> Int[np.ndarray, " N"]:
-    """Return at which place of an order each entry stands."""
-    return np.argsort(order)
-
-
-def _last_states(table: Float[mx.array, "V D"], lstm: LSTM, ids: Sequence[Sequence[int]]) -> Float[mx.array, "N D1"]:
-    lengths = [len(each) for each in ids]
-    rows = np.zeros((len(ids), max(lengths)), np.int32)
-    for row, each in zip(rows, ids, strict=True):
-        row[: len(each)] = each
-    states = lstm(table[mx.array(rows)], mx.array(lengths))
-    last = states[mx.arange(len(ids)), mx.array(lengths) - 1]
-    mx.eval(last)  # a group at a time: the gates of thousands of hotwords would lie side by side
-    return last

@@ -11,8 +11,7 @@ from typing import Any
 
 from mlx_model import ops
 from mlx_model.machine.blas import mx
-from mlx_model.parts import contextual as healthy
-from mlx_model.parts import lstm
+from mlx_model.parts import hotwords, lstm
 from mlx_model.parts.contextual import Halves
 from parity.faults.fault import Fault, Seed, exchange, fault, lost, method, reorder, rewrite, within, without
 from parity.sides.candidate import Candidate
@@ -43,7 +42,7 @@ def _padded_end(table: mx.array, encoder: Any, ids: Sequence[Sequence[int]]) -> 
 
 
 def _in_order_of_length(table: mx.array, encoder: Any, ids: Sequence[Sequence[int]]) -> mx.array:
-    return healthy.hotword_vectors(table, encoder, sorted(ids, key=len))
+    return hotwords.hotword_vectors(table, encoder, None, sorted(ids, key=len))
 
 
 def _cells(self: Any, gates: mx.array, weights: mx.array) -> mx.array:

@@ -18,6 +18,7 @@ from parity.faults.fault import Fault, Seed, exchange, fault, method, rewrite
 from parity.sides.candidate import Candidate
 
 PART = "mlx_model.parts.seaco"
+HOTWORDS = "mlx_model.parts.hotwords"
 MANY = "more than 50 hotwords"
 # Of an LSTM's faults, those of one module alone that show in one direction as well.
 ONE_WAY = ("lstm_input_bias_lost", "lstm_state_bias_lost", "lstm_state_transposed")
@@ -45,7 +46,7 @@ def _states(pick: Callable[[mx.array, mx.array], mx.array]) -> Seed:
         rows = mx.array([[*each, *[0] * (size - len(each))] for each in ids])
         return pick(lstm(table[rows], lengths), lengths)
 
-    return _exchanged("_last_states", last_states, PART)
+    return _exchanged("_last_states", last_states, HOTWORDS)
 
 
 def _mean(states: mx.array, lengths: mx.array) -> mx.array:
@@ -89,7 +90,7 @@ def _as_listed(change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> Callable
 
 def _group_order(candidate: Candidate, stack: ExitStack) -> None:
     """Vectors stay in the order of their lengths."""
-    exchange(stack, f"{PART}.places", lambda order: list(range(len(order))))
+    exchange(stack, f"{HOTWORDS}.places", lambda order: list(range(len(order))))
 
 
 # ---- the two passes

@@ -22,9 +22,6 @@ import mlx_funasr
 import mlx_model
 from mlx_model.config.contextual_paraformer import ContextualParaformerConfig
 from mlx_model.errors import CheckpointError, ConfigError, UsageError
-from mlx_model.machine.blas import mx
-from mlx_model.parts.contextual import hotword_vectors
-from mlx_model.parts.lstm import LSTM
 from tests import forked
 from tests.conftest import BASE as PARAFORMER
 from tests.conftest import ROOT, speech_like
@@ -167,17 +164,6 @@ def test_a_scale_that_is_no_number(scale: float):
     options = mlx_model.loading.model_class("contextual_paraformer").Options
     with pytest.raises(UsageError, match="clas_scale"):
         options(clas_scale=scale)
-
-
-def test_hotwords_of_all_lengths_stand_where_they_were():
-    """One at a time is the oracle."""
-    lstm = LSTM(8, 8)
-    for name, value in lstm.parameters().items():
-        lstm[name] = mx.random.normal(value.shape, key=mx.random.key(len(name)))
-    table = mx.random.normal((20, 8), key=mx.random.key(5))
-    ids = [(3,), (4, 5, 6), (7, 8), (9,), (1, 2, 3), (1,)]
-    alone = np.stack([np.array(lstm(table[mx.array([each])])[0, -1]) for each in ids])
-    assert np.abs(np.array(hotword_vectors(table, lstm, ids)) - alone).max() < 1e-6
 
 
 @pytest.mark.reference

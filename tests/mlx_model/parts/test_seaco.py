@@ -9,8 +9,6 @@ import numpy as np
 from mlx_model import engines
 from mlx_model.config.parts import ParaformerSANMDecoderConfig
 from mlx_model.machine.blas import mx, tree_flatten
-from mlx_model.parts.basic import Linear
-from mlx_model.parts.lstm import LSTM
 from mlx_model.parts.sanm import ParaformerSANMDecoder
 from mlx_model.parts.seaco import (
     KEPT,
@@ -18,7 +16,6 @@ from mlx_model.parts.seaco import (
     SeacoDecoder,
     best_entries,
     hotword_scores,
-    hotword_vectors,
     merge,
 )
 
@@ -63,22 +60,6 @@ def test_the_branch_abstains_by_its_best_token():
     biased = mx.array([[[0.0, 3.0, 2.0], [0.0, 2.0, 3.0], [7.0, 8.0, 1.0]]])
     assert merge(logits, biased, 1).argmax(axis=-1).tolist() == [[0, 2, 2]]
     assert merge(logits, biased, 2).argmax(axis=-1).tolist() == [[1, 0, 1]]
-
-
-def test_a_hotwords_vector_does_not_depend_on_the_list():
-    table, lstm = normal(9, WIDTH), filled(LSTM(WIDTH, WIDTH, layers=2, bidirectional=True))
-    projection = filled(Linear(2 * WIDTH, WIDTH), 2)
-    ids = [(3, 4, 5), (6,), (7, 8), (2, 2, 2, 2), (1,)]
-    together = np.array(hotword_vectors(table, lstm, projection, ids))
-    for vector, each in zip(together, ids, strict=True):
-        np.testing.assert_allclose(vector, np.array(projection(lstm(table[mx.array([each])]))[0, -1]), atol=1e-6)
-    assert not np.allclose(together[0], together[3])
-
-
-def test_one_direction_is_not_projected():
-    table, lstm = normal(9, WIDTH), filled(LSTM(WIDTH, WIDTH, layers=2))
-    found = hotword_vectors(table, lstm, None, [(3, 4), (5,)])
-    np.testing.assert_allclose(np.array(found[1]), np.array(lstm(table[mx.array([[5]])])[0, 0]), atol=1e-6)
 
 
 def test_the_filter_reads_the_attention_of_the_sixth_layer():
