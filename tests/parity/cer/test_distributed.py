@@ -238,26 +238,24 @@ def two_nodes(model: str, out: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
     lost: list[int] = []
-    at_work: set[int] = set()
-    of_dispatch, of_came = dispatch._Dispatch._lost, dispatch._Dispatch._came
+    of_lost, of_fill = dispatch._Dispatch._lost, dispatch._Dispatch._fill
 
-    def came(self: Any, seat: int, task: Any, outcome: Any) -> Any:
-        at_work.add(seat)
-        return of_came(self, seat, task, outcome)
+    def fill(self: Any) -> bool:
+        # No work before both are ready: a loaded machine's second would find nothing left, and nobody would miss it.
+        return (second is None or len(self.ready) == 2) and of_fill(self)
 
     def counted(self: Any, ticket: Any, outcome: Lost) -> Any:
         lost.append(self.held[ticket][0])
-        return of_dispatch(self, ticket, outcome)
+        return of_lost(self, ticket, outcome)
 
     def progress(done: int, total: int, rate: float) -> None:
         nonlocal second
-        # With both at work, or the one that dies might not have been missed; a slow machine's second may never come.
-        if second is not None and done and (len(at_work) == 2 or done > total // 2):
+        if second is not None and done:
             cluster.remove_node(second, allow_graceful=False)
             second, lost[:] = None, []
             print(done, total)
 
-    dispatch._Dispatch._lost, dispatch._Dispatch._came = counted, came  # type: ignore[method-assign]
+    dispatch._Dispatch._lost, dispatch._Dispatch._fill = counted, fill  # type: ignore[method-assign]
     parity.cer.evaluate(model, SPEECH, workers=cluster.address, out=out, batch_seconds=3.0, progress=progress)
     cluster.shutdown()
     print(len(lost))
