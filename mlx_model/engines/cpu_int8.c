@@ -3,15 +3,16 @@
    A weight is scale[output] * an integer of -127 to 127, stored so, row after row, and read where it lies in its file. A
    row of inputs becomes 127 steps to either side of 0, of the size of its largest number / 127. An output is
 
-       (float) sum * (step of the row * scale of the output) + bias
+       (float) sum * (scale of the output * step of the row) + bias
 
    rounded after each of these operations (-ffp-contract=off), so that every body gives the same bits: sums are integers,
-   exact in 32 bits up to 133,000 inputs. What a processor offers decides how four inputs at a time are multiplied:
+   exact in 32 bits up to 133,000 inputs. Inputs are given 128 more, and sums begin with 128 times less the weights:
+   processors multiply bytes without by bytes with a sign, four of each at a time, into a sum of 32 bits:
 
-   - AVX-512 VNNI and AVX-VNNI (-mavx512vnni, -mavxvnni): vpdpbusd, unsigned by signed bytes, which does not saturate.
-     Inputs are given 128 more, and sums begin with 128 times less the weights.
-   - AVX2: pairs of 16 bits by vpmaddwd, into which a panel's weights are widened. vpmaddubsw would saturate: two
-     products of bytes with 128 added may be 65,024, and 16 bits hold 32,767.
+   - AVX-512 VNNI and AVX-VNNI (-mavx512vnni, -mavxvnni): vpdpbusd, which does not saturate.
+   - AVX2: vpmaddubsw, whose sums of two products must fit 16 bits: they do, 255 * 128 = 32,640, where two neighbouring
+     weights are not larger than 128 together, which a conversion sees to (round_weight in parts/int8.py). A panel of
+     weights where some are is multiplied in 16 bits, by vpmaddwd: slower, and as exact.
    - anything else, and -DEMULATED: what vpdpbusd does, in plain C; with -DLANES=16 in the shape of the AVX-512 body.
 
    cpu_int8.py calls this with the threads of cpu_engine.c. */
@@ -29,9 +30,9 @@
 #define LANES 8
 #endif
 #if defined __AVX2__ && !defined __AVX512VNNI__ && !defined __AVXVNNI__ && !defined EMULATED
-#define PAIRS 1
+#define BY_AVX2 1 /* whether sums of two products have 16 bits */
 #else
-#define PAIRS 0
+#define BY_AVX2 0
 #endif
 
 enum { WIDTH = 2 * LANES };          /* outputs of a panel */
@@ -39,7 +40,7 @@ enum { ROWS = LANES == 16 ? 12 : 6 }; /* a tile of the result, ROWS x WIDTH, tak
 enum { BLOCK = 192 };                /* rows that meet a panel before the next */
 enum { ACROSS = 4 * WIDTH };         /* outputs of a unit of work */
 enum { CHUNK = 32 };                 /* inputs that are turned at a time: rows are filled up with zeros to so many */
-enum { STEPS = PAIRS ? 16 : 8 };     /* of a chunk: what one operation multiplies is two inputs, or four */
+enum { STEPS = CHUNK / 4 };          /* of a chunk: one operation multiplies four inputs */
 enum { DEPTH = 16 };                 /* chunks at a time: their panel takes half of a first-level cache */
 enum { MOST = 127 };
 
@@ -68,19 +69,6 @@ typedef struct { int m, k; const float* x; int* rounded; float* sizes; } inputs;
 
 enum { INPUT_ROWS = 16 };
 
-/* Widen a chunk of bytes as a body multiplies them: an operation's pair is every second of four inputs. */
-INLINE void arrange(const signed char* from, int* to) {
-#if PAIRS
-    const __m256i bytes = _mm256_loadu_si256((const __m256i*)from);
-    _mm256_storeu_si256((__m256i*)to, _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8));
-    _mm256_storeu_si256((__m256i*)to + 1, _mm256_srai_epi16(bytes, 8));
-#else
-    unsigned char moved[CHUNK];
-    for (int i = 0; i < CHUNK; i++) moved[i] = (unsigned char)(from[i] + 128);
-    memcpy(to, moved, CHUNK);
-#endif
-}
-
 /* Round a row to steps of its largest number / 127, and return their size: NaN where one is no finite number. */
 static float round_row(int k, const float* x, int* out) {
     int top = 0;
@@ -95,16 +83,16 @@ static float round_row(int k, const float* x, int* out) {
     const int finite = top < 0x7f800000;
     const float factor = finite && largest > 1e-30f ? MOST / largest : 0.0f;
     for (int at = 0; at < k; at += CHUNK, out += STEPS) {
-        signed char bytes[CHUNK] = {0};
+        unsigned char bytes[CHUNK];
         float scaled[CHUNK] = {0};
         if (factor != 0.0f) memcpy(scaled, x + at, least(CHUNK, k - at) * sizeof(float));
         for (int i = 0; i < CHUNK; i++) {
             const float whole = scaled[i] * factor + 12582912.0f; /* 1.5 * 2^23: its last bits are the nearest integer */
             int bits;
             memcpy(&bits, &whole, 4);
-            bytes[i] = (signed char)bits;
+            bytes[i] = (unsigned char)(bits + 128);
         }
-        arrange(bytes, out);
+        memcpy(out, bytes, CHUNK);
     }
     return !finite ? largest - largest : factor == 0.0f ? 0.0f : largest / MOST;
 }
@@ -117,9 +105,9 @@ static void inputs_unit(const void* task, int unit) {
 
 /* ---- panels of weights ---- */
 
-/* Eight numbers of 32 bits (four weights each) of eight rows, turned, and put as they are multiplied. */
-INLINE void put_turned(const signed char* const rows[8], int* panel) {
+/* Eight numbers of 32 bits (four weights each) of eight rows, turned; `pairs` are the largest sums of two magnitudes. */
 #if defined __AVX2__
+INLINE void put_turned(const signed char* const rows[8], int* panel, __m256i* pairs) {
     __m256 a[8], b[8], turned[8];
     for (int i = 0; i < 8; i += 2) {
         const __m256 even = _mm256_loadu_ps((const float*)rows[i]), odd = _mm256_loadu_ps((const float*)rows[i + 1]);
@@ -136,22 +124,23 @@ INLINE void put_turned(const signed char* const rows[8], int* panel) {
     }
     for (int i = 0; i < 8; i++) {
         const __m256i four = _mm256_castps_si256(turned[i]);
-#if PAIRS
-        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8), odd = _mm256_srai_epi16(four, 8);
-        _mm256_storeu_si256((__m256i*)(panel + i * WIDTH), even);
-        _mm256_storeu_si256((__m256i*)(panel + (8 + i) * WIDTH), odd);
-#else
         _mm256_storeu_si256((__m256i*)(panel + i * WIDTH), four);
-#endif
+        if (BY_AVX2) *pairs = _mm256_max_epi16(*pairs, _mm256_maddubs_epi16(_mm256_abs_epi8(four), _mm256_set1_epi8(1)));
     }
+}
 #else
+typedef int __m256i; /* never looked at */
+INLINE void put_turned(const signed char* const rows[8], int* panel, __m256i* pairs) {
+    (void)pairs;
     for (int i = 0; i < 8; i++)
         for (int row = 0; row < 8; row++) memcpy(panel + i * WIDTH + row, rows[row] + 4 * i, 4);
-#endif
 }
+#endif
 
-/* Chunks [deep, deep + depth) of WIDTH outputs from `column`; behind the last output it is repeated. */
-static void make_panel(const int8_linear* w, int column, int deep, int depth, int* panel) {
+/* Chunks [deep, deep + depth) of WIDTH outputs from `column`; behind the last output it is repeated. Returns whether two
+   neighbouring weights may be larger than 128 together, where that matters. */
+static int make_panel(const int8_linear* w, int column, int deep, int depth, int* panel) {
+    __m256i pairs = {0};
     for (int first = 0; first < WIDTH; first += 8) {
         const signed char* rows[8];
         for (int j = 0; j < 8; j++) rows[j] = w->weights + (size_t)least(column + first + j, w->n - 1) * w->k + deep * CHUNK;
@@ -160,18 +149,29 @@ static void make_panel(const int8_linear* w, int column, int deep, int depth, in
             signed char filled[8][CHUNK] = {{0}};
             if (left < CHUNK)
                 for (int j = 0; j < 8; j++) memcpy(filled[j], rows[j], left), rows[j] = filled[j];
-            put_turned(rows, panel + chunk * STEPS * WIDTH + first);
+            put_turned(rows, panel + chunk * STEPS * WIDTH + first, &pairs);
             for (int j = 0; j < 8; j++) rows[j] += CHUNK; /* behind the last chunk nobody looks */
         }
     }
+#if BY_AVX2
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi16(pairs, _mm256_set1_epi16(128))) != 0;
+#else
+    return 0;
+#endif
 }
 
 /* ---- products ---- */
 
-/* sum + what x, the same for all lanes, gives with w. */
-INLINE ints dot(ints sum, int x, ints w) {
-#if PAIRS
-    return sum + (ints)_mm256_madd_epi16(_mm256_set1_epi32(x), (__m256i)w);
+/* sum + what x, the same for all lanes, gives with w; `large`: as make_panel returns it. */
+INLINE ints dot(ints sum, int x, ints w, int large) {
+#if BY_AVX2
+    if (!large) {
+        const __m256i twos = _mm256_maddubs_epi16(_mm256_set1_epi32(x), (__m256i)w);
+        return sum + (ints)_mm256_madd_epi16(twos, _mm256_set1_epi16(1));
+    }
+    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)w, 8), 8), odd = _mm256_srai_epi16((__m256i)w, 8);
+    sum += (ints)_mm256_madd_epi16(_mm256_set1_epi32(x & 0xff00ff), even);
+    return sum + (ints)_mm256_madd_epi16(_mm256_set1_epi32(x >> 8 & 0xff00ff), odd);
 #elif defined __AVX512VNNI__ && !defined EMULATED
     return (ints)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(x), (__m512i)w);
 #elif defined __AVXVNNI__ && !defined EMULATED
@@ -182,14 +182,12 @@ INLINE ints dot(ints sum, int x, ints w) {
 #endif
 }
 
-/* What sums of a panel begin with: inputs have 128 added, where bytes are multiplied. */
-INLINE void begin(int steps, const int* panel, ints start[2]) {
+/* What sums of a panel begin with, as inputs have 128 added. */
+INLINE void begin(int steps, const int* panel, int large, ints start[2]) {
     start[0] = start[1] = (ints){0};
-#if !PAIRS
     for (int i = 0; i < steps; i++, panel += WIDTH)
-        for (int h = 0; h < 2; h++) start[h] = dot(start[h], (int)0x80808080, *(const ints*)(panel + h * LANES));
+        for (int h = 0; h < 2; h++) start[h] = dot(start[h], (int)0x80808080, *(const ints*)(panel + h * LANES), large);
     start[0] = -start[0], start[1] = -start[1];
-#endif
 }
 
 /* Where a tile's results go: into y behind the last inputs, before that into `partial`. */
@@ -212,7 +210,8 @@ INLINE void put(const target* t, int row, int half, ints sum) {
     *out = value;
 }
 
-INLINE void tile(int rows, int steps, const int* x, long ldx, const int* panel, const ints start[2], const target* t, int row) {
+INLINE void tile(int rows, int steps, const int* x, long ldx, const int* panel, int large, const ints start[2],
+                 const target* t, int row) {
     ints sum[ROWS][2];
     for (int i = 0; i < rows; i++)
         for (int h = 0; h < 2; h++) {
@@ -223,7 +222,7 @@ INLINE void tile(int rows, int steps, const int* x, long ldx, const int* panel, 
         const ints left = *(const ints*)panel, right = *(const ints*)(panel + LANES);
         for (int i = 0; i < rows; i++) {
             const int both = x[i * ldx + step];
-            sum[i][0] = dot(sum[i][0], both, left), sum[i][1] = dot(sum[i][1], both, right);
+            sum[i][0] = dot(sum[i][0], both, left, large), sum[i][1] = dot(sum[i][1], both, right, large);
         }
     }
     for (int i = 0; i < rows; i++)
@@ -234,7 +233,7 @@ INLINE void tile(int rows, int steps, const int* x, long ldx, const int* panel, 
                 *(ints*)(t->partial + (row + i) * t->partial_stride + h * LANES) = sum[i][h];
 }
 
-#define ROWS_ARE(n) case n: tile(n, steps, x, ldx, panel, start, t, row); break;
+#define ROWS_ARE(n) case n: tile(n, steps, x, ldx, panel, 0, start, t, row); break;
 static void any_tile(int rows, int steps, const int* x, long ldx, const int* panel, const ints start[2], const target* t,
                      int row) {
     switch (rows) {
@@ -245,17 +244,23 @@ static void any_tile(int rows, int steps, const int* x, long ldx, const int* pan
     }
 }
 
+/* The same where weights are large; row by row. */
+static void large_tile(int rows, int steps, const int* x, long ldx, const int* panel, const ints start[2],
+                       const target* t, int row) {
+    for (int i = 0; i < rows; i++) tile(1, steps, x + i * ldx, ldx, panel, 1, start, t, row + i);
+}
+
 /* A panel times m rows, in tiles of even size, while the weights of the next one are fetched, a share with every tile. */
-static void times_panel(int m, int steps, const int* x, long ldx, const int* panel, const target* t,
+static void times_panel(int m, int steps, const int* x, long ldx, const int* panel, int large, const target* t,
                         const signed char* next, long next_stride) {
     const int tiles = parts(m, ROWS), lines = WIDTH * DEPTH / 2, share = parts(lines, tiles);
     ints start[2];
-    begin(steps, panel, start);
+    begin(steps, panel, large, start);
     for (int i = 0, line = 0; i < tiles; i++) {
         const int row = i * m / tiles, rows = (i + 1) * m / tiles - row;
         for (const int end = least(lines, line + share); line < end; line++)
             __builtin_prefetch(next + line % WIDTH * next_stride + line / WIDTH * 64, 0, 2);
-        any_tile(rows, steps, x + row * ldx, ldx, panel, start, t, row);
+        (large ? large_tile : any_tile)(rows, steps, x + row * ldx, ldx, panel, start, t, row);
     }
 }
 
@@ -285,8 +290,8 @@ static void product_unit(const void* task, int unit) {
                 .bias = w->bias ? w->bias + column : NULL, .sizes = p->sizes + top, .partial = partial + column - first,
                 .partial_stride = ACROSS, .y = p->y + top * p->stride + column, .stride = p->stride,
             };
-            make_panel(w, column, deep, depth, panel);
-            times_panel(m, depth * STEPS, p->x + top * ldx + deep * STEPS, ldx, panel, &t,
+            const int large = make_panel(w, column, deep, depth, panel);
+            times_panel(m, depth * STEPS, p->x + top * ldx + deep * STEPS, ldx, panel, large, &t,
                         w->weights + (size_t)row * w->k + (more ? deep : deep + depth) * CHUNK, w->k);
         }
     }

@@ -18,6 +18,7 @@ from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
 
 STEPS = 127  # to either side of 0: -128 is left out, so that the range is even
+PAIR = 127.999  # what two neighbouring weights are at most together, in steps: 128 when they are rounded
 LEAST = 1e-30  # a row whose largest number is smaller counts as zeros: 127 / it would leave float32's range
 MOST_INPUTS = 1 << 17  # of a layer: a sum of so many products of 127 x 127 still fits 32 bits
 
@@ -65,10 +66,17 @@ class Int8Linear(nn.Module):
 def round_weight(
     weight: Float[np.ndarray, "Dout Din"],
 ) -> tuple[Int[np.ndarray, "Dout Din"], Float[np.ndarray, " Dout"]]:
-    """Return a float32 weight as integers, int8, and the scale of each output, float32: 0 of a row of zeros."""
-    scales = (np.abs(weight).max(axis=1) / np.float32(STEPS)).astype(np.float32)
-    inverse = np.divide(1.0, scales, dtype=np.float64, where=scales > 0, out=np.zeros(len(scales)))
-    return np.clip(np.rint(weight * inverse[:, None]), -STEPS, STEPS).astype(np.int8), scales
+    """Return a float32 weight as integers, int8, and the scale of each output, float32: 0 of a row of zeros.
+
+    A scale is the least with which no integer is larger than 127, and no two neighbours (of inputs 0 and 1, 2 and 3,
+    ...) are larger than 128 together: processors with AVX2 then sum their products in 16 bits, 255 * 128. Normally
+    distributed weights have 1.4 times larger steps for it.
+    """
+    sizes = np.abs(weight.astype(np.float64))
+    pairs = np.add.reduceat(sizes, np.arange(0, weight.shape[1], 2), axis=1)
+    scales = np.maximum(sizes.max(axis=1) / STEPS, pairs.max(axis=1) / PAIR).astype(np.float32)
+    integers = np.rint(np.divide(weight, scales[:, None], where=scales[:, None] > 0, out=np.zeros_like(sizes)))
+    return np.clip(integers, -STEPS, STEPS).astype(np.int8), scales
 
 
 def can_round(shape: tuple[int, ...]) -> bool:
