@@ -69,8 +69,7 @@ def load(body: Body) -> ctypes.CDLL:
     return found
 
 
-@functools.cache
-def _chosen() -> tuple[str, ctypes.CDLL | None]:
+def best() -> tuple[str, ctypes.CDLL | None]:
     """Return the best body that this processor can run and this compiler knows, and its functions; None: none is."""
     for name, body in BODIES.items():
         if body.automatic and (not body.flags or runs(body)):
@@ -79,6 +78,9 @@ def _chosen() -> tuple[str, ctypes.CDLL | None]:
             except OSError:  # an older compiler does not know the instructions
                 continue
     return "", None
+
+
+_chosen = functools.cache(best)
 
 
 def kernels() -> ctypes.CDLL:
