@@ -154,7 +154,7 @@ def rounded_model():
 
 @needs_engine
 def test_a_model_is_that_of_mlx():
-    """1e-3 of the largest: attention and norms round otherwise, and an input near half a step may fall to either side."""
+    """1e-3 of the largest: attention and norms round otherwise; an input near half a step may fall to either side."""
     model = rounded_model()
     engines.fit(model)
     mx.random.seed(1)
