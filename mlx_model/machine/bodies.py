@@ -1,0 +1,66 @@
+"""The C files of this package, and the bodies each is compiled in: for which processors, by which options.
+
+The source is one; a body is what the compiler makes of it with a body's options. Here at run time, once, or all of a
+machine's kind when a wheel is built (`prebuilt.py`). Stdlib only.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+X86, ARM = frozenset({"x86_64", "AMD64"}), frozenset({"aarch64", "arm64"})  # as platform.machine() says
+AVX2 = frozenset({"avx2", "fma", "f16c"})  # as /proc/cpuinfo names them: without those that the system does not save
+EVERYWHERE = ("-fno-math-errno", "-pthread")
+FOR_AVX2 = ("-mavx2", "-mfma", "-mf16c", *EVERYWHERE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A way to compile a C file: for which machines, what the processor must have, and the compiler's options."""
+
+    words: str
+    machines: frozenset[str]
+    flags: frozenset[str]
+    options: tuple[str, ...]
+    automatic: bool = True  # whether it is taken without being named
+
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Whether this machine is of its kind; what the processor has is another question."""
+        return platform.machine() in self.machines
+
+
+# The widest first: the first that can run is taken.
+BODIES = {
+    "avx512": Body(
+        words="AVX-512", machines=X86, flags=AVX2 | {"avx512f"}, options=("-O3", *FOR_AVX2, "-mavx512f", "-DLANES=16")
+    ),
+    "avx2": Body(words="AVX2 and FMA", machines=X86, flags=AVX2, options=("-O3", *FOR_AVX2)),
+    # Compiled and tested under qemu-user (tests/mlx_model/engines/test_neon.py); its speed was never measured. Every
+    # 64-bit ARM processor has it.
+    "neon": Body(words="NEON", machines=ARM, flags=frozenset(), options=("-O3", *EVERYWHERE, "-DLANES=4")),
+    # The wide body's arithmetic on a processor without AVX-512, many times slower: for tests of its results. -O3 would
+    # compile for 20 s in place of 2; without expensive optimisations products would not be fused with sums.
+    "avx512-by-avx2": Body(
+        words="AVX-512's body by AVX2",
+        machines=X86,
+        flags=AVX2,
+        options=("-O1", "-fexpensive-optimizations", *FOR_AVX2, "-Wno-psabi", "-DLANES=16"),
+        automatic=False,
+    ),
+}
+# What passes OpenBLAS's products on has nothing to compute.
+PLAIN = Body(words="", machines=X86 | ARM, flags=frozenset(), options=("-O1",))
+OTHERS: dict[str, tuple[Body, ...]] = {"openblas.c": (PLAIN,)}  # files that BODIES are not for
+
+
+def builds(package: Path = PACKAGE) -> Iterator[tuple[Path, Body]]:
+    """Yield every C file of this package with every body that may be taken on a machine of this kind."""
+    for source in sorted(package.rglob("*.c")):
+        for body in OTHERS.get(source.name, tuple(BODIES.values())):
+            if body.automatic and body.is_for_this_machine:
+                yield source, body
