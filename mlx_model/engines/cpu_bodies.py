@@ -2,7 +2,7 @@
 
 The source is one; a body (`machine/bodies.py`) is what the compiler makes of it with a body's options. Kept files tell
 bodies apart by them (`machine/compiler.py`), so that machines of different processors may share a home directory.
-`MLX_FUNASR_CPU_ENGINE` names the body to be used in place of the best one, so that a machine with AVX-512 can test both.
+`MLX_FUNASR_CPU_ENGINE` names the body to be used in place of the best one: a machine with AVX-512 can test both.
 """
 
 from __future__ import annotations

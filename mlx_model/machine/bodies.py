@@ -23,9 +23,9 @@ class Body:
     """A way to compile a C file: for which machines, what the processor must have, and the compiler's options."""
 
     words: str
-    machines: frozenset[str]
     flags: frozenset[str]
     options: tuple[str, ...]
+    machines: frozenset[str] = X86
     automatic: bool = True  # whether it is taken without being named
 
     @property
@@ -37,9 +37,9 @@ class Body:
 # The widest first: the first that can run is taken.
 BODIES = {
     "avx512": Body(
-        words="AVX-512", machines=X86, flags=AVX2 | {"avx512f"}, options=("-O3", *FOR_AVX2, "-mavx512f", "-DLANES=16")
+        words="AVX-512", flags=AVX2 | {"avx512f"}, options=("-O3", *FOR_AVX2, "-mavx512f", "-DLANES=16")
     ),
-    "avx2": Body(words="AVX2 and FMA", machines=X86, flags=AVX2, options=("-O3", *FOR_AVX2)),
+    "avx2": Body(words="AVX2 and FMA", flags=AVX2, options=("-O3", *FOR_AVX2)),
     # Compiled and tested under qemu-user (tests/mlx_model/engines/test_neon.py); its speed was never measured. Every
     # 64-bit ARM processor has it.
     "neon": Body(words="NEON", machines=ARM, flags=frozenset(), options=("-O3", *EVERYWHERE, "-DLANES=4")),
@@ -47,7 +47,6 @@ BODIES = {
     # compile for 20 s in place of 2; without expensive optimisations products would not be fused with sums.
     "avx512-by-avx2": Body(
         words="AVX-512's body by AVX2",
-        machines=X86,
         flags=AVX2,
         options=("-O1", "-fexpensive-optimizations", *FOR_AVX2, "-Wno-psabi", "-DLANES=16"),
         automatic=False,
