@@ -17,11 +17,12 @@ import numpy as np
 
 from mlx_model import engines
 from mlx_model.config import config_class
-from mlx_model.config.sections import ModelConfig
+from mlx_model.config.sections import INT8, ModelConfig
 from mlx_model.errors import CheckpointError, ConfigError
 from mlx_model.families import FAMILIES, module_of
-from mlx_model.machine.blas import mx, nn, tree_flatten
+from mlx_model.machine.blas import mx, nn, tree_flatten, tree_unflatten
 from mlx_model.machine.safetensors import map_tensors
+from mlx_model.parts.int8 import Int8Linear
 from mlx_model.pipelines.methods import with_methods
 from mlx_model.roles import check_role
 from mlx_model.text import seg_dict
@@ -182,12 +183,16 @@ def _standard_descriptors() -> Iterator[None]:
 
 def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
     """Turn the listed layers into their quantised form, so that packed weights fit."""
-    modules, group_size = settings["modules"], settings["group_size"]
-    bits_of = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
-    layers = dict(model.named_modules())
-    for name in bits_of:
+    modules, layers = settings["modules"], dict(model.named_modules())
+    for name in modules:
         if not hasattr(layers.get(name), "to_quantized"):
             raise ConfigError(f"config.json: quantization: modules: {name!r} is no linear layer of this model")
+    if settings.get("mode") == INT8:
+        rounded = {name: Int8Linear.unfilled(layers[name]) for name in modules}
+        model.update_modules(tree_unflatten(list(rounded.items())))
+        return
+    group_size = settings["group_size"]
+    bits_of = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
     nn.quantize(
         model,
         class_predicate=lambda name, module: (

@@ -235,15 +235,14 @@ def through(layers: Sequence[Any], x: Any, *given: Any) -> Any:
 
 
 def linear(x: X, module: Any, *, relu: bool = False) -> X:
-    """Return x W^T + bias, W plain or quantised; with `relu`, nothing below 0.
+    """Return x W^T + bias, W plain or quantised (which then says how MLX does it); with `relu`, nothing below 0.
 
     On a CPU the bias is added after the product: MLX's own (addmm) first copies it to every row.
     """
     if isinstance(x, Rows):
         y = x.linear(module)
     elif "scales" in module:
-        missing = module.missing
-        y = nn.QuantizedLinear.__call__(module, mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x)
+        y = module.by_mlx(x)
     elif device.on_gpu() or "bias" not in module:
         y = nn.Linear.__call__(module, x)
     else:

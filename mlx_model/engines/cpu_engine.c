@@ -125,6 +125,9 @@ static void everywhere(void (*run)(const void*, int), const void* task, int unit
     pthread_mutex_unlock(&busy);
 }
 
+/* The same for cpu_int8.c, whose work these threads do, too. */
+void engine_everywhere(void (*run)(const void*, int), const void* task, int units) { everywhere(run, task, units); }
+
 /* ---- products ---- */
 
 static _Thread_local float* scratch;

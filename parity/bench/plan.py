@@ -54,9 +54,8 @@ class Plan:
 
     @property
     def precision(self) -> str:
-        """The conversion's precision as reports name it: float32, float16, bfloat16, or e.g. 8bit."""
-        quantization = self.config.quantization
-        return self.config.dtype if quantization is None else f"{quantization['bits']}bit"
+        """The conversion's precision as reports name it: float32, float16, bfloat16, int8, or e.g. 8bit."""
+        return self.config.precision
 
     def precision_of(self, peer: type[Peer]) -> str:
         """Return a side's precision as reports name it; torch has none of our bits, but the dtype beside them."""

@@ -10,6 +10,7 @@ from tiny_model import CONFIG, TOKENS, random_tensors
 
 import convert
 from convert import quantize
+from convert.packing import Affine
 from mlx_model.errors import OutputError, UsageError
 
 mx = pytest.importorskip("mlx.core")
@@ -115,7 +116,8 @@ def quantised(tmp_path: Path, size: float, dtype: str, bits: int) -> list[Path]:
     source = tmp_path / "source.safetensors"
     mx.save_safetensors(str(source), {"layer.weight": weight.astype(getattr(mx, dtype))}, {"format": "mlx"})
     (tmp_path / "out").mkdir(exist_ok=True)
-    return quantize.quantize_files([source], tmp_path / "out", {"layer": bits}, group_size=32, limit=1 << 30)
+    modules = {"layer": Affine(bits=bits, group_size=32)}
+    return quantize.quantize_files([source], tmp_path / "out", modules, limit=1 << 30)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
