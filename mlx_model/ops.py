@@ -1,4 +1,4 @@
-"""The operations layers are written of: linear, norm, attend, memory, relu, split and `+`. They choose by their rows.
+"""The operations layers are written of: linear, norm, attend, memory, recall, relu and `+`. They choose by their rows.
 
 A layer's body is written once, in `parts/`, and computed in as many ways as there are kinds of rows. An `mx.array`
 (B, T, D) is one: then MLX computes, on a CPU with `ops_cpu.py` where that is faster or more exact. Any other kind is a
@@ -55,6 +55,18 @@ class Rows:
 
     def memory(self, block: Any) -> Any:
         """Return the rows plus their depthwise convolution over time, within each recording."""
+        raise NotImplementedError
+
+    def recall(self, taps: Any, past: mx.array | None) -> tuple[Any, mx.array]:
+        """Return the convolution with taps that reach into the past, and the past of what comes next."""
+        raise NotImplementedError
+
+    def after(self, past: Float[mx.array, "B P _"]) -> Any:
+        """Return longer recordings: these behind frames of their past."""
+        raise NotImplementedError
+
+    def softmax(self) -> Any:
+        """Return the probabilities over the last axis."""
         raise NotImplementedError
 
     def relu(self) -> Any:
@@ -322,6 +334,11 @@ def memory(v: X, block: Any, mask: Mask) -> X:
         return v.memory(block)
     inputs = masked(v, mask)
     return masked(block(inputs) + inputs, mask)
+
+
+def softmax(x: X) -> X:
+    """Return the probabilities over the last axis, their exponentials taken and added up in float32."""
+    return x.softmax() if isinstance(x, Rows) else mx.softmax(x, axis=-1, precise=True)
 
 
 def recur(gates: Float[mx.array, "K B T G"], module: Any, names: Sequence[str]) -> Float[mx.array, "K B T H"] | None:
