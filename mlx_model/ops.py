@@ -61,7 +61,7 @@ class Rows:
         """Return the convolution with taps that reach into the past, and the past of what comes next."""
         raise NotImplementedError
 
-    def after(self, past: Float[mx.array, "B P _"]) -> Any:
+    def behind(self, past: Float[mx.array, "B P _"]) -> Any:
         """Return longer recordings: these behind frames of their past."""
         raise NotImplementedError
 
@@ -239,11 +239,16 @@ def through(layers: Sequence[Any], x: Any, *given: Any) -> Any:
     """Return what layers make of x, one after the other; a CPU begins with one while the next one's graph is built."""
     for layer in layers:
         x = layer(x, *given)
-        if isinstance(x, Rows):
-            x.start()
-        elif not device.on_gpu():
-            mx.async_eval(x)
+        start(x)
     return x
+
+
+def start(x: Any) -> None:
+    """Let x be computed while the host builds what comes next; nothing on a GPU, which is given whole graphs."""
+    if isinstance(x, Rows):
+        x.start()
+    elif not device.on_gpu():
+        mx.async_eval(x)
 
 
 def linear(x: X, module: Any, *, relu: bool = False) -> X:

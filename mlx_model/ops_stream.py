@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Float
 
 from mlx_model.machine.blas import mx
-from mlx_model.ops import Rows, X
+from mlx_model.ops import Mask, Rows, X, masked
 
 
 def recall(x: X, taps: Any, past: Float[mx.array, "B P D"] | None) -> tuple[X, Float[mx.array, "B P D"]]:
@@ -20,13 +20,13 @@ def recall(x: X, taps: Any, past: Float[mx.array, "B P D"] | None) -> tuple[X, F
     Args:
         x: (B, T, D), no padding in it.
         taps: a module with `stride`, the frames from one tap to the next, `reach`, how far the first is behind, and
-            `behind`, which convolves frames that have so many before them.
+            `convolve`, for frames that have so many before them.
         past: the `reach` frames before x, as the call before returned them; None: zeros.
     """
     if isinstance(x, Rows):
         return x.recall(taps, past)
     padded = mx.concatenate([before(x, taps.reach, past), x], axis=1)  # (B, reach + T, D)
-    return taps.behind(padded), padded[:, padded.shape[1] - taps.reach :]
+    return taps.convolve(padded), padded[:, padded.shape[1] - taps.reach :]
 
 
 def before(x: Float[mx.array, "B T D"], count: int, past: mx.array | None) -> Float[mx.array, "B P D"]:
@@ -38,11 +38,17 @@ def expect(x: X, taps: Any) -> X:
     """Return the depthwise convolution of taps that reach ahead, the first by `stride`; beyond the end are zeros."""
     if isinstance(x, Rows):
         return x.like(expect(x.leave(), taps))
-    return taps.behind(mx.pad(x, [(0, 0), (0, taps.reach + taps.stride), (0, 0)])[:, taps.stride :])
+    return taps.convolve(mx.pad(x, [(0, 0), (0, taps.reach + taps.stride), (0, 0)])[:, taps.stride :])
 
 
-def after(past: Float[mx.array, "B P D"] | None, x: X) -> X:
-    """Return x behind frames of its past, (B, P + T, D): keys and values of a stream behind its cache."""
-    if past is None:
-        return x
-    return x.after(past) if isinstance(x, Rows) else mx.concatenate([past, x], axis=1)
+def behind(past: Float[mx.array, "B P D"], x: X) -> X:
+    """Return rows with those of each recording's past in front, (B, P + T, D): keys and values behind a cache."""
+    return x.behind(past) if isinstance(x, Rows) else mx.concatenate([past, x], axis=1)
+
+
+def memory_behind(past: Float[mx.array, "B P D"], v: X, block: Any, mask: Mask) -> X:
+    """Return the FSMN's memory of rows that the past stands before, P = K - 1: the taps reach back, and not ahead."""
+    if isinstance(v, Rows):  # what stands in the padding is behind all else, and so reached by none
+        return v + v.recall(block, past)[0]
+    inputs = masked(v, mask)
+    return masked(block.convolve(mx.concatenate([past, inputs], axis=1)) + inputs, mask)

@@ -216,7 +216,7 @@ class Rows(ops.Rows):
         waiting = _Recalled(found, self.array, self.of.starts, taps.stride, before)
         return Rows(self.of, None, (waiting,)), mx.array(after).astype(self.of.dtype)
 
-    def after(self, past: Float[mx.array, "B P D"]) -> Rows:
+    def behind(self, past: Float[mx.array, "B P D"]) -> Rows:
         """Return longer recordings: these behind frames of their past."""
         count, starts = past.shape[1], self.of.starts
         of = dataclasses.replace(

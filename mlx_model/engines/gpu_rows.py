@@ -170,7 +170,7 @@ class Rows(ops.Rows):
         y, past = ops_stream.recall(self.leave(), taps, past)
         return self.like(y), past
 
-    def after(self, past: Float[mx.array, "B P _"]) -> Rows:
+    def behind(self, past: Float[mx.array, "B P _"]) -> Rows:
         """Return longer recordings: these behind frames of their past."""
         keep = mx.concatenate([mx.ones(past.shape[:2], mx.bool_), self.of.padding.keep], axis=1)
         return rows_of(mx.concatenate([past, self.leave()], axis=1), keep)

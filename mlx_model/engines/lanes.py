@@ -136,9 +136,9 @@ class Rows(ops.Rows):
         whole = joined([ops_stream.before(self.blocks[0], reach, past), *self.blocks])  # (B, reach + T, D)
         ends = list(accumulate(block.shape[1] for block in self.blocks))
         around = [whole[:, start : end + reach] for start, end in pairwise([0, *ends])]
-        return Rows(each(taps.behind, around), self.masks), whole[:, whole.shape[1] - reach :]
+        return Rows(each(taps.convolve, around), self.masks), whole[:, whole.shape[1] - reach :]
 
-    def after(self, past: Float[mx.array, "B P _"]) -> Rows:
+    def behind(self, past: Float[mx.array, "B P _"]) -> Rows:
         """Return longer recordings: the first lane has the past."""
         first = self.masks[0] if self.masks else None
         mask = None if first is None else joined([mx.ones(past.shape[:2], mx.bool_), first])

@@ -119,7 +119,7 @@ class DepthwiseConv1d(nn.Module):
         """How many frames the first tap is behind the last."""
         return self.weight.shape[1] - 1
 
-    def behind(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
+    def convolve(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
         """Return the convolution of frames that are padded already, T = Tp - reach."""
         return ops.convolve(padded, self)
 

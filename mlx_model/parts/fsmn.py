@@ -77,7 +77,7 @@ class Taps(nn.Module):
         self.reach = (order - 1) * stride
         self._taps: tuple[Kept, list[mx.array], mx.array] | None = None  # the weight, and what the CPU made of it
 
-    def behind(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
+    def convolve(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
         """Return the convolution of padded frames, T = Tp - reach."""
         return ops.dilated(padded, self)
 
