@@ -58,24 +58,31 @@ typedef struct { void (*run)(const void* task, int unit); const void* task; int 
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER, resting = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
-static int helpers, round_, taken, finished;
+static int helpers, round_, finished;
+static unsigned long offered; /* how many units the current work has, and in the lower half the next one's number */
 static work current;
 
+/* Take units as long as there are any. Whoever has one may look at `current`: it stays until that unit is finished. */
 static void take_units(void) {
-    for (int unit; (unit = __atomic_fetch_add(&taken, 1, __ATOMIC_ACQ_REL)) < current.units;)
-        current.run(current.task, unit);
+    unsigned long next = __atomic_load_n(&offered, __ATOMIC_ACQUIRE);
+    while ((unsigned)next < next >> 32)
+        if (__atomic_compare_exchange_n(&offered, &next, next + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            current.run(current.task, (int)(unsigned)next);
+            __atomic_fetch_add(&finished, 1, __ATOMIC_ACQ_REL);
+            next = __atomic_load_n(&offered, __ATOMIC_ACQUIRE);
+        }
 }
 
 static void* help(void* nothing) {
-    for (int seen = 0;; seen++) {
+    for (int seen = 0;;) {
         for (int i = 0; i < SPINS && __atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen; i++) __builtin_ia32_pause();
         if (__atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen) {
             pthread_mutex_lock(&resting);
             while (round_ == seen) pthread_cond_wait(&called, &resting);
             pthread_mutex_unlock(&resting);
         }
+        seen = __atomic_load_n(&round_, __ATOMIC_ACQUIRE);
         take_units();
-        __atomic_fetch_add(&finished, 1, __ATOMIC_ACQ_REL);
     }
     return nothing;
 }
@@ -97,19 +104,20 @@ int engine_threads(int count) {
     return helpers + 1;
 }
 
+/* Have all units of a work computed. A helper that is not there in time is not waited for: only units are. */
 static void everywhere(void (*run)(const void*, int), const void* task, int units) {
     pthread_mutex_lock(&busy); /* two Python threads take turns */
     current = (work){run, task, units};
     finished = 0;
-    __atomic_store_n(&taken, 0, __ATOMIC_RELEASE);
-    if (helpers) {
+    __atomic_store_n(&offered, (unsigned long)units << 32, __ATOMIC_RELEASE);
+    if (helpers && units > 1) {
         pthread_mutex_lock(&resting);
         __atomic_fetch_add(&round_, 1, __ATOMIC_ACQ_REL);
         pthread_cond_broadcast(&called);
         pthread_mutex_unlock(&resting);
     }
     take_units();
-    for (int i = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < helpers; i++)
+    for (int i = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < units; i++)
         i < SPINS ? __builtin_ia32_pause() : (void)sched_yield(); /* others may need this core to finish */
     pthread_mutex_unlock(&busy);
 }
