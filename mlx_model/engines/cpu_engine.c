@@ -713,30 +713,30 @@ typedef struct {
 } recall;
 
 /* How many taps stand before a frame, where the first of them stands `ahead` frames before it. */
-static int taps_before(const recall* f, int ahead) { return ahead > 0 ? least(f->taps, parts(ahead, f->dilation)) : 0; }
+static int taps_before(const recall* r, int ahead) { return ahead > 0 ? least(r->taps, parts(ahead, r->dilation)) : 0; }
 
 /* The row at `row` of an utterance whose first is v and whose past ends before `end`; the last tap is on the row itself. */
-static void recall_row(const recall* f, int row, const float* v, const float* end, float* y) {
-    const int first = row - (f->taps - 1) * f->dilation, from = taps_before(f, -f->past - first), own = taps_before(f, -first);
-    const long step = f->dilation * f->stride, past_step = (long)f->dilation * f->d;
-    const float *frames = v + first * f->stride, *past = end + (long)first * f->d;
-    for (int i = 0; i < f->d; i += LANES) {
+static void recall_row(const recall* r, int row, const float* v, const float* end, float* y) {
+    const int first = row - (r->taps - 1) * r->dilation, from = taps_before(r, -r->past - first), own = taps_before(r, -first);
+    const long step = r->dilation * r->stride, past_step = (long)r->dilation * r->d;
+    const float *frames = v + first * r->stride, *past = end + (long)first * r->d;
+    for (int i = 0; i < r->d; i += LANES) {
         vec sum = all(0.0f);
         for (int tap = from; tap < own; tap++)
-            sum += *(const vec*)(past + tap * past_step + i) * *(const vec*)(f->weights + tap * f->d + i);
-        for (int tap = own; tap < f->taps; tap++)
-            sum += *(const vec*)(frames + tap * step + i) * *(const vec*)(f->weights + tap * f->d + i);
+            sum += *(const vec*)(past + tap * past_step + i) * *(const vec*)(r->weights + tap * r->d + i);
+        for (int tap = own; tap < r->taps; tap++)
+            sum += *(const vec*)(frames + tap * step + i) * *(const vec*)(r->weights + tap * r->d + i);
         *(vec*)(y + i) += sum;
     }
 }
 
 static void recall_unit(const void* task, int unit) {
-    const recall* f = task;
-    int row = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], row + MEMORY_ROWS), u = 0;
+    const recall* r = task;
+    int row = unit * MEMORY_ROWS, end = least(r->starts[r->utterances], row + MEMORY_ROWS), u = 0;
     for (; row < end; row++) {
-        while (f->starts[u + 1] <= row) u++;
-        recall_row(f, row - f->starts[u], f->v + f->starts[u] * f->stride, f->before + (long)(u + 1) * f->past * f->d,
-                   f->y + (size_t)row * f->d);
+        while (r->starts[u + 1] <= row) u++;
+        recall_row(r, row - r->starts[u], r->v + r->starts[u] * r->stride, r->before + (long)(u + 1) * r->past * r->d,
+                   r->y + (size_t)row * r->d);
     }
 }
 
@@ -745,9 +745,9 @@ static void recall_unit(const void* task, int unit) {
    (utterances, past, d), and zeros before those. */
 void engine_recall(int utterances, const int* starts, int d, int taps, int dilation, const float* weights, int past,
                    const float* before, const float* v, long stride, float* y) {
-    recall f = {utterances, d, taps, dilation, past, starts, weights, before, v, stride, y};
+    recall r = {utterances, d, taps, dilation, past, starts, weights, before, v, stride, y};
     const int m = starts[utterances];
-    where_it_pays(recall_unit, &f, parts(m, MEMORY_ROWS), (double)m * d * taps);
+    where_it_pays(recall_unit, &r, parts(m, MEMORY_ROWS), (double)m * d * taps);
 }
 
 /* ---- softmax ---- */

@@ -33,7 +33,7 @@ ENGINES = [name for name, there in (("CPU engine", cpu_engine.available()), ("la
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random FSMN-VAD's conversion; its source stands beside it."""
     folder = tmp_path_factory.mktemp("vad")
-    write_vad(folder / "source", tensors="model.pt")
+    write_vad(folder / "source", "wide", tensors="model.pt")
     convert.convert(folder / "source", folder / "model")
     return folder / "model"
 
