@@ -52,9 +52,28 @@ BODIES = {
         automatic=False,
     ),
 }
+EXACT = ("-O3", "-ffp-contract=off")  # no product is fused with a sum: all bodies of cpu_int8.c round alike
+INT8_BODIES = {
+    "avx512-vnni": Body(
+        words="AVX-512 VNNI", flags=AVX2 | {"avx512f", "avx512_vnni"},
+        options=(*EXACT, "-mavx2", "-mavx512f", "-mavx512vnni"),
+    ),
+    "avx-vnni": Body(words="AVX-VNNI", flags=AVX2 | {"avx_vnni"}, options=(*EXACT, "-mavx2", "-mavxvnni")),
+    "avx2": Body(words="AVX2", flags=AVX2, options=(*EXACT, "-mavx2")),
+    "portable": Body(words="plain C", machines=X86 | ARM, flags=frozenset(), options=(*EXACT, "-Wno-psabi")),
+    # What the bodies with VNNI do, their instruction in plain C: for tests of its results.
+    "avx-vnni-by-avx2": Body(
+        words="AVX-VNNI's body by AVX2", flags=AVX2, options=(*EXACT, "-mavx2", "-DEMULATED"), automatic=False
+    ),
+    "avx512-vnni-by-avx2": Body(
+        words="AVX-512 VNNI's body by AVX2", flags=AVX2,
+        options=("-O1", "-ffp-contract=off", "-mavx2", "-DEMULATED", "-DLANES=16", "-Wno-psabi"), automatic=False,
+    ),
+}  # fmt: skip
 # What passes OpenBLAS's products on has nothing to compute.
 PLAIN = Body(words="", machines=X86 | ARM, flags=frozenset(), options=("-O1",))
-OTHERS: dict[str, tuple[Body, ...]] = {"openblas.c": (PLAIN,)}  # files that BODIES are not for
+# Files that BODIES are not for.
+OTHERS: dict[str, tuple[Body, ...]] = {"openblas.c": (PLAIN,), "cpu_int8.c": tuple(INT8_BODIES.values())}
 
 
 def builds(package: Path = PACKAGE) -> Iterator[tuple[Path, Body]]:

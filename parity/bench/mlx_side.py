@@ -106,12 +106,11 @@ class Mlx(Peer):
         return lambda: self._wait(a @ a)
 
     def empty(self) -> Callable[[], object]:
-        """Return the engine's parallel region without a row; where there is no engine, MLX's smallest operation."""
+        """Return the engine's parallel region without work; where there is no engine, MLX's smallest operation."""
         from mlx_model.engines import cpu_engine
 
         if self.device != "gpu" and cpu_engine.available():
-            kernels = cpu_engine.kernels()
-            return lambda: kernels.engine_norm(0, kernels.engine_lanes(), None, None, None, 0.0, None)
+            return cpu_engine.kernels().engine_empty
         one = self.mx.zeros(1)
         return lambda: self._wait(one + 1)
 

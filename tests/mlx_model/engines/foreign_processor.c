@@ -20,11 +20,13 @@ typedef struct {
 
 int engine_lanes(void);
 int engine_threads(int);
-void engine_product(const linear*, int, const float*, float*, long, int);
+void engine_product(const linear*, int, const float*, long, float*, long, int);
 void engine_norm(int, int, const float*, const float*, const float*, float, float*);
 void engine_memory(int, const int*, int, int, int, const float*, const float*, long, float*);
 void engine_attention(int, const int*, const int*, int, int, const float*, long, const float*, const float*, long, float*,
                       float*);
+void engine_recall(int, const int*, int, int, int, const float*, int, const float*, const float*, long, float*);
+void engine_softmax(int, int, const float*, long, float*);
 void engine_lstm(int, int, int, int, int, const char* const*, const float*, float*);
 
 enum { MOST = 16 };
@@ -50,7 +52,7 @@ static void* array(size_t size) {
 static void call(int64_t which, const int64_t* n, void** a) {
     if (which == 0) {
         const linear w = {a[0], a[1], n[0], n[1], n[2], n[3], n[4], n[5], a[2], a[3]};
-        engine_product(&w, n[6], a[4], a[5], n[7], n[8]);
+        engine_product(&w, n[6], a[4], n[1], a[5], n[7], n[8]);
     } else if (which == 1) {
         engine_norm(n[0], n[1], a[0], a[1], a[2], *(const float*)a[3], a[4]);
     } else if (which == 2) {
@@ -60,6 +62,10 @@ static void call(int64_t which, const int64_t* n, void** a) {
     } else if (which == 4) {
         const char* weights[2] = {a[0], a[1]};
         engine_lstm(n[0], n[1], n[2], n[3], n[4], weights, a[2], a[3]);
+    } else if (which == 5) {
+        engine_recall(n[0], a[0], n[1], n[2], n[3], a[1], n[4], a[2], a[3], n[1], a[4]);
+    } else if (which == 6) {
+        engine_softmax(n[0], n[1], a[0], n[1], a[1]);
     } else {
         exit(5);
     }

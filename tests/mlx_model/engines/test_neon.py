@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"no {COMPILER}: apt install gcc-aarch64-linux-gnu"),
     pytest.mark.skipif(EMULATOR is None, reason="qemu-aarch64 is not here: apt install qemu-user-static"),
 ]
-PRODUCT, NORM, MEMORY, ATTENTION, LSTM = range(5)  # as foreign_processor.c numbers them
+PRODUCT, NORM, MEMORY, ATTENTION, LSTM, RECALL, SOFTMAX = range(7)  # as foreign_processor.c numbers them
 WIDTH, ROWS = 8, (1, 5, 12, 13, 50)  # outputs in a panel; rows of less than a tile, of one, of more
 NOTHING = np.empty(0, np.float32)
 Call = Callable[..., np.ndarray]
@@ -92,14 +92,14 @@ def by_avx2(lie: np.ndarray, bias: np.ndarray, settings: list[int], factors: lis
         scales=address[2], biases=address[3],
     )  # fmt: skip
     y = np.empty((len(x), width), np.float32)
-    cpu_bodies.load(BODIES["avx2"], 1).engine_product(given, len(x), x.ctypes.data, y.ctypes.data, width, 0)
+    cpu_bodies.load(BODIES["avx2"], 1).engine_product(given, len(x), x.ctypes.data, x.shape[1], y.ctypes.data, width, 0)
     return y[:, :outputs]
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "8", "6", "4"])
 def test_products(call: Call, kind: str):
-    """544 inputs: more than two slabs; 70 outputs: part of a panel."""
-    outputs, inputs = 70, 544
+    """More than two slabs of inputs, of numbers in float32 no whole vectors; 70 outputs: part of a panel."""
+    outputs, inputs = 70, 543 if kind == "float32" else 544
     lie, said, settings, factors = weights(kind, outputs, inputs)
     bias = np.pad(normal(1, outputs), (0, wide(outputs) - outputs))
     for rows in ROWS:
@@ -165,3 +165,21 @@ def test_lstm(call: Call):
             c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
             h = np.tanh(c) / (1 + np.exp(-o))
             np.testing.assert_allclose(got[direction, :, step], h, atol=2e-6)
+
+
+def test_taps_behind_a_past(call: Call):
+    """Two recordings of a stream, three taps two frames apart, one frame of past fewer than they reach."""
+    at, taps, y, v, past = starts(7, 5), normal(0, 3, 12), normal(1, 12, 12), normal(2, 12, 12), normal(3, 2, 3, 12)
+    got = call(RECALL, [2, 12, 3, 2, 3], at, taps, past, v, y)
+    exact = y.astype(np.float64)
+    for u, (begin, end) in enumerate(((0, 7), (7, 12))):
+        frames = np.concatenate([np.zeros((1, 12)), past[u], v[begin:end]])  # four before the first: the first tap's
+        exact[begin:end] += sum(frames[2 * tap : 2 * tap + end - begin] * taps[tap] for tap in range(3))
+    np.testing.assert_allclose(got, exact, atol=2e-6)
+
+
+def test_softmax(call: Call):
+    x = 3 * normal(0, 20, 11)
+    likely = np.exp(x - x.max(axis=1, keepdims=True), dtype=np.float64)
+    got = call(SOFTMAX, [20, 11], x, np.empty_like(x))
+    np.testing.assert_allclose(got, likely / likely.sum(axis=1, keepdims=True), atol=1e-6)
