@@ -1,4 +1,4 @@
-"""The operations layers are written of: linear, norm, attend, memory, relu, split and `+`. They choose by their rows.
+"""The operations layers are written of: linear, norm, attend, memory, recall, relu and `+`. They choose by their rows.
 
 A layer's body is written once, in `parts/`, and computed in as many ways as there are kinds of rows. An `mx.array`
 (B, T, D) is one: then MLX computes, on a CPU with `ops_cpu.py` where that is faster or more exact. Any other kind is a
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt
 
 from mlx_model import ops_cpu
 from mlx_model.machine import device
@@ -55,6 +55,18 @@ class Rows:
 
     def memory(self, block: Any) -> Any:
         """Return the rows plus their depthwise convolution over time, within each recording."""
+        raise NotImplementedError
+
+    def recall(self, taps: Any, past: mx.array | None) -> tuple[Any, mx.array]:
+        """Return the convolution with taps that reach into the past, and the past of what comes next."""
+        raise NotImplementedError
+
+    def behind(self, past: Float[mx.array, "B P _"]) -> Any:
+        """Return longer recordings: these behind frames of their past."""
+        raise NotImplementedError
+
+    def softmax(self) -> Any:
+        """Return the probabilities over the last axis."""
         raise NotImplementedError
 
     def relu(self) -> Any:
@@ -227,11 +239,16 @@ def through(layers: Sequence[Any], x: Any, *given: Any) -> Any:
     """Return what layers make of x, one after the other; a CPU begins with one while the next one's graph is built."""
     for layer in layers:
         x = layer(x, *given)
-        if isinstance(x, Rows):
-            x.start()
-        elif not device.on_gpu():
-            mx.async_eval(x)
+        start(x)
     return x
+
+
+def start(x: Any) -> None:
+    """Let x be computed while the host builds what comes next; nothing on a GPU, which is given whole graphs."""
+    if isinstance(x, Rows):
+        x.start()
+    elif not device.on_gpu():
+        mx.async_eval(x)
 
 
 def linear(x: X, module: Any, *, relu: bool = False) -> X:
@@ -323,6 +340,11 @@ def memory(v: X, block: Any, mask: Mask) -> X:
     return masked(block(inputs) + inputs, mask)
 
 
+def softmax(x: X) -> X:
+    """Return the probabilities over the last axis, their exponentials taken and added up in float32."""
+    return x.softmax() if isinstance(x, Rows) else mx.softmax(x, axis=-1, precise=True)
+
+
 def recur(gates: Float[mx.array, "K B T G"], module: Any, names: Sequence[str]) -> Float[mx.array, "K B T H"] | None:
     """Return the states of an LSTM layer's recurrences side by side, by an engine; None: the module's own `recur` does.
 
@@ -355,6 +377,11 @@ def dilated(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "
         return mx.conv1d(padded, module.weight[..., 0], dilation=module.stride, groups=padded.shape[-1])
     taps, weights = module.taps()
     return ops_cpu.dilated_conv1d(padded, taps, weights, module.stride)
+
+
+def argmax(logits: Float[mx.array, "*batch V"]) -> UInt[mx.array, "*batch"]:
+    """Return the index of the largest of the last axis, the first of equal ones; on a CPU it is waited for."""
+    return logits.argmax(axis=-1) if device.on_gpu() else ops_cpu.argmax(logits)
 
 
 def power_spectrum(frames: Float[mx.array, "B F W"], n_fft: int) -> Float[mx.array, "B F N"]:

@@ -14,31 +14,15 @@ from typing import Any
 import numpy as np
 
 from mlx_model.engines import cpu_engine
-from mlx_model.engines.cpu_bodies import AVX2, Body, runs
+from mlx_model.engines.cpu_bodies import runs
 from mlx_model.engines.cpu_engine import KINDS, OPERATIONS, Product, Rows, in_float32
 from mlx_model.machine.blas import mx
+from mlx_model.machine.bodies import INT8_BODIES as BODIES
+from mlx_model.machine.bodies import Body
 from mlx_model.machine.compiler import compiled
 from mlx_model.parts.int8 import Int8Linear, can_round
 
 SOURCE = Path(__file__).with_name("cpu_int8.c")
-EXACT = ("-O3", "-ffp-contract=off")  # no product is fused with a sum: all bodies round alike
-BODIES = {
-    "avx512-vnni": Body(
-        words="AVX-512 VNNI", flags=AVX2 | {"avx512f", "avx512_vnni"},
-        options=(*EXACT, "-mavx2", "-mavx512f", "-mavx512vnni"),
-    ),
-    "avx-vnni": Body(words="AVX-VNNI", flags=AVX2 | {"avx_vnni"}, options=(*EXACT, "-mavx2", "-mavxvnni")),
-    "avx2": Body(words="AVX2", flags=AVX2, options=(*EXACT, "-mavx2")),
-    "portable": Body(words="plain C", flags=frozenset(), options=(*EXACT, "-Wno-psabi")),
-    # What the bodies with VNNI do, their instruction in plain C: for tests of its results.
-    "avx-vnni-by-avx2": Body(
-        words="AVX-VNNI's body by AVX2", flags=AVX2, options=(*EXACT, "-mavx2", "-DEMULATED"), automatic=False
-    ),
-    "avx512-vnni-by-avx2": Body(
-        words="AVX-512 VNNI's body by AVX2", flags=AVX2,
-        options=("-O1", "-ffp-contract=off", "-mavx2", "-DEMULATED", "-DLANES=16", "-Wno-psabi"), automatic=False,
-    ),
-}  # fmt: skip
 
 
 class Int8LinearStruct(ctypes.Structure):

@@ -122,7 +122,6 @@ def read_model(model: Path) -> tuple[ModelConfig, ConversionReport | None]:
 
     Raises:
         ConfigError: it is not a converted directory.
-        UsageError: the model is no recogniser; names the command that fits.
     """
     path = model / "config.json"
     if not path.is_file():
@@ -137,11 +136,6 @@ def read_model(model: Path) -> tuple[ModelConfig, ConversionReport | None]:
     if family not in FAMILIES:
         raise ConfigError(f"{path}: model_type {family!r} is not one of {', '.join(FAMILIES)}")
     kind = config_class(family)
-    if "tokenizer" not in kind.SECTIONS:  # writes no text, it seems. MLX is loaded for the error alone
-        from mlx_model import roles
-        from mlx_model.loading import model_class
-
-        roles.check_role(model_class(family), roles.Recognizer, model, family)
     return kind.from_dict(settings, str(path)), conversion_of(model)
 
 

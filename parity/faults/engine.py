@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from mlx_model.engines import cpu_bodies
+from mlx_model.engines import cpu_bodies, cpu_engine
 from mlx_model.files.scratch import scratch
 from mlx_model.machine.device import cores
 from parity.faults.fault import Fault, Seed, exchange, fault, within
@@ -37,6 +37,8 @@ def changed(old: str, new: str) -> Seed:
         library = cpu_bodies.load(cpu_bodies.BODIES[cpu_bodies.chosen()], cores(), source)
         for file in ("cpu_engine", "cpu_rows"):
             exchange(stack, f"mlx_model.engines.{file}.kernels", lambda: library)
+        for module in () if candidate is None else candidate.modules.values():
+            vars(module).pop(cpu_engine.KEPT, None)  # what healthy kernels made of its weights
 
     return seed
 

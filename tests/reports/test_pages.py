@@ -95,6 +95,8 @@ def test_every_fact_of_conversion_and_bench_is_on_its_page() -> None:
     assert "encoder.encoders.{0..7}.self_attn.fsmn_block.weight" in page
     assert all(row.reason in page for row in conversion.tensors)
     page = Reader(render.page(bench)).text
+    assert page.count(bench.instructions) == 3  # with the host, under the picture, over the table
+    assert "3.4 us" in page
     for row in bench.rows:
         assert {row.case, row.side, fmt.seconds(row.median_s), fmt.number(row.ratio)} <= {
             item for item in (row.case, row.side, fmt.seconds(row.median_s), fmt.number(row.ratio)) if item in page
