@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -200,7 +200,7 @@ def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
     )
 
 
-def put(model: nn.Module, layers: dict[str, nn.Module]) -> None:
+def put(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     """Put layers in the places of those of these names."""
     model.update_modules(tree_unflatten(list(layers.items())))  # pyright: ignore[reportArgumentType]
 

@@ -41,7 +41,7 @@ _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _SIGNATURES = {
     "int8_width": (),
     "int8_steps": (_I,),
-    "int8_product": (_P, ctypes.POINTER(Int8LinearStruct), _I, _P, _P, _P, _P, _L, _I, _I),
+    "int8_product": (_P, ctypes.POINTER(Int8LinearStruct), _I, _P, _L, _P, _P, _P, _L, _I, _I),
 }
 
 
@@ -113,8 +113,9 @@ class Int8Product(Product):
         rounded = np.empty((len(x), kernels().int8_steps(self.inputs)), np.int32)
         sizes = np.empty(len(x), np.float32)
         threads = ctypes.cast(cpu_engine.kernels().engine_everywhere, ctypes.c_void_p)
-        places = (each.ctypes.data for each in (x, rounded, sizes, y))
-        kernels().int8_product(threads, self._struct, len(x), *places, self._width, add, relu)
+        given = (len(x), x.ctypes.data, x.strides[0] // x.itemsize)
+        room = (each.ctypes.data for each in (rounded, sizes, y))
+        kernels().int8_product(threads, self._struct, *given, *room, self._width, add, relu)
 
 
 OPERATIONS["Int8Linear"] = Int8Product

@@ -93,6 +93,8 @@ def test_what_is_made_of_sums_is_the_closed_form(body: str, biased: bool):
     added = before.copy()
     product.add(x, added)
     np.testing.assert_array_equal(added, y + before)
+    wider = np.concatenate([x, normal(4, 50, 96)], axis=1)  # of which x is some columns
+    np.testing.assert_array_equal(product(wider[:, :600]), y)
 
 
 @needs_engine
