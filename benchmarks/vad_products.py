@@ -4,8 +4,8 @@
 
 MODEL is a converted FSMN-VAD. Frames are given at once: 20 are a stream's chunk of 200 ms, 6,000 a piece of a
 recording. Inputs are random; the four take turns. Time is the process's own on all its threads, of which there should
-be one: those that wait spin. Exit code 1 where products disagree, or the network by the engine takes more time than by MLX
-at any size: then the engine should not be offered there.
+be one: those that wait spin. Exit code 1 where products disagree, or where the network takes more time by the engine
+than by MLX, at any size: then the engine should not be offered there.
 """
 
 from __future__ import annotations
