@@ -323,7 +323,7 @@ INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, 
     vec sum[ROWS][2];
     for (int i = 0; i < rows; i++) {
         sum[i][0] = start ? *(const vec*)start : all(0.0f), sum[i][1] = start ? *(const vec*)(start + LANES) : all(0.0f);
-        __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + WIDTH - 1, 1);
+        if (LANES == 16) __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + WIDTH - 1, 1); /* AVX2: -1 % */
     }
     for (int k = 0; k < depth; k++, b += WIDTH) {
         vec left = *(const vec*)b, right = *(const vec*)(b + LANES);
@@ -455,25 +455,31 @@ typedef struct {
     float* y;
 } memory;
 
-enum { MEMORY_ROWS = 16 };
+enum { MEMORY_ROWS = 16, PART = 4 };
 
-static void memory_row(const memory* f, const float* v, int from, int to, float* y) {
-    for (int i = 0; i < f->d; i += LANES) {
-        vec sum = all(0.0f);
-        for (int tap = from; tap < to; tap++)
-            sum += *(const vec*)(v + (tap - f->left) * f->stride + i) * *(const vec*)(f->weights + tap * f->d + i);
-        *(vec*)(y + i) += *(const vec*)(v + i) + sum;
-    }
+/* `count` vectors of a row, from column `at` on. */
+INLINE void memory_part(int count, const memory* f, const float* v, int from, int to, int at, float* y) {
+    const float *frames = v + (from - f->left) * f->stride + at, *weights = f->weights + from * f->d + at;
+    vec sum[PART] = {{0}};
+    for (int tap = from; tap < to; tap++, frames += f->stride, weights += f->d)
+        for (int i = 0; i < count; i++) sum[i] += *(const vec*)(frames + i * LANES) * *(const vec*)(weights + i * LANES);
+    for (int i = 0; i < count; i++) *(vec*)(y + at + i * LANES) += *(const vec*)(v + at + i * LANES) + sum[i];
 }
 
+/* Some rows, a few columns after the others: what the taps reach of them stays in the first-level cache. */
 static void memory_unit(const void* task, int unit) {
     const memory* f = task;
-    int row = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], row + MEMORY_ROWS), u = 0;
-    for (; row < end; row++) {
-        while (f->starts[u + 1] <= row) u++;
-        const int before = row - f->starts[u], after = f->starts[u + 1] - row; /* rows of the utterance, this in `after` */
-        memory_row(f, f->v + row * f->stride, f->left > before ? f->left - before : 0, least(f->taps, f->left + after),
-                   f->y + (size_t)row * f->d);
+    const int top = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], top + MEMORY_ROWS);
+    for (int at = 0, count; at < f->d; at += count * LANES) {
+        count = f->d - at < PART * LANES ? 1 : PART;
+        for (int row = top, u = 0; row < end; row++) {
+            while (f->starts[u + 1] <= row) u++;
+            const int before = row - f->starts[u], after = f->starts[u + 1] - row; /* rows of the utterance, this in `after` */
+            const int from = f->left > before ? f->left - before : 0, to = least(f->taps, f->left + after);
+            const float* v = f->v + row * f->stride;
+            float* y = f->y + (size_t)row * f->d;
+            count == PART ? memory_part(PART, f, v, from, to, at, y) : memory_part(1, f, v, from, to, at, y);
+        }
     }
 }
 
