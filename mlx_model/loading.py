@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -188,8 +188,7 @@ def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
         if not hasattr(layers.get(name), "to_quantized"):
             raise ConfigError(f"config.json: quantization: modules: {name!r} is no linear layer of this model")
     if settings.get("mode") == INT8:
-        rounded = {name: Int8Linear.unfilled(layers[name]) for name in modules}
-        model.update_modules(tree_unflatten(list(rounded.items())))
+        put(model, {name: Int8Linear.unfilled(layers[name]) for name in modules})
         return
     group_size = settings["group_size"]
     bits_of = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
@@ -199,6 +198,11 @@ def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
             {"group_size": group_size, "bits": bits_of[name]} if name in bits_of else False
         ),
     )
+
+
+def put(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Put layers in the places of those of these names."""
+    model.update_modules(tree_unflatten(list(layers.items())))  # pyright: ignore[reportArgumentType]
 
 
 def _fill(model: nn.Module, weights: dict[str, mx.array], directory: Path) -> None:

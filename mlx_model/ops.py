@@ -172,7 +172,8 @@ def _words_of(stack: nn.Module) -> str:
 
 
 def _called(stack: nn.Module) -> str:
-    return "decoder" if "Decoder" in type(stack).__name__ else "encoder"
+    name = type(stack).__name__
+    return next((part for part in ("decoder", "encoder") if part.title() in name), name)
 
 
 def enter(x: Any, mask: Mask, stack: nn.Module, like: Any = None) -> tuple[Any, Mask]:

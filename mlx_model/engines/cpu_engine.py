@@ -91,7 +91,7 @@ class _Operation:
 class Product(_Operation):
     """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole panels); x may be columns of something wider."""
 
-    def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory):
+    def __init__(self, linear: Any, source: Source = in_memory):
         if isinstance(linear, QuantizedLinear):
             self.names = ("weight", "bias", "scales", "biases")
         self._weight = source(linear, "weight")

@@ -65,7 +65,7 @@ int int8_steps(int k) { return parts(k, CHUNK) * STEPS; }
 
 /* ---- inputs ---- */
 
-typedef struct { int m, k; const float* x; int* rounded; float* sizes; } inputs;
+typedef struct { int m, k; const float* x; long apart; int* rounded; float* sizes; } inputs; /* apart: of x's rows */
 
 enum { INPUT_ROWS = 16 };
 
@@ -100,7 +100,7 @@ static float round_row(int k, const float* x, int* out) {
 static void inputs_unit(const void* task, int unit) {
     const inputs* t = task;
     for (int row = unit * INPUT_ROWS; row < least(t->m, (unit + 1) * INPUT_ROWS); row++)
-        t->sizes[row] = round_row(t->k, t->x + (size_t)row * t->k, t->rounded + (size_t)row * int8_steps(t->k));
+        t->sizes[row] = round_row(t->k, t->x + row * t->apart, t->rounded + (size_t)row * int8_steps(t->k));
 }
 
 /* ---- panels of weights ---- */
@@ -299,11 +299,11 @@ static void product_unit(const void* task, int unit) {
 
 static int even(int rows) { return rows > 0 ? parts(parts(rows, parts(rows, BLOCK)), ROWS) * ROWS : BLOCK; }
 
-/* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y. `rounded` is
-   room for m rows of int8_steps(k) numbers, `sizes` for m: what x is rounded to. */
-void int8_product(everywhere threads, const int8_linear* w, int m, const float* x, int* rounded, float* sizes, float* y,
-                  long stride, int add, int relu) {
-    const inputs i = {m, w->k, x, rounded, sizes};
+/* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y; rows of x lie
+   `apart`. `rounded` is room for m rows of int8_steps(k) numbers, `sizes` for m: what x is rounded to. */
+void int8_product(everywhere threads, const int8_linear* w, int m, const float* x, long apart, int* rounded, float* sizes,
+                  float* y, long stride, int add, int relu) {
+    const inputs i = {m, w->k, x, apart, rounded, sizes};
     const product p = {w, m, even(m), add, relu, rounded, sizes, y, stride};
     threads(inputs_unit, &i, parts(m, INPUT_ROWS));
     threads(product_unit, &p, parts(m, p.rows) * parts(w->n, ACROSS));

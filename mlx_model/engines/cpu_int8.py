@@ -41,7 +41,7 @@ _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
 _SIGNATURES = {
     "int8_width": (),
     "int8_steps": (_I,),
-    "int8_product": (_P, ctypes.POINTER(Int8LinearStruct), _I, _P, _P, _P, _P, _L, _I, _I),
+    "int8_product": (_P, ctypes.POINTER(Int8LinearStruct), _I, _P, _L, _P, _P, _P, _L, _I, _I),
 }
 
 
@@ -53,8 +53,7 @@ def load(body: Body) -> ctypes.CDLL:
     return found
 
 
-@functools.cache
-def _chosen() -> tuple[str, ctypes.CDLL | None]:
+def best() -> tuple[str, ctypes.CDLL | None]:
     """Return the best body that this processor can run and this compiler knows, and its functions; None: none is."""
     for name, body in BODIES.items():
         if body.automatic and (not body.flags or runs(body)):
@@ -63,6 +62,9 @@ def _chosen() -> tuple[str, ctypes.CDLL | None]:
             except OSError:  # an older compiler does not know the instructions
                 continue
     return "", None
+
+
+_chosen = functools.cache(best)
 
 
 def kernels() -> ctypes.CDLL:
@@ -111,8 +113,9 @@ class Int8Product(Product):
         rounded = np.empty((len(x), kernels().int8_steps(self.inputs)), np.int32)
         sizes = np.empty(len(x), np.float32)
         threads = ctypes.cast(cpu_engine.kernels().engine_everywhere, ctypes.c_void_p)
-        places = (each.ctypes.data for each in (x, rounded, sizes, y))
-        kernels().int8_product(threads, self._struct, len(x), *places, self._width, add, relu)
+        given = (len(x), x.ctypes.data, x.strides[0] // x.itemsize)
+        room = (each.ctypes.data for each in (rounded, sizes, y))
+        kernels().int8_product(threads, self._struct, *given, *room, self._width, add, relu)
 
 
 OPERATIONS["Int8Linear"] = Int8Product
