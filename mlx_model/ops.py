@@ -1,4 +1,4 @@
-"""The operations layers are written of: linear, norm, attend, memory, relu, split and `+`. They choose by their rows.
+"""The operations layers are written of: linear, norm, attend, memory, recall, relu and `+`. They choose by their rows.
 
 A layer's body is written once, in `parts/`, and computed in as many ways as there are kinds of rows. An `mx.array`
 (B, T, D) is one: then MLX computes, on a CPU with `ops_cpu.py` where that is faster or more exact. Any other kind is a
@@ -55,6 +55,18 @@ class Rows:
 
     def memory(self, block: Any) -> Any:
         """Return the rows plus their depthwise convolution over time, within each recording."""
+        raise NotImplementedError
+
+    def recall(self, taps: Any, past: mx.array | None) -> tuple[Any, mx.array]:
+        """Return the convolution with taps that reach into the past, and the past of what comes next."""
+        raise NotImplementedError
+
+    def behind(self, past: Float[mx.array, "B P _"]) -> Any:
+        """Return longer recordings: these behind frames of their past."""
+        raise NotImplementedError
+
+    def softmax(self) -> Any:
+        """Return the probabilities over the last axis."""
         raise NotImplementedError
 
     def relu(self) -> Any:
@@ -160,7 +172,8 @@ def _words_of(stack: nn.Module) -> str:
 
 
 def _called(stack: nn.Module) -> str:
-    return "decoder" if "Decoder" in type(stack).__name__ else "encoder"
+    name = type(stack).__name__
+    return next((part for part in ("decoder", "encoder") if part.title() in name), name)
 
 
 def enter(x: Any, mask: Mask, stack: nn.Module, like: Any = None) -> tuple[Any, Mask]:
@@ -227,23 +240,27 @@ def through(layers: Sequence[Any], x: Any, *given: Any) -> Any:
     """Return what layers make of x, one after the other; a CPU begins with one while the next one's graph is built."""
     for layer in layers:
         x = layer(x, *given)
-        if isinstance(x, Rows):
-            x.start()
-        elif not device.on_gpu():
-            mx.async_eval(x)
+        start(x)
     return x
 
 
+def start(x: Any) -> None:
+    """Let x be computed while the host builds what comes next; nothing on a GPU, which is given whole graphs."""
+    if isinstance(x, Rows):
+        x.start()
+    elif not device.on_gpu():
+        mx.async_eval(x)
+
+
 def linear(x: X, module: Any, *, relu: bool = False) -> X:
-    """Return x W^T + bias, W plain or quantised; with `relu`, nothing below 0.
+    """Return x W^T + bias, W plain or quantised (which then says how MLX does it); with `relu`, nothing below 0.
 
     On a CPU the bias is added after the product: MLX's own (addmm) first copies it to every row.
     """
     if isinstance(x, Rows):
         y = x.linear(module)
     elif "scales" in module:
-        missing = module.missing
-        y = nn.QuantizedLinear.__call__(module, mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x)
+        y = module.by_mlx(x)
     elif device.on_gpu() or "bias" not in module:
         y = nn.Linear.__call__(module, x)
     else:
@@ -322,6 +339,11 @@ def memory(v: X, block: Any, mask: Mask) -> X:
         return v.memory(block)
     inputs = masked(v, mask)
     return masked(block(inputs) + inputs, mask)
+
+
+def softmax(x: X) -> X:
+    """Return the probabilities over the last axis, their exponentials taken and added up in float32."""
+    return x.softmax() if isinstance(x, Rows) else mx.softmax(x, axis=-1, precise=True)
 
 
 def recur(gates: Float[mx.array, "K B T G"], module: Any, names: Sequence[str]) -> Float[mx.array, "K B T H"] | None:

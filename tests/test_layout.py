@@ -26,6 +26,7 @@ NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?=:\w+$|$)")
 # stands left of it, and what that may import in turn; rooms between commas never import each other.
 LINES = """
 mlx_model: errors < families < files < machine < config < ops_cpu < ops < parts < decoding < models, engines < loading
+mlx_model: ops < ops_stream < parts
 mlx_model: config < text < roles < models
 mlx_model: text < decoding
 mlx_model: machine < audio < roles < pipelines < loading
@@ -62,6 +63,7 @@ ONLY_IN = {
     "soxr": r"mlx_model/audio/files",
     "rapidfuzz": r"parity/cer/score",
     "ray": r"parity/cer/distributed",
+    "hatchling": r"mlx_model/machine/wheel_hook",
     "onnx": r"parity/bench/exports",
     "onnxruntime": r"parity/bench/(exports|onnxruntime_side)",
     "funasr_onnx": r"parity/bench/onnxruntime_side",
@@ -234,6 +236,7 @@ def test_everything_imports_without_torch_and_funasr():
         ([r"mlx_model(?!\.commands)"], {"convert", "parity", "reports", "mlx_funasr"}),
         (["mlx_model.errors", "mlx_model.families", "mlx_model.config"], {"numpy", "mlx"}),
         (["mlx_model.machine.safetensors", "mlx_model.files", "parity.taps"], {"mlx"}),
+        (["mlx_model.machine.prebuilt"], {"mlx", "numpy"}),  # a wheel is built where neither is
         (["convert"], {"parity", "mlx_funasr"}),
         (["parity"], {"convert", "mlx_funasr"}),
         (["reports"], {"mlx_model", "convert", "parity", "mlx_funasr", "mlx"}),

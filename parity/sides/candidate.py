@@ -102,9 +102,8 @@ class Candidate(ABC):
 
     @property
     def precision(self) -> str:
-        """The network's precision as reports name it: float32, float16, bfloat16, or e.g. 8bit."""
-        quantization = self.model.config.quantization
-        return self.model.config.dtype if quantization is None else f"{quantization['bits']}bit"
+        """The network's precision as reports name it: float32, float16, bfloat16, int8, or e.g. 8bit."""
+        return self.model.config.precision
 
     def half(self) -> tuple[str, ...]:
         """Return the precision in which FunASR's own run is the floor for this candidate; none for float32's.
@@ -157,11 +156,14 @@ class Candidate(ABC):
         with self.by(engine):
             return CandidateRun(self.network(plain["feats"]), None, self.introduced(inputs, steps=steps))
 
+    def plainly(self) -> AbstractContextManager[None]:
+        """Return a context in which MLX computes, unless an engine was asked for (`by`)."""
+        return self.by(ops.PLAIN) if ops.chosen() is None else nullcontext()
+
     @contextmanager
     def watched(self, probes: Sequence[str], around: Mapping[str, Any] | None = None) -> Iterator[Activations]:
         """Record the model's modules, plain unless an engine was asked for (`by`)."""
-        engine = self.by(ops.PLAIN) if ops.chosen() is None else nullcontext()
-        with engine, record(self.model, probes, around, watching) as seen:
+        with self.plainly(), record(self.model, probes, around, watching) as seen:
             yield seen
 
     def introduced(self, inputs: Inputs, *, steps: bool) -> dict[str, np.ndarray]:
