@@ -359,7 +359,7 @@ INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, 
     vec sum[ROWS][2];
     for (int i = 0; i < rows; i++) {
         sum[i][0] = start ? *(const vec*)start : all(0.0f), sum[i][1] = start ? *(const vec*)(start + LANES) : all(0.0f);
-        __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + WIDTH - 1, 1);
+        if (LANES == 16) __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + WIDTH - 1, 1); /* AVX2: -1 % */
     }
     for (int k = 0; k < depth; k++, b += WIDTH) {
         vec left = *(const vec*)b, right = *(const vec*)(b + LANES);

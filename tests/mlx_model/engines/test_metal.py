@@ -23,7 +23,9 @@ from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm
 PACKAGE = Path(ops.__file__).parent
 DOCUMENT = (PACKAGE / "engines/README.md").read_text("utf-8")
 # Of ops.py what computes nothing: which engine, where a stack begins and ends, in which order a model's steps run.
-NO_OPERATIONS = {"only", "chosen", "offered", "in_words", "enter", "ahead", "compile_steps", "leave", "through", "start"}
+NO_OPERATIONS = {
+    "only", "chosen", "offered", "in_words", "enter", "ahead", "compile_steps", "leave", "through", "start",
+}  # fmt: skip
 
 
 def first_column(heading: str) -> set[str]:
