@@ -4,8 +4,8 @@
 
 In a process of its own. REQUEST: {"folder", "configs": {name: config.yaml}, "ready": {name: directory}, "calls": [{
 "model", "recording" (.npy), "cuts": [samples, ...], "case": {chunk_size, ...}}]}. Writes folder/NAME for each of
-configs, and folder/answers.json: for each of calls {"texts": [of each call], "ids": [[of each window that spoke] of each
-call]}. The last cut is the final call.
+configs, and folder/answers.json: for each of calls {"texts": [of each call], "ids": [[of each window that spoke] of
+each call]}. The last cut is the final call.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Faults in the CPU engine's source as they show in an FSMN: taps behind a past, softmax, and narrow layers' products.
 
-As engine.py, whose faults show in stacks of attention: a changed copy of cpu_engine.c in place of it, small on purpose.
+As `parity/faults/engine.py`, whose faults show in stacks of attention: a changed copy of the source in place of it.
 """
 
 from __future__ import annotations

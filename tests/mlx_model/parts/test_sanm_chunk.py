@@ -1,4 +1,4 @@
-"""SAN-M in windows: where they and the whole are the same thing, they give the same. Oracle: sanm.py, held to FunASR."""
+"""SAN-M in windows: where they are the same thing as the whole, they give the same. Oracle: sanm.py."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_one_window_of_everything_is_the_offline_encoder(plain: bool):
 
 
 def test_keys_are_kept_as_funasr_keeps_them():
-    """Oracle: lengths of 1.3 of the facts: [5,10,5] with a look-back of 4 gives 15, 30, 40, 40; of -1 all there were."""
+    """Oracle: FunASR's lengths: [5,10,5] with a look-back of 4 gives 15, 30, 40, 40; of -1 all there were."""
     (encoder,) = alike(SANMEncoderChunkOpt(24, ENCODER, EPS))
     lengths: dict[int, list[int]] = {4: [], -1: []}
     for look_back, found in lengths.items():
@@ -57,7 +57,7 @@ def test_keys_are_kept_as_funasr_keeps_them():
 
 @pytest.mark.parametrize("extra", [0, 2])
 def test_tokens_in_three_calls_are_those_of_one_where_memories_are_causal(extra: int):
-    """Oracle: one call. `decoders2` looks ahead in its first call alone, so it is left out of the comparison of values."""
+    """Oracle: one call. `decoders2` looks ahead, in its first call alone: with it the values are others."""
     config = ParaformerSANMDecoderConfig(
         linear_units=32, num_blocks=2 + extra, att_layer_num=2, kernel_size=5, sanm_shfit=2
     )  # fmt: skip
