@@ -55,5 +55,14 @@ def introduced(
     return in_pieces(model, probes, lambda piece: call(piece, *cache), given)
 
 
+def joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:
+    """Return what was seen in many calls as of one: all arrays joined along time, of the calls that have them."""
+    names = dict.fromkeys(name for call in calls for name in call)
+    return {
+        name: [np.concatenate(parts, axis=1) for parts in zip(*(call[name] for call in calls if name in call))]
+        for name in names
+    }
+
+
 def _joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:
     return {name: [np.concatenate([call[name][0] for call in calls], axis=1)] for name in calls[0]}

@@ -1,0 +1,88 @@
+"""Looking on while FunASR streams: the tokens it looks up, and the numbers of CIF that it returns to nobody.
+
+Beside torch, without MLX. Nothing that is computed changes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+
+from mlx_model.errors import MlxFunasrError
+from parity.taps.swap import swapped
+
+
+class Overheard:
+    """FunASR's tokenizer; `called` are the ids of every window that said something, which `inference` does not return."""
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer, self.called = tokenizer, list[list[int]]()
+
+    @property
+    def ids(self) -> list[int]:
+        """All ids so far."""
+        return [token for ids in self.called for token in ids]
+
+    def ids2tokens(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces of a window's ids."""
+        self.called.append([int(token) for token in ids])
+        return self.tokenizer.ids2tokens(ids)
+
+    def text(self) -> str:
+        """Return what `inference` prints of all ids, had they come in one call."""
+        from funasr.utils.postprocess_utils import sentence_postprocess
+
+        return sentence_postprocess(self.tokenizer.ids2tokens(self.ids))[0]
+
+
+def watched(model: Any, **functions: Callable[..., Any]) -> AbstractContextManager[type]:
+    """Let a model's own functions be looked at: those given call what is the class's."""
+    return swapped(model, **functions)
+
+
+@contextmanager
+def returning(function: Callable[..., Any]) -> Iterator[list[dict[str, Any]]]:
+    """Yield a list that fills with the local variables of a function whenever it returns."""
+    code, frames, before = function.__code__, list[dict[str, Any]](), sys.getprofile()
+
+    def profile(frame: Any, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code is code:
+            frames.append(dict(frame.f_locals))
+
+    sys.setprofile(profile)
+    try:
+        yield frames
+    finally:
+        sys.setprofile(before)
+
+
+def integrals_of(frame: dict[str, Any]) -> list[np.ndarray]:
+    """Return [embeds (1, U, D), alphas (1, W), fires (1, W), carry_alpha (1, 1), carry_hidden (1, 1, D)] of a window.
+
+    W counts the tail frame where there is one, and not the pseudo-frame that the window before left.
+
+    Raises:
+        MlxFunasrError: firings are not those that FunASR counted.
+    """
+    cache, alphas = frame["cache"], frame["alphas"].numpy().copy()
+    fires, left = firings(alphas[0], frame["self"].threshold)
+    tokens, carried = int(frame["token_length"][0]), cache["cif_alphas"].numpy().copy()
+    if int(fires.sum()) != tokens or left != carried.ravel()[0]:
+        raise MlxFunasrError(f"{int(fires.sum())} frames fire in a window in which FunASR counted {tokens} tokens")
+    hidden = cache["cif_hidden"].numpy().copy()
+    embeds = frame["list_ls"][0][None].numpy().copy() if tokens else np.zeros((1, 0, hidden.shape[-1]), hidden.dtype)
+    return [embeds, alphas[:, 1:], fires[None, 1:], carried.reshape(1, 1), hidden.reshape(1, 1, -1)]
+
+
+def firings(alphas: np.ndarray, threshold: float) -> tuple[np.ndarray, np.floating[Any]]:
+    """Return which frames fire, (W,) bool, and what is left over: FunASR's loop on its alphas, in their precision."""
+    integral, fires = alphas.dtype.type(0.0), np.zeros(len(alphas), dtype=bool)
+    for frame, alpha in enumerate(alphas):
+        integral = integral + alpha
+        fires[frame] = integral >= threshold
+        integral = integral - alphas.dtype.type(threshold) * fires[frame].astype(alphas.dtype)
+    return fires, integral
