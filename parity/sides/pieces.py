@@ -57,11 +57,11 @@ def introduced(
 
 def joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:
     """Return what was seen in many calls as of one: all arrays joined along time, of the calls that have them."""
-    names = dict.fromkeys(name for call in calls for name in call)
-    return {
-        name: [np.concatenate(parts, axis=1) for parts in zip(*(call[name] for call in calls if name in call))]
-        for name in names
-    }
+    found: dict[str, list[np.ndarray]] = {}
+    for name in dict.fromkeys(name for call in calls for name in call):
+        parts = [call[name] for call in calls if name in call]
+        found[name] = [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
+    return found
 
 
 def _joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:

@@ -8,8 +8,8 @@ tap; `max_abs` is used where there is no float64 truth. In a part's file:
     always, discrete  modules that are judged in every run; last words of taps that are compared entry by entry
     [[tap]]
       name        patterns of modules, within the part ("" is the part itself); what is no module keeps its name
-      at, label   `at = "input"` takes what goes in, under the name given by `label`; `at = "carried"` what is handed on to
-                  a stream's next piece, which a family's sides put beside what was seen
+      at, label   `at = "input"` takes what goes in, under the name given by `label`; `at = "carried"` what is handed
+                  on to a stream's next piece, which a family's sides put beside what was seen
       outputs     names the parts of what a module returns that are kept, in order ("" is the module itself, "-" is
                   skipped); `order` is the order in which they come about
       introduced  the module is also run alone, on the float64 reference's inputs: which of the reference's positional

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+from mlx_model.config.chunking import Chunking
 
-from parity.families.paraformer_streaming.chunking import Cut
 from parity.taps.swap import swapped
 from parity.taps.tap import CARRIED
 
@@ -61,7 +61,7 @@ def _keys(name: str, cache: Mapping[str, Any] | None) -> Carried:
 
 
 def _past(model: Any, name: str, cache: Any) -> Carried:
-    """Return the last inputs of a memory (1, k - 1, D), all that the next window reads of FunASR's (1, D, k - 1 + U)."""
+    """Return the last inputs of a memory (1, k - 1, D): all that is read again of FunASR's (1, D, k - 1 + U)."""
     if cache is None:
         return {}
     reach = model.get_submodule(name).kernel_size - 1
@@ -78,8 +78,8 @@ def _array(tensor: Any) -> np.ndarray:
 class Alone:
     """A module without a past: called with its inputs."""
 
-    def __init__(self, model: Any, name: str, cut: Cut):
-        self.model, self.name, self.cut = model, name, cut
+    def __init__(self, model: Any, name: str, chunking: Chunking):
+        self.model, self.name, self.chunking = model, name, chunking
         self.module = model.get_submodule(name)
 
     def __call__(self, *given: Any, final: bool) -> None:
@@ -97,9 +97,11 @@ class EncoderLayer(Alone):
     keys: Any = None
 
     def __call__(self, x: Any, *, final: bool) -> None:
-        _, self.keys = self.module(x, self.keys, [*self.cut.chunk_size], self.cut.encoder_chunk_look_back)
+        """Run it on one window."""
+        _, self.keys = self.module(x, self.keys, [*self.chunking.chunk_size], self.chunking.encoder_chunk_look_back)
 
     def carried(self) -> Carried:
+        """Return its keys."""
         return _keys(f"{self.name}.self_attn", self.keys)
 
 
@@ -110,10 +112,12 @@ class DecoderLayer(Alone):
     keys: Any = None
 
     def __call__(self, x: Any, memory: Any = None, *, final: bool) -> None:
-        look = {"chunk_size": [*self.cut.chunk_size], "look_back": self.cut.decoder_chunk_look_back}
+        """Run it on one window."""
+        look = {"chunk_size": [*self.chunking.chunk_size], "look_back": self.chunking.decoder_chunk_look_back}
         self.past, self.keys = self.module(x, memory, fsmn_cache=self.past, opt_cache=self.keys, **look)[2:]
 
     def carried(self) -> Carried:
+        """Return the memory's past and the keys."""
         past = _past(self.model, f"{self.name}.self_attn", self.past)
         return past | _keys(f"{self.name}.src_attn", self.keys)
 
@@ -121,15 +125,16 @@ class DecoderLayer(Alone):
 class Predictor(Alone):
     """CIF and the pseudo-frame that a window leaves to the next; what it hands on is among what it returns."""
 
-    def __init__(self, model: Any, name: str, cut: Cut):
+    def __init__(self, model: Any, name: str, chunking: Chunking):
         import torch
 
-        super().__init__(model, name, cut)
+        super().__init__(model, name, chunking)
         size = self.module.cif_output.weight.shape[1]
-        self.cache = {"chunk_size": [*cut.chunk_size], "cif_alphas": torch.zeros(1, 1)}
+        self.cache = {"chunk_size": [*chunking.chunk_size], "cif_alphas": torch.zeros(1, 1)}
         self.cache["cif_hidden"] = torch.zeros(1, 1, size)
 
     def __call__(self, hidden: Any, *, final: bool) -> None:
+        """Run it on one window."""
         self.module(hidden, self.cache, is_final=final)
 
 
@@ -138,7 +143,7 @@ KINDS: Mapping[str, type[Alone]] = {
 }  # fmt: skip
 
 
-def runner(model: Any, name: str, cut: Cut) -> Alone:
+def runner(model: Any, name: str, chunking: Chunking) -> Alone:
     """Return what runs a module window after window, its past new."""
     kind = next((kind for start, kind in KINDS.items() if name.startswith(start)), Alone)
-    return kind(model, name, cut)
+    return kind(model, name, chunking)

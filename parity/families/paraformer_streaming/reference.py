@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from mlx_model.config.chunking import Chunking
 
 from mlx_model.errors import MlxFunasrError
 from parity.families.paraformer_streaming import alone
-from parity.families.paraformer_streaming.chunking import OPTIONS, Cut, turns
+from parity.families.paraformer_streaming.chunking import OPTIONS, asked, numbers, samples_of, turns, words
 from parity.families.paraformer_streaming.watching import Overheard, integrals_of, returning, watched
 from parity.sides import reference
 from parity.sides.pieces import joined
@@ -58,12 +59,12 @@ class Reference(reference.Reference):
 
         super().__init__(*args)
         torch.set_num_threads(1)  # a window's products are over before a second thread has woken
-        self.cuts = turns({})
+        self.settings = turns({})
 
     def ask(self, options: Mapping[str, Any]) -> None:
         """Take a run's options; without any, recordings take turns in several settings."""
         super().ask(options)
-        self.cuts = turns(options)
+        self.settings = turns(options)
 
     def exactly(self) -> contextlib.AbstractContextManager[None]:
         """Let what FunASR allocates without a type, as the sums of its loop, be float64."""
@@ -73,31 +74,31 @@ class Reference(reference.Reference):
         """Return (duration, text, token ids, texts by call) and the arrays of one file."""
         from mlx_model.audio.files import load_audio
 
-        rate, cut = self.single.kwargs["frontend"].fs, next(self.cuts)
+        rate, chunking = self.single.kwargs["frontend"].fs, next(self.settings)
         waveform = load_audio(path, rate)
-        heard = self.heard(waveform, cut)
-        single, ids, _ = self.fed(self.single, heard.windows, cut)
+        heard = self.heard(waveform, chunking)
+        single, ids, _ = self.fed(self.single, heard.windows, chunking)
         if ids != heard.ids:
             raise MlxFunasrError(f"{path}: FunASR's inference and its windows alone give other tokens")
         with self.exactly():
-            truth, _, calls = self.fed(self.double, heard.windows, cut)
-        inputs, introduced = self.modules(calls, cut)
-        plain = {"waveform": waveform, "fbank": heard.fbank, "chunking": cut.array, **heard.carried}
+            truth, _, calls = self.fed(self.double, heard.windows, chunking)
+        inputs, introduced = self.modules(calls, chunking)
+        plain = {"waveform": waveform, "fbank": heard.fbank, "chunking": numbers(chunking), **heard.carried}
         plain |= {"feats": _feats(heard.windows), "windows.feats": _counts(heard.windows)}
         plain |= {name: single.pop(name) for name in [*single] if self.collecting.is_discrete(name)}
         plain["token_ids"] = np.array([ids], dtype=np.int32)
         propagated = {name: Pair.of(value, single[name]) for name, value in truth.items() if name in single}
-        more = {"calls": heard.calls, "setting": cut.words}
+        more = {"calls": heard.calls, "setting": words(chunking)}
         row = {"duration_s": len(waveform) / rate, "text": heard.text, "token_ids": ids, "more": more}
         return row, Recorded(plain=plain, propagated=propagated, introduced=introduced, inputs=inputs)
 
-    def heard(self, waveform: np.ndarray, cut: Cut) -> Heard:
+    def heard(self, waveform: np.ndarray, chunking: Chunking) -> Heard:
         """Return what FunASR's own `inference` makes of a recording, given a chunk a call; float32."""
         import torch
 
         auto, cache = self.single, {}
         tokenizer = Overheard(auto.kwargs["tokenizer"])
-        given = {**_options(auto), **cut.options, "tokenizer": tokenizer, "frontend": auto.kwargs["frontend"]}
+        given = {**_options(auto), **asked(chunking), "tokenizer": tokenizer, "frontend": auto.kwargs["frontend"]}
         windows: list[Window] = []
         carried: list[dict[str, list[np.ndarray]]] = []
         calls: list[str] = []
@@ -110,11 +111,12 @@ class Reference(reference.Reference):
             carried.append(_front(caches))
             return cls.generate_chunk(model, speech, *args, **kwargs)
 
-        starts = range(0, max(len(waveform), 1), cut.stride)
+        stride = samples_of(chunking)
+        starts = range(0, max(len(waveform), 1), stride)
         with torch.inference_mode(), fbank_tap() as fbank, watched(auto.model, generate_chunk=generate_chunk):
             for first in starts:
-                piece = waveform[first : first + cut.stride]
-                last = first + cut.stride >= len(waveform)
+                piece = waveform[first : first + stride]
+                last = first + stride >= len(waveform)
                 calls.append(_text(auto.model.inference([piece], key=["utt"], cache=cache, is_final=last, **given)))
         mel = [part.numpy() for part in fbank]
         return Heard(
@@ -127,12 +129,12 @@ class Reference(reference.Reference):
         )
 
     def fed(
-        self, auto: Any, windows: Sequence[Window], cut: Cut
+        self, auto: Any, windows: Sequence[Window], chunking: Chunking
     ) -> tuple[dict[str, np.ndarray], list[int], list[dict[str, Any]]]:
         """Return ({tap: array}, token ids, what was seen window by window) of one model on the same windows."""
         import torch
 
-        tokenizer, options = Overheard(auto.kwargs["tokenizer"]), {**_options(auto), **cut.options}
+        tokenizer, options = Overheard(auto.kwargs["tokenizer"]), {**_options(auto), **asked(chunking)}
         cache = auto.model.init_cache({}, **options)
         calls: list[dict[str, Any]] = []
         with torch.inference_mode(), watching(auto.model, self.probes) as seen:
@@ -162,7 +164,7 @@ class Reference(reference.Reference):
         return {**found, "windows.lengths": _ints(frames), "windows.tokens": _ints(tokens)}
 
     def modules(
-        self, calls: Sequence[Mapping[str, Any]], cut: Cut
+        self, calls: Sequence[Mapping[str, Any]], chunking: Chunking
     ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Pair]]:
         """Return (inputs, {tap: (float64, float32)}) of every isolated module on the truth's inputs, window by window.
 
@@ -181,8 +183,8 @@ class Reference(reference.Reference):
             ]
             final = [call["final"] for call in ran]
             with self.exactly():
-                truth = self._alone(self.double, module, tap, given, final, cut)
-            single = self._alone(self.single, module, tap, given, final, cut)
+                truth = self._alone(self.double, module, tap, given, final, chunking)
+            single = self._alone(self.single, module, tap, given, final, chunking)
             pairs = {name: Pair.of(value, single[name]) for name, value in truth.items()}
             introduced |= {name: pair for name, pair in pairs.items() if not self.tapset.is_discrete(name)}
             inputs[module] = {number: np.concatenate([each[number] for each in given], axis=1) for number in numbers}
@@ -195,13 +197,13 @@ class Reference(reference.Reference):
         tap: Any,
         given: Sequence[Mapping[str, np.ndarray]],
         final: Sequence[bool],
-        cut: Cut,
+        chunking: Chunking,
     ) -> dict[str, np.ndarray]:
         """Return {tap: array} of one model's module run alone, window after window, on caches of its own."""
         import torch
 
         dtype = next(auto.model.parameters()).dtype
-        runs = alone.runner(auto.model, module, cut)
+        runs = alone.runner(auto.model, module, chunking)
         calls = []
         with torch.inference_mode(), watching(auto.model, self.inside(module)) as seen:
             for each, last in zip(given, final, strict=True):

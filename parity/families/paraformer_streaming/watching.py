@@ -17,7 +17,7 @@ from parity.taps.swap import swapped
 
 
 class Overheard:
-    """FunASR's tokenizer; `called` are the ids of every window that said something, which `inference` does not return."""
+    """FunASR's tokenizer; `called` are the ids of every window with tokens, which `inference` does not return."""
 
     def __init__(self, tokenizer: Any):
         self.tokenizer, self.called = tokenizer, list[list[int]]()
@@ -61,28 +61,35 @@ def returning(function: Callable[..., Any]) -> Iterator[list[dict[str, Any]]]:
 
 
 def integrals_of(frame: dict[str, Any]) -> list[np.ndarray]:
-    """Return [embeds (1, U, D), alphas (1, W), fires (1, W), carry_alpha (1, 1), carry_hidden (1, 1, D)] of a window.
+    """Return what CIF made of a window, of which T frames were its to decide on, the tail not counted.
 
-    W counts the tail frame where there is one, and not the pseudo-frame that the window before left.
+    [embeds (1, U, D), alphas (1, T), integrals (1, T, or T + 1 with the tail), fires of as many, carry_alpha (1, 1),
+    carry_hidden (1, 1, D)]. Integrals are sums before a token is taken off.
 
     Raises:
-        MlxFunasrError: firings are not those that FunASR counted.
+        MlxFunasrError: firings, or what is left, are not FunASR's own.
     """
-    cache, alphas = frame["cache"], frame["alphas"].numpy().copy()
-    fires, left = firings(alphas[0], frame["self"].threshold)
+    cache, alphas, final = frame["cache"], frame["alphas"].numpy().copy(), int(frame["is_final"])
+    sums, fires, left = firings(alphas[0], frame["self"].threshold)
     tokens, carried = int(frame["token_length"][0]), cache["cif_alphas"].numpy().copy()
     if int(fires.sum()) != tokens or left != carried.ravel()[0]:
         raise MlxFunasrError(f"{int(fires.sum())} frames fire in a window in which FunASR counted {tokens} tokens")
+    before, stride, _ = cache["chunk_size"]
+    first = 1 + before  # behind the pseudo-frame that the window before left
+    stop = alphas.shape[1] - final if final else first + stride
+    decided = slice(first, stop + final)
     hidden = cache["cif_hidden"].numpy().copy()
     embeds = frame["list_ls"][0][None].numpy().copy() if tokens else np.zeros((1, 0, hidden.shape[-1]), hidden.dtype)
-    return [embeds, alphas[:, 1:], fires[None, 1:], carried.reshape(1, 1), hidden.reshape(1, 1, -1)]
+    found = [embeds, alphas[:, first:stop], sums[None, decided], fires[None, decided]]
+    return [*found, carried.reshape(1, 1), hidden.reshape(1, 1, -1)]
 
 
-def firings(alphas: np.ndarray, threshold: float) -> tuple[np.ndarray, np.floating[Any]]:
-    """Return which frames fire, (W,) bool, and what is left over: FunASR's loop on its alphas, in their precision."""
-    integral, fires = alphas.dtype.type(0.0), np.zeros(len(alphas), dtype=bool)
+def firings(alphas: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Return sums (W,), which frames fire (W,) bool, and what is left: FunASR's loop on its alphas, in their type."""
+    kind = alphas.dtype.type
+    integral, sums, fires = kind(0.0), np.empty_like(alphas), np.zeros(len(alphas), dtype=bool)
     for frame, alpha in enumerate(alphas):
-        integral = integral + alpha
-        fires[frame] = integral >= threshold
-        integral = integral - alphas.dtype.type(threshold) * fires[frame].astype(alphas.dtype)
-    return fires, integral
+        sums[frame] = integral + alpha
+        fires[frame] = sums[frame] >= threshold
+        integral = sums[frame] - kind(threshold) if fires[frame] else sums[frame]
+    return sums, fires, integral
