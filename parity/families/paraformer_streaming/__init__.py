@@ -4,11 +4,20 @@ from parity.families.family import Family
 
 FAMILY = Family(
     name="paraformer_streaming",
-    decided={"firing": "predictor.fires", "token": "token_ids"},
+    decided={"firing": "predictor.fires", "count": "windows.tokens", "token": "token_ids"},
     nothing="yields a token",
     faults=(),
     facts=("LayerNorm eps", "attention heads", "predictor"),
-    invariance=("nothing compiled", "audio format", "device"),
+    invariance=(
+        "batch composition",
+        "file order",
+        "nothing compiled",
+        "lanes",
+        "CPU engine",
+        "audio format",
+        "device",
+        "precision",
+    ),
     scored="token",
-    words={"firing": "firings", "token": "tokens", "text": "texts"},
+    words={"firing": "firings", "count": "token counts", "token": "tokens", "text": "texts"},
 )

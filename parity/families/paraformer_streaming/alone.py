@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
-from mlx_model.config.chunking import Chunking
 
+from mlx_model.config.chunking import Chunking
 from parity.taps.swap import swapped
 from parity.taps.tap import CARRIED
 

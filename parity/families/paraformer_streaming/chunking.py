@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+
 from mlx_model.config.chunking import Chunking
 
 OPTIONS = ("chunk_size", "encoder_chunk_look_back", "decoder_chunk_look_back")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from mlx_model.config.chunking import Chunking
 
+from mlx_model.config.chunking import Chunking
 from mlx_model.errors import MlxFunasrError
 from parity.families.paraformer_streaming import alone
 from parity.families.paraformer_streaming.chunking import OPTIONS, asked, numbers, samples_of, turns, words
