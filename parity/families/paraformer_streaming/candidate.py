@@ -16,11 +16,14 @@ from mlx_model.config.chunking import Chunking
 from mlx_model.engines import lanes as cpu_lanes
 from mlx_model.machine.blas import mx, nn
 from mlx_model.models.paraformer_streaming import Step
-from parity.families.paraformer_streaming import isolated
+from mlx_model.parts import cif_chunk
+from mlx_model.pipelines.streams import TextStream
+from parity.families.paraformer_streaming import cases, isolated
 from parity.families.paraformer_streaming.chunking import SAMPLES, TURNS, asked, of_numbers, samples_of
 from parity.sides import candidate
-from parity.sides.candidate import Arrays, CandidateRun, Inputs
+from parity.sides.candidate import Arrays, CandidateRun, Facts, Inputs
 from parity.sides.pieces import joined, pieces
+from parity.taps.swap import swapped
 from parity.taps.tap import CARRIED, to_numpy
 
 
@@ -28,6 +31,9 @@ class Outcome(NamedTuple):
     """What a candidate decides of a recording from the waveform on."""
 
     ids: list[int]
+    calls: list[str]  # the text of each call
+    windows: list[int]  # new frames of each window
+    logits: list[np.ndarray]  # of each window with tokens
 
 
 class Candidate(candidate.Candidate):
@@ -109,13 +115,35 @@ class Candidate(candidate.Candidate):
 
     def run(self, plain: Arrays, front: Arrays, inputs: Inputs, *, steps: bool) -> CandidateRun:
         """Return the network on the reference's windows, the token ids of the recording, and modules run alone."""
-        return CandidateRun(
-            self.network(plain["feats"]), Outcome(self.heard(plain["waveform"])), self.introduced(inputs, steps=steps)
-        )
+        outcome = self.heard(plain["waveform"], self.own_options, samples_of(self.setting))
+        return CandidateRun(self.network(plain["feats"]), outcome, self.introduced(inputs, steps=steps))
 
-    def heard(self, waveform: np.ndarray) -> list[int]:
-        """Return the token ids of a recording, which the model cuts itself."""
-        return self.model.token_ids(self.model(*self.model.features([waveform]), self.own_options))[0]
+    def heard(self, waveform: np.ndarray, options: Any, feed: int) -> Outcome:
+        """Return what a stream makes of a recording that it is given so many samples of at a time."""
+        stream, outcome = TextStream(self.model, options), Outcome([], [], [], [])
+        with swapped(self.model, step=_noting(type(self.model).step, outcome)):
+            for first in range(0, max(len(waveform), 1), feed):
+                piece = waveform[first : first + feed]
+                for partial in stream.feed(piece, is_final=first + feed >= len(waveform)):
+                    outcome.calls.append(partial.text)
+                    outcome.ids.extend(partial.token_ids)
+        return outcome
+
+    def more_facts(self) -> Facts:
+        """Return which windows a stream makes of odd lengths, and where CIF fires on weights of a half."""
+        options = self.model.Options(**asked(cases.CHUNKING), as_funasr=True)
+        windows = {
+            name: self.heard(waveform, options, len(waveform)).windows for name, waveform in cases.waveforms().items()
+        }
+        carry, found = cif_chunk.new_carry(1, np.float32), []
+        for frames, final in ((cases.FRAMES, False), (cases.LAST, True)):
+            decided = cases.CHUNKING.decided(frames, final=final)
+            alphas = np.full(frames, 0.5, np.float32)[decided]
+            tail = self.model.predictor.tail_threshold if final else None
+            fired = cif_chunk.integrate(np.zeros((len(alphas), 1), np.float32), alphas, carry, tail=tail)
+            carry = fired.carry
+            found.append(isolated.cif(fired, alphas)[3][0])
+        return cases.facts(windows, found)
 
     def introduced(self, inputs: Inputs, *, steps: bool) -> dict[str, np.ndarray]:
         """Return {tap: array} of modules run alone on given inputs, window by window, each with a past of its own."""
@@ -155,6 +183,12 @@ class Candidate(candidate.Candidate):
             output = self.model(*self.model.features(waveforms), self.own_options)
             return self.model.logits_of(output)
 
+    def streamed(self, waveforms: Sequence[np.ndarray], feed: int) -> list[np.ndarray]:
+        """Return each waveform's scores, of a stream that is given so many samples at a time."""
+        found = [self.heard(waveform, self.own_options, feed).logits for waveform in waveforms]
+        empty = np.zeros((0, self.model.config.vocab_size), np.float32)
+        return [np.concatenate([empty, *logits]) for logits in found]
+
     def on_engine(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
         """Return each waveform's scores by the CPU engine; None where it does not compute."""
         if "CPU engine" not in self.engines():
@@ -164,6 +198,18 @@ class Candidate(candidate.Candidate):
     def parts(self) -> list[nn.Module]:
         """Return encoder, predictor and decoder: the front end stays float32."""
         return [self.model.encoder, self.model.predictor, self.model.decoder]
+
+
+def _noting(step: Any, outcome: Outcome) -> Any:
+    """Return a model's `step` that notes the length of each window, and its scores."""
+
+    def noting(self: Any, feats: Any, caches: Any, final: Any) -> Any:
+        found = step(self, feats, caches, final)
+        outcome.windows.extend(map(len, feats))
+        outcome.logits.extend(np.array(one.logits.astype(mx.float32)) for one in found if one.logits is not None)
+        return found
+
+    return noting
 
 
 def cut(waveform: np.ndarray, stride: int) -> Iterator[tuple[np.ndarray, bool]]:

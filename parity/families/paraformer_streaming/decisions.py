@@ -66,7 +66,13 @@ class Decisions(tokens.TokenDecisions):
         run: CandidateRun,
         decided: Sequence[DecisionRow],
     ) -> UtteranceRow:
-        """Compare token ids and text from the waveform on; the row's explanation begins with the setting."""
-        row = super().compare(comparison, utterance, recorded, run._replace(outcome=run.outcome.ids), decided)
-        setting = utterance.more["setting"]
-        return replace(row, explanation="; ".join(filter(None, [setting, row.explanation])))
+        """Compare windows, texts of calls and token ids from the waveform on; the row's explanation has the setting."""
+        heard, utt_id = run.outcome, utterance.utt_id
+        own = run._replace(outcome=heard.ids)
+        wanted, more = recorded.plain["windows.feats"], utterance.more
+        comparison.total("end_to_end.windows").add_discrete(utt_id, wanted, heard.windows)
+        row = super().compare(comparison, utterance, recorded, own, decided)
+        excused = rounding(decided, *self.decided) or self.candidate.precision != "float32"
+        calls = comparison.total("end_to_end.calls")
+        calls.add_discrete(utt_id, more["calls"], heard.calls, explained=excused)
+        return replace(row, explanation="; ".join(filter(None, [more["setting"], row.explanation])))

@@ -9,7 +9,8 @@ import numpy as np
 
 from mlx_model import ops
 from mlx_model.machine.blas import mx
-from mlx_model.parts.cif_chunk import Fired, integrate, new_carry
+from mlx_model.parts import cif_chunk
+from mlx_model.parts.cif_chunk import Fired
 from mlx_model.parts.sanm_chunk import Keys, TokenPast
 from parity.taps.tap import CARRIED
 
@@ -67,15 +68,14 @@ def _decoder_layer(side: Any, name: str, windows: Sequence[Window]) -> Iterator[
 
 def _predictor(side: Any, name: str, windows: Sequence[Window]) -> Iterator[Carried]:
     predictor, chunking = side.modules[name], side.setting
-    carry = new_carry(side.model.config.encoder.output_size, np.float32)
+    carry = cif_chunk.new_carry(side.model.config.encoder.output_size, np.float32)
     for window in windows:
         hidden = window.given["0"]
         alphas = np.array(predictor.predict_alphas(hidden, None))
-        stop = hidden.shape[1] if window.final else chunking.left + chunking.stride
-        decided = slice(chunking.left, stop)
+        decided = chunking.decided(hidden.shape[1], final=window.final)
         rows = np.array(hidden.astype(mx.float32))[0, decided]
         tail = predictor.tail_threshold if window.final else None
-        fired = integrate(rows, alphas[0, decided], carry, tail=tail)
+        fired = cif_chunk.integrate(rows, alphas[0, decided], carry, tail=tail)
         carry = fired.carry
         yield {name: cif(fired, alphas[0, decided])}
 

@@ -12,18 +12,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 
 from mlx_model.config.chunking import Chunking
 from mlx_model.errors import MlxFunasrError
-from parity.families.paraformer_streaming import alone
+from parity.families.paraformer_streaming import alone, cases
 from parity.families.paraformer_streaming.chunking import OPTIONS, asked, numbers, samples_of, turns, words
-from parity.families.paraformer_streaming.watching import Overheard, integrals_of, returning, watched
+from parity.families.paraformer_streaming.watching import Overheard, integrals_of, returning
 from parity.sides import reference
 from parity.sides.pieces import joined
 from parity.sides.reference import fbank_tap
 from parity.taps.packing import Pair
+from parity.taps.swap import swapped
 from parity.taps.tap import ARGS
 from parity.taps.tap import record as tapped
 from parity.taps.trace import Recorded
@@ -92,6 +94,44 @@ class Reference(reference.Reference):
         row = {"duration_s": len(waveform) / rate, "text": heard.text, "token_ids": ids, "more": more}
         return row, Recorded(plain=plain, propagated=propagated, introduced=introduced, inputs=inputs)
 
+    def more_facts(self) -> dict[str, dict[str, Any]]:
+        """Return which windows FunASR makes of streams of odd lengths, and where it fires on weights of a half."""
+        windows = {name: self._lengths(waveform) for name, waveform in cases.waveforms().items()}
+        return cases.facts(windows, self._halves())
+
+    def _lengths(self, waveform: np.ndarray) -> list[int]:
+        """Return the new frames of each window that FunASR makes of a stream; the network is left out."""
+        auto, found = self.single, list[int]()
+
+        def generate_chunk(model: Any, speech: Any, /, *args: Any, **kwargs: Any) -> Any:
+            found.append(0 if kwargs["cache"]["encoder"]["tail_chunk"] else speech.shape[1])
+            return []
+
+        given = {**_options(auto), **asked(cases.CHUNKING), "tokenizer": auto.kwargs["tokenizer"]}
+        given |= {"frontend": auto.kwargs["frontend"], "key": ["utt"], "is_final": True, "cache": {}}
+        with swapped(auto.model, generate_chunk=generate_chunk):
+            auto.model.inference([waveform], **given)
+        return found
+
+    def _halves(self) -> list[np.ndarray]:
+        """Return where FunASR's predictor fires in two windows whose alphas are all a half."""
+        import torch
+
+        predictor = self.single.model.predictor
+        runs = alone.Predictor(self.single.model, PREDICTOR, cases.CHUNKING)
+        size = predictor.cif_output.weight.shape[1]
+        found = []
+        with (
+            mock.patch.object(predictor.cif_output, "forward", lambda x: torch.zeros(*x.shape[:2], 1)),
+            mock.patch.multiple(predictor, smooth_factor=1.0, noise_threshold=0.0),
+            watching(self.single.model, [PREDICTOR]) as seen,
+            torch.inference_mode(),
+        ):
+            for frames in (cases.FRAMES, cases.LAST):
+                runs(torch.zeros(1, frames, size), final=frames == cases.LAST)
+                found.append(seen()[PREDICTOR][3][0])
+        return found
+
     def heard(self, waveform: np.ndarray, chunking: Chunking) -> Heard:
         """Return what FunASR's own `inference` makes of a recording, given a chunk a call; float32."""
         import torch
@@ -113,7 +153,7 @@ class Reference(reference.Reference):
 
         stride = samples_of(chunking)
         starts = range(0, max(len(waveform), 1), stride)
-        with torch.inference_mode(), fbank_tap() as fbank, watched(auto.model, generate_chunk=generate_chunk):
+        with torch.inference_mode(), fbank_tap() as fbank, swapped(auto.model, generate_chunk=generate_chunk):
             for first in starts:
                 piece = waveform[first : first + stride]
                 last = first + stride >= len(waveform)

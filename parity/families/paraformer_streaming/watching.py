@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from mlx_model.errors import MlxFunasrError
-from parity.taps.swap import swapped
 
 
 class Overheard:
@@ -37,11 +36,6 @@ class Overheard:
         from funasr.utils.postprocess_utils import sentence_postprocess
 
         return sentence_postprocess(self.tokenizer.ids2tokens(self.ids))[0]
-
-
-def watched(model: Any, **functions: Callable[..., Any]) -> AbstractContextManager[type]:
-    """Let a model's own functions be looked at: those given call what is the class's."""
-    return swapped(model, **functions)
 
 
 @contextmanager
