@@ -107,6 +107,10 @@ def _keys_of(change: Callable[[Keys | None], Keys | None]) -> Seed:
     return seed
 
 
+def _first_for_all(self: Keys) -> list[Keys]:
+    return [Keys(self.k[:, 0], self.v[:, 0]) for _ in range(self.k.shape[1])]
+
+
 def _memory_goes_on(candidate: Candidate, stack: ExitStack) -> None:
     """The FSMN memory begins with frames of the window before, not with zeros."""
     healthy = sanm_chunk.MultiHeadedAttentionSANMChunk.__call__
@@ -149,7 +153,7 @@ def faults(at: str) -> tuple[Fault, ...]:
               needs=LOOKS_BACK),
         fault("kept_k_v_exchanged", first, "keys kept as values", _keeping(_exchanged), needs=LOOKS_BACK),
         fault("keys_of_first_layer", within(at, "encoders.0.self_attn"), "all layers are given the first one's keys",
-              lambda c, s: exchange(s, f"{PART}.Keys.layer", lambda self, index: Keys(self.k[:, 0], self.v[:, 0])),
+              lambda c, s: exchange(s, f"{PART}.Keys.layers", _first_for_all),
               needs="a look-back of more than a chunk"),
         fault("memory_goes_on", f"{first}", "FSMN memory carried from window to window", _memory_goes_on,
               needs=LOOKS_BACK),
