@@ -109,7 +109,7 @@ def _looped(
 
 def faults(at: str) -> tuple[Fault, ...]:
     """Return the faults of a predictor over windows that sits at `at`."""
-    hidden, alpha, embeds = (within(at, name) for name in ("carry_hidden", "carry_alpha", "acoustic_embeds"))
+    hidden, alpha = within(at, "carry_hidden"), within(at, "carry_alpha")
     return (
         fault("look_ahead_decided", at, "frames of the right context are decided on in mid-stream",
               _decided(lambda self, frames, final: slice(self.left, frames))),
@@ -126,7 +126,7 @@ def faults(at: str) -> tuple[Fault, ...]:
         fault("carry_alpha_lost", alpha, "the weight carried on is lost",
               _leaving(lambda carry: replace(carry, alpha=carry.alpha * 0))),
         fault("tail_in_every_window", at, "a tail frame in every window", _tail_always),
-        fault("tail_repeats", embeds, "the tail frame repeats the last state, not zeros", _integrate(_tail_repeats),
+        fault("tail_repeats", at, "the tail frame repeats the last state, not zeros", _integrate(_tail_repeats),
               needs="a recording whose last token is completed by the tail frame"),
         fault("rest_of_a_frame_dropped", at, "what a firing frame has left over is not added to the next token",
               _integrate(_rest_dropped)),

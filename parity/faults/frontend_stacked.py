@@ -58,7 +58,8 @@ def faults(at: str) -> tuple[Fault, ...]:
     """Return the faults of a recogniser's streaming front end; every model has it at one place."""
     return (
         fault("splice_of_zeros", "feats", "zeros, not copies of frame 0, before the first frame", _zeros_in_front),
-        fault("no_right_context", "feats", "the last frame not repeated", _no_right_context),
+        fault("no_right_context", "feats", "the last frame not repeated", _no_right_context,
+              needs="a recording whose last frame is incomplete"),
         fault("sample_lost", "feats", "a sample lost wherever a chunk ends", _chunks(_sample_lost)),
         fault("frame_lost", "feats", "a mel frame lost wherever a chunk ends", _chunks(_frame_lost)),
         fault("rest_computed", "end_to_end.windows", "less than a frame at the end is computed, not dropped",

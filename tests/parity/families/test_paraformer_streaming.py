@@ -44,9 +44,9 @@ def recorded(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     source = shared / "checkpoints/paraformer_real_streaming"
     convert.convert(source, folder / "model")
     speech, rate = soundfile.read(shared / "data/aishell_s0150/wav/train/S0150/BAC009S0150W0008.wav", dtype="float32")
-    paused = np.concatenate([speech[: 3 * rate // 2], np.zeros(3 * rate // 2, np.float32), speech[3 * rate // 2 :]])
+    paused = np.concatenate([speech[: 3 * rate // 2], np.zeros(rate, np.float32), speech[3 * rate // 2 : -300]])
     soundfile.write(folder / "a.wav", paused, rate, subtype="PCM_16")
-    soundfile.write(folder / "b.wav", speech[: 2 * rate], rate, subtype="PCM_16")
+    soundfile.write(folder / "b.wav", speech[:27000], rate, subtype="PCM_16")
     return folder / "model", record(source, folder / "trace", [folder / "a.wav", folder / "b.wav"])
 
 
