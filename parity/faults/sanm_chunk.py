@@ -15,12 +15,12 @@ from mlx_model.config.chunking import UNLIMITED, Chunking
 from mlx_model.machine.blas import mx
 from mlx_model.parts import positions, sanm_chunk
 from mlx_model.parts.sanm_chunk import Keys
-from parity.faults.fault import Fault, Seed, exchange, fault, method, within
+from parity.faults.fault import Fault, Seed, exchange, fault, method, rewrite_all, within
 from parity.sides.candidate import Candidate
 
 PART, MODEL = "mlx_model.parts.sanm_chunk", "mlx_model.models.paraformer_streaming"
 CHUNKING = "mlx_model.config.chunking.Chunking"
-ATTENTION = f"{PART}.MultiHeadedAttentionSANMChunk.__call__"
+ATTENTION = sanm_chunk.MultiHeadedAttentionSANMChunk
 LOOKS_BACK = "a setting in which the encoder looks back"
 Kept = Callable[[Any, Any, Keys | None, Chunking], Keys]  # (k, v with the past in front, the past) -> what is kept
 
@@ -71,7 +71,7 @@ def _keeping(kept: Kept) -> Seed:
         after = kept(ops.leave(k), ops.leave(v), past, chunking) if keep else None
         return self.linear_out(sanm_chunk.attend(q, k, v, self.heads, None)) + memory, after
 
-    return lambda candidate, stack: exchange(stack, ATTENTION, call)
+    return lambda candidate, stack: rewrite_all(candidate, ATTENTION, call)
 
 
 def _cut(k: Any, v: Any, past: Keys | None, chunking: Chunking, *, ahead: int, first: int) -> Keys:
@@ -101,8 +101,8 @@ def _keys_of(change: Callable[[Keys | None], Keys | None]) -> Seed:
     """Seed an attention that is given another past."""
 
     def seed(candidate: Candidate, stack: ExitStack) -> None:
-        healthy = sanm_chunk.MultiHeadedAttentionSANMChunk.__call__
-        exchange(stack, ATTENTION, lambda self, x, past, chunking: healthy(self, x, change(past), chunking))
+        healthy = ATTENTION.__call__
+        rewrite_all(candidate, ATTENTION, lambda self, x, past, chunking: healthy(self, x, change(past), chunking))
 
     return seed
 
@@ -113,7 +113,7 @@ def _first_for_all(self: Keys) -> list[Keys]:
 
 def _memory_goes_on(candidate: Candidate, stack: ExitStack) -> None:
     """The FSMN memory begins with frames of the window before, not with zeros."""
-    healthy = sanm_chunk.MultiHeadedAttentionSANMChunk.__call__
+    healthy = ATTENTION.__call__
 
     def call(self: Any, x: Any, past: Keys | None, chunking: Chunking) -> Any:
         output, after = healthy(self, x, past, chunking)
@@ -127,7 +127,7 @@ def _memory_goes_on(candidate: Candidate, stack: ExitStack) -> None:
         more = longer - own
         return (output.like(output.leave() + more) if isinstance(output, ops.Rows) else output + more), after
 
-    exchange(stack, ATTENTION, call)
+    rewrite_all(candidate, ATTENTION, call)
 
 
 def faults(at: str) -> tuple[Fault, ...]:

@@ -14,7 +14,7 @@ from mlx_model.config.chunking import MOST_FRAMES, Chunking
 from mlx_model.machine.blas import mx
 from mlx_model.parts import sanm_chunk
 from mlx_model.parts.sanm_chunk import Keys, TokenPast
-from parity.faults.fault import Fault, Seed, exchange, fault, method, within
+from parity.faults.fault import Fault, Seed, exchange, fault, method, rewrite_all, within
 from parity.sides.candidate import Candidate
 
 PART, CHUNKING = "mlx_model.parts.sanm_chunk", "mlx_model.config.chunking.Chunking"
@@ -23,9 +23,9 @@ LOOKS_BACK = "a setting in which the decoder looks back"
 
 
 def _past_lost(candidate: Candidate, stack: ExitStack) -> None:
-    call = sanm_chunk.MultiHeadedAttentionSANMDecoderChunk.__call__
-    without = lambda self, inputs, past, counts, mask: call(self, inputs, None, counts, mask)  # noqa: E731
-    exchange(stack, f"{PART}.MultiHeadedAttentionSANMDecoderChunk.__call__", without)
+    kind = sanm_chunk.MultiHeadedAttentionSANMDecoderChunk
+    call = kind.__call__
+    rewrite_all(candidate, kind, lambda self, inputs, past, counts, mask: call(self, inputs, None, counts, mask))
 
 
 def _past_off_by_one(candidate: Candidate, stack: ExitStack) -> None:
@@ -38,9 +38,9 @@ def _past_off_by_one(candidate: Candidate, stack: ExitStack) -> None:
 
 
 def _keys_lost(candidate: Candidate, stack: ExitStack) -> None:
-    call = sanm_chunk.MultiHeadedAttentionCrossAttChunk.__call__
-    without = lambda self, x, memory, past, chunking: call(self, x, memory, None, chunking)  # noqa: E731
-    exchange(stack, f"{PART}.MultiHeadedAttentionCrossAttChunk.__call__", without)
+    kind = sanm_chunk.MultiHeadedAttentionCrossAttChunk
+    call = kind.__call__
+    rewrite_all(candidate, kind, lambda self, x, memory, past, chunking: call(self, x, memory, None, chunking))
 
 
 def _in_silence(change: Callable[[Any, Any], TokenPast]) -> Seed:
@@ -87,7 +87,7 @@ def _decided_frames_only(candidate: Candidate, stack: ExitStack) -> None:
         frames = memory[:, chunking.left : chunking.left + chunking.stride]
         return call(self, embeds, frames, past, chunking, *rest, **more)
 
-    exchange(stack, f"{PART}.ParaformerSANMDecoderChunk.__call__", shorter)
+    rewrite_all(candidate, sanm_chunk.ParaformerSANMDecoderChunk, shorter)
 
 
 def _every_layer(candidate: Candidate, stack: ExitStack) -> None:

@@ -20,9 +20,9 @@ FRAMES, LAST = 6, 5  # of both windows: the first decides on 4, the last on all
 
 
 def waveforms() -> dict[str, np.ndarray]:
-    """Return {name: samples}: one chunk and a rest, and a rest alone."""
+    """Return {name: samples}: one chunk and a rest."""
     stride, rng = samples_of(CHUNKING), np.random.default_rng(0)
-    lengths = {f"{rest} behind a chunk": stride + rest for rest in RESTS} | {"300 alone": 300}
+    lengths = {f"{rest} behind a chunk": stride + rest for rest in RESTS}
     return {name: (0.1 * rng.standard_normal(size)).astype(np.float32) for name, size in lengths.items()}
 
 
