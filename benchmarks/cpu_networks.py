@@ -1,15 +1,17 @@
 """Networks at full size on a CPU, features to best tokens: our engine's bodies and precisions beside FunASR's torch.
 
-    python benchmarks/cpu_networks.py [--families sense_voice paraformer] [--sides auto funasr] [--seconds 10 30]
-        [--batches 1 4] [--rounds 7] [--models DIR]
+    python benchmarks/cpu_networks.py [--families sense_voice paraformer bicif_paraformer contextual_paraformer
+        monotonic_aligner] [--sides auto funasr] [--seconds 10 30] [--batches 1 4] [--rounds 7] [--models DIR]
 
 A side is a body of the CPU engine (`auto`, or a value of MLX_FUNASR_CPU_ENGINE), with `:float16` or `:bfloat16` behind
 it where weights are to be of 16 bits; `funasr`; or the path of another checkout of this layout. Each is a process of
 its own with the same random weights (FunASR's class under seed 0, released sizes) and features; they run in turns, in
 an order that alternates, with a rest before each, since the last one's threads may still spin. A row gives a side's
 median and least, the median of the rounds' ratios to the last side, and that of the processors' time. Threads:
-OMP_NUM_THREADS (2 where it is not set). FunASR runs what its `inference` does: log_softmax and argmax. Bar: 0.8 of
-FunASR's time for SenseVoice; printed, not decided.
+OMP_NUM_THREADS (2 where it is not set). FunASR runs what its `inference` does: log_softmax and argmax. A
+BiCifParaformer computes the second head's peaks, too; a ContextualParaformer listens for 50 words, which FunASR encodes
+in every call and we once; fa-zh (a MonotonicAligner, 30 blocks of 320) is asked for four tokens a second, and its peaks
+are compared in place of tokens. Bar: 0.8 of FunASR's time; printed, not decided.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import full_size_checkpoint
 import numpy as np
 
 HERE = Path(__file__).resolve().parent.parent
@@ -45,12 +48,32 @@ OURS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 del OURS["paraformer"]["decoder"]["output_size"]
+V3 = {
+    "idim": 512, "threshold": 1.0, "l_order": 1, "r_order": 1, "tail_threshold": 0.45, "smooth_factor2": 0.25,
+    "noise_threshold2": 0.01, "upsample_times": 3, "use_cif1_cnn": False, "upsample_type": "cnn_blstm",
+}  # fmt: skip
+BASE: dict[str, Any] = full_size_checkpoint.CONFIG
+CONVERTED: dict[str, dict[str, Any]] = {  # FunASR's own configurations: these are built, and converted
+    "bicif_paraformer": BASE | {"model": "BiCifParaformer", "predictor": "CifPredictorV3", "predictor_conf": V3},
+    "contextual_paraformer": BASE | {
+        "model": "ContextualParaformer", "decoder": "ContextualParaformerDecoder",
+        "model_conf": BASE["model_conf"] | {"inner_dim": 512},
+    },
+    "monotonic_aligner": {key: value for key, value in BASE.items() if not key.startswith("decoder")} | {
+        "model": "MonotonicAligner", "model_conf": {"length_normalized_loss": False, "predictor_bias": 1},
+        "encoder_conf": BASE["encoder_conf"] | {"output_size": 320, "linear_units": 1280, "num_blocks": 30},
+        "predictor": "CifPredictorV3", "predictor_conf": V3 | {"idim": 320},
+    },
+}  # fmt: skip
+WORDS = ["".join(chr(0x4E00 + 7 * word + n) for n in range(2 + word % 3)) for word in range(50)]
 REST_OF_THEIRS = {"input_layer": "pe", "pos_enc_class": "SinusoidalPositionEncoder", "normalize_before": True,
                   "sanm_shfit": 0, "selfattention_layer_type": "sanm"}  # fmt: skip
 
 
 def theirs(family: str) -> Any:
     """Return FunASR's own model of this family, weights as torch initialises them under seed 0."""
+    if family in CONVERTED:
+        return full_size_checkpoint.network(CONVERTED[family]).eval()
     import torch
     from funasr.models.paraformer import cif_predictor, decoder  # noqa: F401  registers the classes
     from funasr.models.paraformer.model import Paraformer
@@ -73,6 +96,9 @@ def make(family: str, folder: Path, dtypes: set[str]) -> None:
     import torch
     from safetensors.torch import save_file
 
+    if family in CONVERTED:
+        convert(family, folder, dtypes)
+        return
     state = theirs(family).state_dict()
     torch.save(state, folder / f"{family}.pt")
     for dtype in dtypes:
@@ -90,7 +116,23 @@ def make(family: str, folder: Path, dtypes: set[str]) -> None:
         save_file(weights, target / "model.safetensors")
 
 
+def convert(family: str, folder: Path, dtypes: set[str]) -> None:
+    """Write the same of a family that is converted, as a user converts: by the command line."""
+    source = full_size_checkpoint.build(folder / f"{family}-source", CONVERTED[family])
+    (folder / f"{family}.pt").unlink(missing_ok=True)
+    (folder / f"{family}.pt").hardlink_to(source / "model.pt")
+    for dtype in dtypes:
+        target = str(folder / f"{family}-{dtype}")
+        command = [sys.executable, "-m", "mlx_funasr", "convert", str(source), target, "--dtype", dtype, "--overwrite"]
+        subprocess.run(command, check=True, cwd=HERE)
+
+
 Ids = list[Any]
+
+
+def peaks_in(us_peaks: Any) -> Ids:
+    """Return where each recording's tokens are: a MonotonicAligner's decision."""
+    return [np.flatnonzero(row > 1 - 1e-4).tolist() for row in np.array(us_peaks)]
 
 
 def ours_runs(path: Path) -> tuple[Callable[[np.ndarray], Ids], Callable[[], str]]:
@@ -100,11 +142,19 @@ def ours_runs(path: Path) -> tuple[Callable[[np.ndarray], Ids], Callable[[], str
 
     model = load(path)
 
-    def run(feats: np.ndarray) -> Ids:
-        output = model(mx.array(feats), mx.array([feats.shape[1]] * len(feats)))
-        return output.logits.argmax(axis=-1).tolist()
+    def recognise(feats: mx.array, sizes: mx.array) -> Ids:
+        return model.best(model(feats, sizes)).tokens.tolist()
 
-    return run, lambda: model.engine
+    def with_words(feats: mx.array, sizes: mx.array) -> Ids:
+        return model.best(model(feats, sizes, asked)).tokens.tolist()
+
+    def peaks(feats: mx.array, sizes: mx.array) -> Ids:
+        return peaks_in(model(feats, sizes, sizes // 4 + 1).heads.us_peaks)
+
+    asked = model.Options(hotwords=WORDS) if model.config.model_type == "contextual_paraformer" else None
+    runs = {"contextual_paraformer": with_words, "monotonic_aligner": peaks}
+    network = runs.get(model.config.model_type, recognise)
+    return lambda feats: network(mx.array(feats), mx.array([feats.shape[1]] * len(feats))), lambda: model.engine
 
 
 def funasr_runs(path: Path) -> tuple[Callable[[np.ndarray], Ids], Callable[[], str]]:
@@ -125,11 +175,33 @@ def funasr_runs(path: Path) -> tuple[Callable[[np.ndarray], Ids], Callable[[], s
         embeds, counts, *_ = model.calc_predictor(encoder_out, lengths)
         return model.cal_decoder_with_predictor(encoder_out, lengths, embeds, counts.round().long())[0]
 
-    network = {"sense_voice": sense_voice, "paraformer": paraformer}[path.stem]
+    def bicif(feats: Any, sizes: Any) -> Any:
+        encoder_out, lengths, *_ = model.encoder(feats, sizes)
+        embeds, counts, *_ = model.calc_predictor(encoder_out, lengths)
+        scores = model.cal_decoder_with_predictor(encoder_out, lengths, embeds, counts.round().long())[0]
+        model.calc_predictor_timestamp(encoder_out, lengths, counts.round().long())
+        return scores
+
+    def contextual(feats: Any, sizes: Any) -> Any:
+        encoder_out, lengths, *_ = model.encoder(feats, sizes)
+        embeds, counts, *_ = model.calc_predictor(encoder_out, lengths)
+        listed = [[known[sign] for sign in word] for word in WORDS] + [[model.sos]]
+        return model.cal_decoder_with_predictor(encoder_out, lengths, embeds, counts.round().long(), hw_list=listed)[0]
+
+    def aligner(feats: Any, sizes: Any) -> Any:
+        encoder_out, lengths, *_ = model.encoder(feats, sizes)
+        return model.calc_predictor_timestamp(encoder_out, lengths, token_num=sizes // 4 + 1)[3]
+
+    known = {token: number for number, token in enumerate(full_size_checkpoint.vocabulary())}
+    network: Callable[[Any, Any], Any] = {
+        "sense_voice": sense_voice, "paraformer": paraformer, "bicif_paraformer": bicif,
+        "contextual_paraformer": contextual, "monotonic_aligner": aligner,
+    }[path.stem]  # fmt: skip
+    read = peaks_in if path.stem == "monotonic_aligner" else lambda scores: scores.argmax(-1).tolist()
 
     def run(feats: np.ndarray) -> Ids:
         with torch.inference_mode():
-            return network(torch.from_numpy(feats), torch.full((len(feats),), feats.shape[1])).argmax(-1).tolist()
+            return read(network(torch.from_numpy(feats), torch.full((len(feats),), feats.shape[1])))
 
     return run, lambda: f"FunASR, torch {torch.__version__}, {torch.get_num_threads()} threads"
 
@@ -220,7 +292,7 @@ def measure(family: str, folder: Path, options: argparse.Namespace) -> None:
 def main() -> int:
     """Measure and print the rows, or be one of the sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", default=list(OURS), choices=list(OURS))
+    parser.add_argument("--families", nargs="+", default=[*OURS, *CONVERTED], choices=[*OURS, *CONVERTED])
     parser.add_argument("--sides", nargs="+", default=["auto", "funasr"])
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 30.0])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])

@@ -60,29 +60,30 @@ def am_mvn() -> str:
     )
 
 
-def network() -> Any:
-    """Return FunASR's own Paraformer of this configuration, weights as torch initialises them under seed 0."""
+def network(config: dict[str, Any] = CONFIG) -> Any:
+    """Return FunASR's own model of a configuration, weights as torch initialises them under seed 0."""
     import funasr  # noqa: F401  registers the classes
     import torch
     from funasr.register import tables
     from funasr.utils.misc import deep_update
 
     settings: dict = {}
-    deep_update(settings, CONFIG["model_conf"])
-    deep_update(settings, {**CONFIG, "vocab_size": VOCABULARY, "input_size": MELS * STACKED})
+    deep_update(settings, config["model_conf"])
+    deep_update(settings, {**config, "vocab_size": VOCABULARY, "input_size": MELS * STACKED})
     torch.manual_seed(0)
-    return tables.model_classes["Paraformer"](**settings)
+    return tables.model_classes[config["model"]](**settings)
 
 
-def build(directory: Path) -> Path:
+def build(directory: Path, config: dict[str, Any] = CONFIG) -> Path:
     """Write config.yaml, tokens.json, am.mvn and, last, model.pt; return the directory. Imports torch and funasr."""
     import torch
     import yaml
 
-    state = network().state_dict()
-    assert (len(state), sum(tensor.numel() for tensor in state.values())) == (TENSORS, PARAMETERS)
+    state = network(config).state_dict()
+    size = (len(state), sum(tensor.numel() for tensor in state.values()))
+    assert size == (TENSORS, PARAMETERS) or config is not CONFIG, size
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False), "utf-8")
+    (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     (directory / "tokens.json").write_text(json.dumps(vocabulary(), ensure_ascii=False), "utf-8")
     (directory / "am.mvn").write_text(am_mvn(), "utf-8")
     torch.save(state, directory / "model.pt.partial")

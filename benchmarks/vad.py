@@ -1,6 +1,6 @@
 """FSMN-VAD: this project against FunASR, and against onnxruntime inside FunASR, on the released network.
 
-    python benchmarks/vad.py [--source DIR] [--model DIR] [--rounds 7] [--hours 10]
+    python benchmarks/vad.py [--source DIR] [--model DIR] [--sides mlx funasr onnxruntime] [--rounds 7] [--hours 10]
 
 Two threads each. Timed: samples in memory to segments, a recording at once, and a stream of 100 ms chunks of which
 every call is timed. FunASR is called through its model's `inference`, without what AutoModel adds. `onnxruntime` is
@@ -175,6 +175,7 @@ def main() -> int:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--source", default=str(SOURCE))
     parser.add_argument("--model")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=[*SIDES], help="funasr must be one of them")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hours", type=float, default=10.0)
@@ -195,7 +196,7 @@ def run(given: argparse.Namespace, folder: str) -> int:
     waveform = soundfile.read(EXAMPLE, dtype="float32")[0]
     np.save(audio, waveform)
     arguments = ["--source", given.source, "--model", model, "--threads", str(given.threads)]
-    sides = {name: measure.Side(name, __file__, arguments, given.threads) for name in SIDES}
+    sides = {name: measure.Side(name, __file__, arguments, given.threads) for name in given.sides}
     rows, table, notes, same = [], [], [], True
     answers: dict[str, dict[str, Any]] = {}
     latencies: dict[str, list[float]] = {}
@@ -208,7 +209,7 @@ def run(given: argparse.Namespace, folder: str) -> int:
                 return answers[name]["seconds"]
 
             children = [side.child.pid for side in sides.values()]
-            turns = {name: (lambda name=name: turn(name)) for name in SIDES}
+            turns = {name: (lambda name=name: turn(name)) for name in sides}
             seconds, note = measure.interleave(turns, given.rounds, children)
             same &= all(answer["events"] == answers["funasr"]["events"] for answer in answers.values())
             rows += measure.bench_rows(case, seconds, "funasr")

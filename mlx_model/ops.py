@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt
 
 from mlx_model import ops_cpu
 from mlx_model.machine import device
@@ -378,6 +378,11 @@ def dilated(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "
         return mx.conv1d(padded, module.weight[..., 0], dilation=module.stride, groups=padded.shape[-1])
     taps, weights = module.taps()
     return ops_cpu.dilated_conv1d(padded, taps, weights, module.stride)
+
+
+def argmax(logits: Float[mx.array, "*batch V"]) -> UInt[mx.array, "*batch"]:
+    """Return the index of the largest of the last axis, the first of equal ones; on a CPU it is waited for."""
+    return logits.argmax(axis=-1) if device.on_gpu() else ops_cpu.argmax(logits)
 
 
 def power_spectrum(frames: Float[mx.array, "B F W"], n_fft: int) -> Float[mx.array, "B F N"]:

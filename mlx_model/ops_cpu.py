@@ -1,4 +1,4 @@
-"""Attention, convolution, LayerNorm and power spectrum for CPUs, where MLX's own are slow or, the last two, inexact.
+"""Attention, convolution, LayerNorm, arg-max and spectrum for CPUs, where MLX's own are slow, or (norm, FFT) inexact.
 
 GPUs use MLX's kernels.
 
@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt
 
 from mlx_model.machine.blas import mx
 
@@ -179,6 +179,16 @@ def layer_norm(
         return mx.fast.layer_norm(x, weight, bias, eps)
     centred = x - mean(x)
     return centred * mx.rsqrt(mean(mx.square(centred)) + eps) * weight + bias
+
+
+def argmax(logits: Float[mx.array, "*batch V"]) -> UInt[mx.array, "*batch"]:
+    """Return the index of the largest of the last axis, the first of equal ones, by NumPy.
+
+    MLX looks at one number after the other: 20 ms for 684 rows of 25,055, where this takes 9.
+    """
+    if logits.dtype != mx.float32:
+        return logits.argmax(axis=-1)
+    return mx.array(np.asarray(logits).argmax(axis=-1).astype(np.uint32))
 
 
 @functools.lru_cache(maxsize=4)

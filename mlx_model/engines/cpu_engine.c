@@ -58,24 +58,31 @@ typedef struct { void (*run)(const void* task, int unit); const void* task; int 
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER, resting = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
-static int helpers, round_, taken, finished;
+static int helpers, round_, finished;
+static unsigned long offered; /* how many units the current work has, and in the lower half the next one's number */
 static work current;
 
+/* Take units as long as there are any. Whoever has one may look at `current`: it stays until that unit is finished. */
 static void take_units(void) {
-    for (int unit; (unit = __atomic_fetch_add(&taken, 1, __ATOMIC_ACQ_REL)) < current.units;)
-        current.run(current.task, unit);
+    unsigned long next = __atomic_load_n(&offered, __ATOMIC_ACQUIRE);
+    while ((unsigned)next < next >> 32)
+        if (__atomic_compare_exchange_n(&offered, &next, next + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            current.run(current.task, (int)(unsigned)next);
+            __atomic_fetch_add(&finished, 1, __ATOMIC_ACQ_REL);
+            next = __atomic_load_n(&offered, __ATOMIC_ACQUIRE);
+        }
 }
 
 static void* help(void* nothing) {
-    for (int seen = 0;; seen++) {
+    for (int seen = 0;;) {
         for (int i = 0; i < SPINS && __atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen; i++) __builtin_ia32_pause();
         if (__atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen) {
             pthread_mutex_lock(&resting);
             while (round_ == seen) pthread_cond_wait(&called, &resting);
             pthread_mutex_unlock(&resting);
         }
+        seen = __atomic_load_n(&round_, __ATOMIC_ACQUIRE);
         take_units();
-        __atomic_fetch_add(&finished, 1, __ATOMIC_ACQ_REL);
     }
     return nothing;
 }
@@ -97,19 +104,20 @@ int engine_threads(int count) {
     return helpers + 1;
 }
 
+/* Have all units of a work computed. A helper that is not there in time is not waited for: only units are. */
 static void everywhere(void (*run)(const void*, int), const void* task, int units) {
     pthread_mutex_lock(&busy); /* two Python threads take turns */
     current = (work){run, task, units};
     finished = 0;
-    __atomic_store_n(&taken, 0, __ATOMIC_RELEASE);
-    if (helpers) {
+    __atomic_store_n(&offered, (unsigned long)units << 32, __ATOMIC_RELEASE);
+    if (helpers && units > 1) {
         pthread_mutex_lock(&resting);
         __atomic_fetch_add(&round_, 1, __ATOMIC_ACQ_REL);
         pthread_cond_broadcast(&called);
         pthread_mutex_unlock(&resting);
     }
     take_units();
-    for (int i = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < helpers; i++)
+    for (int i = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < units; i++)
         i < SPINS ? __builtin_ia32_pause() : (void)sched_yield(); /* others may need this core to finish */
     pthread_mutex_unlock(&busy);
 }
@@ -315,7 +323,7 @@ INLINE void tile(int rows, int depth, const float* a, long lda, const float* b, 
     vec sum[ROWS][2];
     for (int i = 0; i < rows; i++) {
         sum[i][0] = start ? *(const vec*)start : all(0.0f), sum[i][1] = start ? *(const vec*)(start + LANES) : all(0.0f);
-        __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + WIDTH - 1, 1);
+        if (LANES == 16) __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + WIDTH - 1, 1); /* AVX2: -1 % */
     }
     for (int k = 0; k < depth; k++, b += WIDTH) {
         vec left = *(const vec*)b, right = *(const vec*)(b + LANES);
@@ -447,25 +455,31 @@ typedef struct {
     float* y;
 } memory;
 
-enum { MEMORY_ROWS = 16 };
+enum { MEMORY_ROWS = 16, PART = 4 };
 
-static void memory_row(const memory* f, const float* v, int from, int to, float* y) {
-    for (int i = 0; i < f->d; i += LANES) {
-        vec sum = all(0.0f);
-        for (int tap = from; tap < to; tap++)
-            sum += *(const vec*)(v + (tap - f->left) * f->stride + i) * *(const vec*)(f->weights + tap * f->d + i);
-        *(vec*)(y + i) += *(const vec*)(v + i) + sum;
-    }
+/* `count` vectors of a row, from column `at` on. */
+INLINE void memory_part(int count, const memory* f, const float* v, int from, int to, int at, float* y) {
+    const float *frames = v + (from - f->left) * f->stride + at, *weights = f->weights + from * f->d + at;
+    vec sum[PART] = {{0}};
+    for (int tap = from; tap < to; tap++, frames += f->stride, weights += f->d)
+        for (int i = 0; i < count; i++) sum[i] += *(const vec*)(frames + i * LANES) * *(const vec*)(weights + i * LANES);
+    for (int i = 0; i < count; i++) *(vec*)(y + at + i * LANES) += *(const vec*)(v + at + i * LANES) + sum[i];
 }
 
+/* Some rows, a few columns after the others: what the taps reach of them stays in the first-level cache. */
 static void memory_unit(const void* task, int unit) {
     const memory* f = task;
-    int row = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], row + MEMORY_ROWS), u = 0;
-    for (; row < end; row++) {
-        while (f->starts[u + 1] <= row) u++;
-        const int before = row - f->starts[u], after = f->starts[u + 1] - row; /* rows of the utterance, this in `after` */
-        memory_row(f, f->v + row * f->stride, f->left > before ? f->left - before : 0, least(f->taps, f->left + after),
-                   f->y + (size_t)row * f->d);
+    const int top = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], top + MEMORY_ROWS);
+    for (int at = 0, count; at < f->d; at += count * LANES) {
+        count = f->d - at < PART * LANES ? 1 : PART;
+        for (int row = top, u = 0; row < end; row++) {
+            while (f->starts[u + 1] <= row) u++;
+            const int before = row - f->starts[u], after = f->starts[u + 1] - row; /* rows of the utterance, this in `after` */
+            const int from = f->left > before ? f->left - before : 0, to = least(f->taps, f->left + after);
+            const float* v = f->v + row * f->stride;
+            float* y = f->y + (size_t)row * f->d;
+            count == PART ? memory_part(PART, f, v, from, to, at, y) : memory_part(1, f, v, from, to, at, y);
+        }
     }
 }
 
@@ -705,30 +719,30 @@ typedef struct {
 } recall;
 
 /* How many taps stand before a frame, where the first of them stands `ahead` frames before it. */
-static int taps_before(const recall* f, int ahead) { return ahead > 0 ? least(f->taps, parts(ahead, f->dilation)) : 0; }
+static int taps_before(const recall* r, int ahead) { return ahead > 0 ? least(r->taps, parts(ahead, r->dilation)) : 0; }
 
 /* The row at `row` of an utterance whose first is v and whose past ends before `end`; the last tap is on the row itself. */
-static void recall_row(const recall* f, int row, const float* v, const float* end, float* y) {
-    const int first = row - (f->taps - 1) * f->dilation, from = taps_before(f, -f->past - first), own = taps_before(f, -first);
-    const long step = f->dilation * f->stride, past_step = (long)f->dilation * f->d;
-    const float *frames = v + first * f->stride, *past = end + (long)first * f->d;
-    for (int i = 0; i < f->d; i += LANES) {
+static void recall_row(const recall* r, int row, const float* v, const float* end, float* y) {
+    const int first = row - (r->taps - 1) * r->dilation, from = taps_before(r, -r->past - first), own = taps_before(r, -first);
+    const long step = r->dilation * r->stride, past_step = (long)r->dilation * r->d;
+    const float *frames = v + first * r->stride, *past = end + (long)first * r->d;
+    for (int i = 0; i < r->d; i += LANES) {
         vec sum = all(0.0f);
         for (int tap = from; tap < own; tap++)
-            sum += *(const vec*)(past + tap * past_step + i) * *(const vec*)(f->weights + tap * f->d + i);
-        for (int tap = own; tap < f->taps; tap++)
-            sum += *(const vec*)(frames + tap * step + i) * *(const vec*)(f->weights + tap * f->d + i);
+            sum += *(const vec*)(past + tap * past_step + i) * *(const vec*)(r->weights + tap * r->d + i);
+        for (int tap = own; tap < r->taps; tap++)
+            sum += *(const vec*)(frames + tap * step + i) * *(const vec*)(r->weights + tap * r->d + i);
         *(vec*)(y + i) += sum;
     }
 }
 
 static void recall_unit(const void* task, int unit) {
-    const recall* f = task;
-    int row = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], row + MEMORY_ROWS), u = 0;
+    const recall* r = task;
+    int row = unit * MEMORY_ROWS, end = least(r->starts[r->utterances], row + MEMORY_ROWS), u = 0;
     for (; row < end; row++) {
-        while (f->starts[u + 1] <= row) u++;
-        recall_row(f, row - f->starts[u], f->v + f->starts[u] * f->stride, f->before + (long)(u + 1) * f->past * f->d,
-                   f->y + (size_t)row * f->d);
+        while (r->starts[u + 1] <= row) u++;
+        recall_row(r, row - r->starts[u], r->v + r->starts[u] * r->stride, r->before + (long)(u + 1) * r->past * r->d,
+                   r->y + (size_t)row * r->d);
     }
 }
 
@@ -737,9 +751,9 @@ static void recall_unit(const void* task, int unit) {
    (utterances, past, d), and zeros before those. */
 void engine_recall(int utterances, const int* starts, int d, int taps, int dilation, const float* weights, int past,
                    const float* before, const float* v, long stride, float* y) {
-    recall f = {utterances, d, taps, dilation, past, starts, weights, before, v, stride, y};
+    recall r = {utterances, d, taps, dilation, past, starts, weights, before, v, stride, y};
     const int m = starts[utterances];
-    where_it_pays(recall_unit, &f, parts(m, MEMORY_ROWS), (double)m * d * taps);
+    where_it_pays(recall_unit, &r, parts(m, MEMORY_ROWS), (double)m * d * taps);
 }
 
 /* ---- softmax ---- */

@@ -281,7 +281,7 @@ class Model(nn.Module):
         With how sure the model is of them, where that is asked for, see `roles.Recognizer`.
         """
         B, tokens = output.logits.shape[:2]
-        best = output.logits.argmax(axis=-1) if tokens else mx.zeros((B, 0), mx.uint32)  # MLX has none of nothing
+        best = ops.argmax(output.logits) if tokens else mx.zeros((B, 0), mx.uint32)  # MLX has none of nothing
         mx.async_eval(best, output.token_num)
         doubts = self._doubts(output, best, nbest) if confidence or nbest else None
         return Best(best, output.token_num, output.fires, output.lengths, output.more, doubts)

@@ -211,7 +211,7 @@ class Model(nn.Module):
         banned = self._banned(options)
         if banned is not None:
             logits = mx.where(mx.arange(logits.shape[-1]) == banned, mx.array(-mx.inf, logits.dtype), logits)
-        tokens = logits.argmax(axis=-1)
+        tokens = ops.argmax(logits)
         mx.async_eval(tokens)
         sure = None
         if confidence or nbest:

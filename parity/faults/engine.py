@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from mlx_model.engines import cpu_bodies
+from mlx_model.engines import cpu_bodies, cpu_engine
 from mlx_model.files.scratch import scratch
 from mlx_model.machine.device import cores
 from parity.faults.fault import Fault, Seed, exchange, fault, within
@@ -19,7 +19,7 @@ SOURCE = cpu_bodies.SOURCE
 SCALE = "1.0f / sqrtf((float)a->size)"
 EPS = "/ n->k + n->eps)"
 GAIN = "*(const vec*)(n->gain + i)"
-TAP = "*(const vec*)(f->weights + tap * f->d + i)"
+TAP = "*(const vec*)(weights + i * LANES)"
 PANEL = "times_panel(m, depth, a + deep"
 NORMS = ("norm1", "norm2", "norm3", "norm", "after_norm")
 
@@ -37,6 +37,8 @@ def changed(old: str, new: str) -> Seed:
         library = cpu_bodies.load(cpu_bodies.BODIES[cpu_bodies.chosen()], cores(), source)
         for file in ("cpu_engine", "cpu_rows"):
             exchange(stack, f"mlx_model.engines.{file}.kernels", lambda: library)
+        for module in () if candidate is None else candidate.modules.values():
+            vars(module).pop(cpu_engine.KEPT, None)  # what healthy kernels made of its weights
 
     return seed
 
@@ -56,7 +58,7 @@ def faults(at: str) -> tuple[Fault, ...]:
         kernel("engine_eps_1e-3", NORMS, "LayerNorm's eps 1e-3 larger", EPS, "/ n->k + n->eps + 1e-3f)"),
         kernel("engine_gain", NORMS, "LayerNorm's gain times 1.0001", GAIN, f"all(1.0001f) * {GAIN}"),
         kernel("engine_tap", ("self_attn.memory",), "an FSMN tap off by one", TAP,
-               TAP.replace("tap *", "(tap + 1) % f->taps *")),
+               TAP.replace("weights", "f->weights + (tap + 1) % f->taps * f->d + at")),
         kernel("engine_panel", products, "the last row of one panel of weights dropped", PANEL,
                "times_panel(m, depth - (last && column == first), a + deep"),
     )  # fmt: skip

@@ -160,11 +160,14 @@ class Candidate(ABC):
         with self.by(engine):
             return CandidateRun(self.network(plain["feats"]), None, self.introduced(inputs, steps=steps))
 
+    def plainly(self) -> AbstractContextManager[None]:
+        """Return a context in which MLX computes, unless an engine was asked for (`by`)."""
+        return self.by(ops.PLAIN) if ops.chosen() is None else nullcontext()
+
     @contextmanager
     def watched(self, probes: Sequence[str], around: Mapping[str, Any] | None = None) -> Iterator[Activations]:
         """Record the model's modules, plain unless an engine was asked for (`by`)."""
-        engine = self.by(ops.PLAIN) if ops.chosen() is None else nullcontext()
-        with engine, record(self.model, probes, around, watching) as seen:
+        with self.plainly(), record(self.model, probes, around, watching) as seen:
             yield seen
 
     def introduced(self, inputs: Inputs, *, steps: bool) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.taps.swap import Mark
 from parity.taps.tap import ARGS, record
 from parity.taps.tapset import TapSpec
 
@@ -30,29 +31,31 @@ def even(frames: int) -> list[int]:
     return [min(PIECE, frames - first) for first in range(0, frames, PIECE)]
 
 
-def in_pieces(model: Any, probes: Sequence[str], call: Callable[..., Any], given: Any) -> dict[str, list[Any]]:
+def in_pieces(
+    model: Any, probes: Sequence[str], call: Callable[..., Any], given: Any, mark: Mark | None = None
+) -> dict[str, list[Any]]:
     """Return what was seen of a model while `call` was given (B, T, D) piece after piece, as of one call.
 
     Outputs are joined along time; only what has the time axis is kept of a module that returns more (a cache): the
-    first array. `NAME@args` gives the first argument, joined.
+    first array. `NAME@args` gives the first argument, joined. `mark`: as for `record`.
     """
     calls = []
     for first, stop in pieces(even(given.shape[1])):
-        with record(model, probes) as seen:
+        with record(model, probes, mark=mark) as seen:
             call(given[:, first:stop])
         calls.append({name: value[0] if name.endswith(f"@{ARGS}") else value for name, value in seen.items()})
     return _joined(calls)
 
 
 def introduced(
-    model: Any, tap: TapSpec, probes: Sequence[str], call: Callable[..., Any], given: Any
+    model: Any, tap: TapSpec, probes: Sequence[str], call: Callable[..., Any], given: Any, mark: Mark | None = None
 ) -> dict[str, list[Any]]:
     """Return what was seen of one module run alone in pieces: `call(piece, *cache)`.
 
     There is a cache, a new one, where the module's row of the tap set says so.
     """
     cache = [{}] if "cache" in tap.introduced else []
-    return in_pieces(model, probes, lambda piece: call(piece, *cache), given)
+    return in_pieces(model, probes, lambda piece: call(piece, *cache), given, mark)
 
 
 def joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from mlx_model.machine.blas import mx
 from mlx_model.ops_cpu import (
     MASKED,
+    argmax,
     depthwise_conv1d,
     depthwise_taps,
     layer_norm,
@@ -94,3 +97,14 @@ def test_layer_norm_keeps_float32_accuracy(size: int):
 
 def test_mean_is_the_mean():
     assert np.array(mean(mx.arange(10, dtype=mx.float32)[None]))[0, 0] == 4.5
+
+
+def test_argmax_is_mlxs_and_the_first_of_equal_ones():
+    """Oracle: by hand, and MLX's own, of float32 and of what it leaves to MLX."""
+    hand = mx.array([[1.0, 3.0, 3.0], [-math.inf, -math.inf, -2.0]])
+    assert argmax(hand).tolist() == [1, 2]
+    x = mx.random.normal((2, 5, 3001), key=mx.random.key(0))
+    for each in (x, x.astype(mx.float16), x.transpose(0, 2, 1)):
+        got = argmax(each)
+        assert got.dtype == mx.uint32
+        assert got.tolist() == each.argmax(axis=-1).tolist()

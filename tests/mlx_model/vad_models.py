@@ -25,11 +25,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "strided": {"encoder_conf": {"lorder": 4, "lstride": 3}},
     "future": {"encoder_conf": {"rorder": 3, "rstride": 2}, "model_conf": {"silence_pdf_num": 2,
                                                                                  "sil_pdf_ids": [0, 2]}},
+    "wide": {"encoder_conf": {"proj_dim": 16}},  # the memory is whole vectors: the CPU engine computes it
     "stacked": {"encoder_conf": {"input_dim": 60, "lorder": 1}, "frontend_conf": {"lfr_m": 3, "window": "povey"}},
 }  # fmt: skip
 # Seed and gain of a layer, looked for so that the random network finds several segments in `speech_like(4.0)` and never
 # gives a probability of 0 or 1, where FunASR raises.
-RANDOM = {"plain": (16, 1.2), "strided": (18, 1.2), "future": (31, 1.0), "stacked": (2, 1.2)}
+RANDOM = {"plain": (16, 1.2), "strided": (18, 1.2), "future": (31, 1.0), "stacked": (2, 1.2), "wide": (8, 1.2)}
 
 
 def configuration(variant: str) -> dict[str, Any]:

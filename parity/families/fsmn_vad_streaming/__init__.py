@@ -14,9 +14,13 @@ FAMILY = Family(
         Seeds("fsmn", "encoder"),
         Seeds("frontend_online"),
         Seeds("vad_decision"),
+        Seeds("engine_fsmn", "encoder"),
     ),
     facts=("FSMN orders", "decision"),
-    invariance=("arrival of samples", "nothing compiled", "audio format", "device", "precision"),
+    invariance=(
+        "arrival of samples", "nothing compiled", "lanes", "CPU engine", "GPU path", "audio format", "device",
+        "precision",
+    ),
     notes=(
         "Dynamic silence is off on both sides; the model's own thresholds decide.",
         "decision rows: the machine on FunASR's own scores and levels, frame by frame, which must agree exactly; "

@@ -16,10 +16,12 @@ from unittest import mock
 
 import numpy as np
 
+from mlx_model import ops
 from mlx_model.decoding import vad_decision
 from mlx_model.decoding.vad_decision import NoiseFloor
-from mlx_model.engines import lanes
+from mlx_model.engines.lanes import exactly
 from mlx_model.machine.blas import mx, nn
+from mlx_model.machine.kept import watching as watching_modules
 from mlx_model.models import fsmn_vad_streaming
 from mlx_model.models.fsmn_vad_streaming import RECORDING_CHUNK_MS, Stream
 from parity.families.fsmn_vad_streaming import cases
@@ -61,30 +63,38 @@ class Outcome:
 
 
 class Candidate(candidate.Candidate):
-    """Taps, frames, transitions and segments of an FSMN-VAD. The CPU's lanes are off while modules are watched."""
+    """Taps, frames, transitions and segments of an FSMN-VAD: plain, unless an engine was asked for (`by`)."""
 
     def frontend(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
         """Return fbank (1, F, M), feats (1, T, m*M), levels (1, T), and feats once more for every length of chunk."""
-        self.outcome = Outcome(whole=self.whole(waveform), streams={ms: self.chunks(waveform, ms) for ms in CHUNKS_MS})
+        self.outcome = self.outcome_of(waveform)
         arrays = {"fbank": np.array(self.model.frontend.fbank(mx.array(waveform)[None]))}
         arrays |= {"feats": _along_time(self.outcome.whole.feats), "levels": self.outcome.whole.all("levels")[None]}
         return arrays | {f"stream.{ms}ms.feats": _along_time(seen.feats) for ms, seen in self.outcome.streams.items()}
 
+    def outcome_of(self, waveform: np.ndarray) -> Outcome:
+        """Return what is decided of a waveform, in every way."""
+        return Outcome(whole=self.whole(waveform), streams={ms: self.chunks(waveform, ms) for ms in CHUNKS_MS})
+
     def network(self, feats: np.ndarray) -> dict[str, np.ndarray]:
         """Return {tap: array} of one utterance's features, run in pieces on one cache."""
         given, cache = mx.array(feats).astype(self.model.dtype), {}
-        with lanes.exactly(1):
-            seen = in_pieces(self.model, self.probes, lambda piece: mx.eval(self.model.encoder(piece, cache)), given)
+        with self.plainly():
+            run = functools.partial(_evaluated, self.model.encoder)
+            seen = in_pieces(self.model, self.probes, lambda piece: run(piece, cache), given, watching_modules)
         return self.full_tapset.collect(seen)
 
     def run(self, plain: Arrays, front: Arrays, inputs: Inputs, *, steps: bool) -> CandidateRun:
         """Return the network and every decision on what the reference gave to each, and `frontend`'s outcome."""
-        taps = self.network(plain["feats"])
-        taps["silence"] = self.silence(plain["feats"], plain["counts"])
+        taps = self.network(plain["feats"]) | self.silences(plain)
         taps |= columns(self.decided(plain["silence_as_decided"], plain["levels"][0]), "decision")
-        for ms in CHUNKS_MS:
-            taps[f"stream.{ms}ms.silence"] = self.silence(plain["feats"], plain[f"stream.{ms}ms.counts"])
         return CandidateRun(taps, self.outcome, self.introduced(inputs, steps=steps))
+
+    def column(self, engine: str, plain: Arrays, inputs: Inputs, *, steps: bool) -> CandidateRun:
+        """Return what one engine computes: taps, every module alone, and what is decided from the waveform on."""
+        with self.by(engine):
+            taps = self.network(plain["feats"]) | self.silences(plain)
+            return CandidateRun(taps, self.outcome_of(plain["waveform"]), self.introduced(inputs, steps=steps))
 
     def introduced(self, inputs: Inputs, *, steps: bool) -> dict[str, np.ndarray]:
         """Return {tap: array} of isolated modules, each run on given inputs, in pieces, a cache being new."""
@@ -92,9 +102,22 @@ class Candidate(candidate.Candidate):
         for name, tap in self.tapset.isolated(self.modules, inputs):
             given = mx.array(inputs[name]["0"]).astype(self.model.dtype)
             probes = self.tapset.introduced_probes(self.modules, [(name, tap)], steps=steps)
-            seen = introduced(self.model, tap, probes, functools.partial(_evaluated, self.modules[name]), given)
+            with self.plainly():
+                alone = functools.partial(self._alone, name)
+                seen = introduced(self.model, tap, probes, alone, given, watching_modules)
             arrays |= self.tapset.collect_introduced(name, tap, seen, reference=False)
         return arrays
+
+    def _alone(self, name: str, piece: mx.array, *cache: dict[str, Any]) -> None:
+        """Compute one module as its stack would: given an engine's rows where one computes."""
+        _evaluated(self.modules[name], self._entered(name, {"0": piece})["0"], *cache)
+
+    def silences(self, plain: Arrays) -> dict[str, np.ndarray]:
+        """Return {tap: silence scores} of the reference's features, in the pieces of every way."""
+        counts = {"silence": plain["counts"]}
+        counts |= {f"stream.{ms}ms.silence": plain[f"stream.{ms}ms.counts"] for ms in CHUNKS_MS}
+        with self.plainly():
+            return {name: self.silence(plain["feats"], sizes) for name, sizes in counts.items()}
 
     def silence(self, feats: np.ndarray, counts: Iterable[int]) -> np.ndarray:
         """Return the silence scores (1, T) of features in pieces of so many frames, on one cache."""
@@ -133,7 +156,7 @@ class Candidate(candidate.Candidate):
     def _watched(self, stream: Stream, seen: Watched) -> Iterator[None]:
         """Write down what a stream computes and decides, piece by piece."""
         with ExitStack() as stack:
-            stack.enter_context(lanes.exactly(1))
+            stack.enter_context(self.plainly())
             stack.enter_context(watching(stream.decision, seen))
             for name, kept in (("decibels", seen.levels), ("speech_frames", None)):
                 function = getattr(fsmn_vad_streaming, name)
@@ -148,6 +171,24 @@ class Candidate(candidate.Candidate):
 
     def results(self, waveforms: Sequence[np.ndarray], *, lanes: int = 1, padding: int = 0) -> list[np.ndarray]:
         """Return each waveform's (T, 2): how far each frame is beyond the edge of being speech, and 0."""
+        with exactly(lanes):
+            return self._results(waveforms, padding)
+
+    def on_engine(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return the same by the CPU engine; None where it does not compute."""
+        return self._by("CPU engine", waveforms)
+
+    def fused(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        """Return the same by the GPU's path; None where it does not compute."""
+        return self._by("GPU path", waveforms)
+
+    def _by(self, engine: str, waveforms: Sequence[np.ndarray]) -> list[np.ndarray] | None:
+        if engine not in self.engines():
+            return None
+        with self.by(engine):
+            return self._results(waveforms, 0)
+
+    def _results(self, waveforms: Sequence[np.ndarray], padding: int) -> list[np.ndarray]:
         opts, found = self.model.config.vad_opts, []
         for waveform in waveforms:
             silence = self.whole(np.pad(waveform, (0, padding)).astype(np.float32)).all("silence")
@@ -169,7 +210,8 @@ class Candidate(candidate.Candidate):
 
 
 def _evaluated(module: Any, *given: Any) -> None:
-    mx.eval(module(*given))
+    output = module(*given)
+    mx.eval([ops.leave(part) for part in (output if isinstance(output, tuple) else (output,))])
 
 
 def speech(case: cases.FrameCase, opts: Any) -> str:

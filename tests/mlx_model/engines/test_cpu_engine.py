@@ -24,13 +24,14 @@ from mlx_model.engines import cpu_bodies, cpu_engine
 from mlx_model.machine.blas import mx
 from mlx_model.machine.safetensors import map_tensors
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
+from mlx_model.parts.fsmn import Taps
 from mlx_model.parts.quantized import restore_weight
 from tests.mlx_model.engines.test_cpu_rows import WIDE
 from tests.mlx_model.engines.test_lanes import random_model
 
 pytestmark = pytest.mark.skipif(not cpu_engine.available(), reason="needs x86-64 with AVX2, and a C compiler")
 SIZES = st.integers(1, 300)
-INPUTS = st.integers(1, 44).map(lambda vectors: 16 * vectors)  # whole vectors of either body
+INPUTS = st.integers(1, 700)
 HALVES = [mx.float16, mx.bfloat16]
 
 
@@ -64,6 +65,8 @@ def test_product(rows: int, inputs: int, outputs: int, biased: bool, relu: bool)
     exact = np.maximum(exact, 0) if relu else exact
     got = product(x, relu=relu)
     np.testing.assert_allclose(got[:, :outputs], exact, atol=1e-6 * inputs)
+    beside = np.concatenate([x, np.full((rows, 3), np.nan, np.float32)], axis=1)[:, :inputs]  # of something wider
+    np.testing.assert_array_equal(product(beside, relu=relu), got)
     if not relu:
         y = normal(3, *got.shape)
         before = y.copy()
@@ -187,6 +190,77 @@ def test_attention(lengths: list[tuple[int, int]], spread: float):
             np.testing.assert_allclose(got[rows, head], exact, atol=3e-6 * max(1.0, spread))
 
 
+@pytest.mark.parametrize("dtype", [mx.float32, *HALVES])
+def test_a_small_weight_in_panels_gives_the_same_bits(dtype: mx.Dtype, monkeypatch: pytest.MonkeyPatch):
+    x, module = normal(0, 7, 300), linear(normal(1, 90, 300), normal(2, 90))
+    module.set_dtype(dtype)
+    packed = cpu_engine.Product(module)(x)
+    monkeypatch.setattr(cpu_engine, "SMALL", 0)
+    np.testing.assert_array_equal(cpu_engine.Product(module)(x)[:, :90], packed[:, :90])
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, *HALVES])
+def test_nothing_behind_a_weights_last_row_is_read(dtype: mx.Dtype):
+    """It ends where a page does, and the next page may not be read: whoever does dies, so a child tries."""
+    bits = {mx.float32: "float32", mx.float16: "float16", mx.bfloat16: "bfloat16"}[dtype]
+    done = subprocess.run([sys.executable, "-c", AT_THE_END, bits], timeout=120, check=False)
+    assert done.returncode == 0
+
+
+AT_THE_END = """
+import ctypes, mmap, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from mlx_model.engines import cpu_engine
+from mlx_model.machine.blas import mx
+from mlx_model.parts.basic import Linear
+room = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+place = ctypes.addressof(ctypes.c_char.from_buffer(room))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(place + mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+module = Linear(19, 20, bias=False)
+module.set_dtype(getattr(mx, sys.argv[1]))
+held = cpu_engine.in_memory(module, "weight")
+weight = np.frombuffer(room, held.dtype, held.size, mmap.PAGESIZE - held.nbytes).reshape(held.shape)
+weight[:] = held
+x = np.random.default_rng(0).standard_normal((3, 19)).astype(np.float32)
+for cpu_engine.SMALL in (0, 1 << 16):
+    got = cpu_engine.Product(module, lambda *_: weight)(x)[:, :20]
+    assert np.array_equal(got, cpu_engine.Product(module)(x)[:, :20])
+"""
+
+
+@settings(deadline=None, max_examples=50)
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), count=st.integers(1, 20), apart=st.integers(1, 3),
+       has_past=st.booleans(), columns=st.booleans())  # fmt: skip
+def test_taps_behind_a_past(lengths: list[int], count: int, apart: int, has_past: bool, columns: bool):
+    """Every sum written out: the past of each utterance before its own rows, zeros before that."""
+    at, reach = starts(*lengths), (count - 1) * apart
+    v = normal(0, at[-1], 96)[:, 16:48] if columns else normal(0, at[-1], 32)
+    past = normal(1, len(lengths), reach, 32) if has_past else None
+    taps = Taps(32, count, apart)
+    taps.weight = mx.array(normal(2, 32, count, 1, 1))
+    weight, y = np.array(taps.weight)[:, :, 0, 0].T, normal(3, at[-1], 32)
+    exact = y.astype(np.float64)
+    for u, (start, end) in enumerate(itertools.pairwise(at)):
+        before = np.zeros((reach, 32)) if past is None else past[u]
+        frames = np.concatenate([before, v[start:end]]).astype(np.float64)
+        for row in range(end - start):
+            exact[start + row] += (frames[row : row + reach + 1 : apart] * weight).sum(axis=0)
+    cpu_engine.Memory(taps).recall(v, at, y, apart, past)
+    np.testing.assert_allclose(y, exact, atol=1e-5)  # 21 numbers around 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(rows=SIZES, width=st.integers(1, 300), spread=st.sampled_from([0.01, 1.0, 30.0]))
+def test_softmax(rows: int, width: int, spread: float):
+    scores = spread * normal(0, rows, width + 5)[:, :width]
+    exact = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    exact /= exact.sum(axis=1, keepdims=True)
+    got = cpu_engine.softmax(scores)
+    # A difference of scores around 100 is rounded by 4e-6; below e^-87 of the largest there is nothing.
+    np.testing.assert_allclose(got, exact, rtol=1e-5 if spread > 1 else 1e-6, atol=1e-37)
+
+
 def test_what_is_not_a_number_stays_visible():
     x = normal(0, 7, 64)
     x[3, 5] = np.nan
@@ -197,9 +271,10 @@ def test_what_is_not_a_number_stays_visible():
         cpu_engine.Norm(norm)(x, norm.eps),
         cpu_engine.attend(x, x, x, at, at, 2),
     ]
-    memory = np.zeros_like(x)
+    memory, recalled = np.zeros_like(x), np.zeros_like(x)
     cpu_engine.Memory(block).add(x, at, memory, block.left)
-    assert all(np.isnan(result[3]).any() for result in [*results, memory])
+    cpu_engine.Memory(block).recall(x, at, recalled, 1, None)
+    assert all(np.isnan(result[3]).any() for result in [*results, memory, recalled, cpu_engine.softmax(x)])
     assert np.isnan(results[2][:, :32]).all()  # every query of that head saw the key
 
 

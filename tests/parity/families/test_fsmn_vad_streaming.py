@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 import convert
+from mlx_model.engines import cpu_engine
+from mlx_model.machine.device import few_cores
 from parity import families
 from parity.decisions.decision import decision
 from parity.families.fsmn_vad_streaming import FAMILY, cases
 from parity.families.fsmn_vad_streaming.decisions import Side, follow
 from parity.families.fsmn_vad_streaming.frames import CHUNKS_MS, COLUMNS, merged, table, transitions
+from parity.layers.columns import in_force
 from parity.layers.run import check, record, run
 from parity.layers.selftest import judge
 from parity.taps.trace import Trace
@@ -20,14 +23,17 @@ from tests.conftest import speech_like
 from tests.mlx_model.vad_models import write_vad
 
 FAULTS = FAMILY.seeded()
-SEEDED = ("kernel_reversed", "cache_not_carried", "above_the_threshold", "frame_longer", "rest_lost", "two_frames_more")
+IN_THE_NETWORK = ("kernel_reversed", "cache_not_carried")
+SEEDED = (*IN_THE_NETWORK, "above_the_threshold", "frame_longer", "rest_lost", "two_frames_more")
+IN_THE_ENGINE = ("engine_recall_gain", "engine_tail")
+ENGINES = [name for name, there in (("CPU engine", cpu_engine.available()), ("lanes", few_cores())) if there]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random FSMN-VAD's conversion; its source stands beside it."""
     folder = tmp_path_factory.mktemp("vad")
-    write_vad(folder / "source", tensors="model.pt")
+    write_vad(folder / "source", "wide", tensors="model.pt")
     convert.convert(folder / "source", folder / "model")
     return folder / "model"
 
@@ -54,17 +60,24 @@ def test_a_healthy_model_passes_whole_and_in_chunks(model: Path, trace: Trace):
     assert [row.differ for row in report.outcomes.values()] == [0, 0, 0]
     assert report.utterances[0].reference_text == report.utterances[0].candidate_text != "no speech"
     assert {row.status for row in report.invariance if row.side == "reference"} == {"note"}
-    assert {row.engine for row in report.taps} == {"plain"}
-    assert any(note.startswith("Engines in force: plain alone") for note in report.notes)
+    names = {engine: {row.name for row in report.taps if row.engine == engine} for engine in ENGINES}
+    assert {row.engine for row in report.taps} == {"plain", *ENGINES}
+    for read in names.values():
+        assert {"encoder.fsmn.1.fsmn_block", "silence", *(f"stream.{ms}ms.silence" for ms in CHUNKS_MS)} <= read
+    assert {row.status for row in report.invariance if row.name in ENGINES} == ({"pass"} if ENGINES else set())
+    assert any(note.startswith(in_force(ENGINES)) for note in report.notes)
 
 
 @pytest.mark.reference
 @pytest.mark.slow
 def test_faults_are_caught_where_they_are(model: Path, trace: Trace):
-    report = judge(trace, model, faults=[fault for fault in FAULTS if fault.name in SEEDED])
-    assert [(row.name, row.address) for row in report.faults if not row.right_address] == []
-    assert (report.caught, report.false_alarms, report.verdict) == (len(SEEDED), 0, "pass")
-    assert any(note.startswith("Engines in force: plain alone") for note in report.notes)
+    report = judge(trace, model, faults=[fault for fault in FAULTS if fault.name in (*SEEDED, *IN_THE_ENGINE)])
+    assert [(row.name, row.engine, row.address) for row in report.faults if not row.right_address] == []
+    own = [(name, "CPU engine") for name in IN_THE_ENGINE if "CPU engine" in ENGINES]
+    every = [(name, engine) for name in IN_THE_NETWORK for engine in ENGINES]
+    expected = {*((name, "plain") for name in SEEDED), *every, *own}
+    assert {(row.name, row.engine) for row in report.faults} == expected
+    assert (report.caught, report.false_alarms, report.verdict) == (len(expected), 0, "pass")
 
 
 @pytest.mark.reference

@@ -11,7 +11,7 @@ import pytest
 from mlx_model.engines import cpu_engine
 from mlx_model.machine.blas import mx
 from mlx_model.parts.basic import LayerNorm
-from parity.faults import engine
+from parity.faults import engine, engine_fsmn
 
 pytestmark = pytest.mark.skipif(not cpu_engine.available(), reason="the CPU engine needs x86-64 and a C compiler")
 NOBODY: Any = None  # no candidate is looked at
@@ -33,7 +33,10 @@ def test_a_changed_kernel_computes_what_was_written_and_goes_again():
     np.testing.assert_allclose(normed(x), right, atol=2e-6)
 
 
-@pytest.mark.parametrize("old", [engine.SCALE, engine.EPS, engine.GAIN, engine.TAP, engine.PANEL])
+FSMN = [engine_fsmn.TAP, engine_fsmn.PAST, engine_fsmn.SOFTMAX, engine_fsmn.TAIL]
+
+
+@pytest.mark.parametrize("old", [engine.SCALE, engine.EPS, engine.GAIN, engine.TAP, engine.PANEL, *FSMN])
 def test_every_fault_changes_one_place_of_the_source(old: str):
     assert engine.SOURCE.read_text("utf-8").count(old) == 1
 
