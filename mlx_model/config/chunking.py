@@ -61,6 +61,10 @@ class Chunking:
         """Frames that a window has of the ones before."""
         return self.left + self.ahead
 
+    def decided(self, frames: int, *, final: bool) -> slice:
+        """Return which frames of a window of so many are decided on: with the last one, also those ahead."""
+        return slice(self.left, frames if final else self.left + self.stride)
+
     @property
     def encoder_keys(self) -> int:
         """How many frames' keys the encoder keeps; UNLIMITED: all."""

@@ -195,10 +195,10 @@ class Model(paraformer.Model):
         left = mx.contiguous(window[:, window.shape[1] - chunking.overlap :])
         steps = []
         for row, (cache, is_final) in enumerate(zip(caches, final, strict=True)):
-            stop = window.shape[1] if is_final else chunking.left + chunking.stride
-            own = weights[row, chunking.left : stop]
+            decided = chunking.decided(window.shape[1], final=is_final)
+            own = weights[row, decided]
             tail = self.predictor.tail_threshold if is_final else None
-            fired = integrate(hidden[row, chunking.left : stop], own, cache.predictor, tail=tail)
+            fired = integrate(hidden[row, decided], own, cache.predictor, tail=tail)
             encoder = EncoderCache(feats=_alone(left, row), start=starts[row], keys=kept[row])
             after = replace(cache, encoder=encoder, predictor=fired.carry, decided=cache.decided + len(own))
             frames = fired.frames + cache.decided - chunking.ahead

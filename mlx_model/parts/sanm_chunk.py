@@ -116,7 +116,7 @@ class SANMEncoderChunkOpt(SANMEncoder):
     ) -> tuple[Float[mx.array, "B W D"], Keys | None]:
         x, _ = ops.enter(window, None, self)
         kept: list[Keys | None] = []
-        layers = self.layers
+        layers: list[Any] = self.layers
         for layer, known in zip(layers, [None] * len(layers) if past is None else past.layers(), strict=True):
             x, keys = layer(x, known, chunking)
             kept.append(keys)

@@ -7,6 +7,7 @@ inside the commands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,14 @@ Hotwords = Annotated[
     str | None,
     typer.Option(metavar="WORDS|FILE", help="Both sides listen for these: words, or a file with one a line."),
 ]
+Chunk = Annotated[
+    str | None,
+    typer.Option(metavar="L,C,R", help="A streaming model's chunks: frames before, of, and after each, as 0,10,5."),
+]
+LookBack = Annotated[
+    str | None,
+    typer.Option(metavar="E,D", help="Chunks that a streaming model's encoder and decoder look back, as 4,1."),
+]
 Invariance = Annotated[
     bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
 ]
@@ -73,6 +82,8 @@ def run_command(
     steps: Steps = True,
     invariance: Invariance = True,
     hotwords: Hotwords = None,
+    chunk: Chunk = None,
+    look_back: LookBack = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -84,8 +95,8 @@ def run_command(
         with sides as (source, candidate), stage_bars("reference", "candidate") as progress:
             report = run(
                 source, candidate, [*audio, *(more or [])], named=src,
-                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, options=_options(hotwords),
-                progress=progress,
+                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance,
+                options=_options(hotwords, chunk, look_back), progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
@@ -104,6 +115,8 @@ def record_command(
     steps: Steps = True,
     precision: Precision = None,
     hotwords: Hotwords = None,
+    chunk: Chunk = None,
+    look_back: LookBack = None,
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
@@ -116,7 +129,7 @@ def record_command(
 
         recorded = record(
             source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
-            halves=precision or (), options=_options(hotwords),
+            halves=precision or (), options=_options(hotwords, chunk, look_back),
             progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
@@ -162,6 +175,8 @@ def selftest_command(
     base: Base = None,
     limit: Limit = 3,
     hotwords: Hotwords = None,
+    chunk: Chunk = None,
+    look_back: LookBack = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -173,17 +188,37 @@ def selftest_command(
         with sides as (source, candidate), stage_bars("reference", "faults") as progress:
             report = selftest(
                 source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit,
-                options=_options(hotwords), progress=progress,
+                options=_options(hotwords, chunk, look_back), progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
 
-def _options(hotwords: str | None) -> dict[str, Any]:
-    """Return the run's options: hotwords as the text that FunASR takes, a file's lines side by side.
+def _options(hotwords: str | None, chunk: str | None, look_back: str | None) -> dict[str, Any]:
+    """Return the run's options: hotwords as the text that FunASR takes, a file's lines side by side; a stream's cuts.
 
     Raises:
-        UsageError: the file cannot be read, or one of its lines is a phrase, which FunASR takes from files alone.
+        UsageError: the file cannot be read, or one of its lines is a phrase, which FunASR takes from files alone; no
+            stream can be cut so.
     """
+    cuts: dict[str, Any] = {} if chunk is None else {"chunk_size": _numbers("--chunk", chunk, 3)}
+    if look_back is not None:
+        names = ("encoder_chunk_look_back", "decoder_chunk_look_back")
+        cuts |= zip(names, _numbers("--look-back", look_back, 2), strict=True)
+    if cuts:
+        from mlx_model.config.chunking import Chunking
+
+        Chunking(**cuts)
+    return {**_hotwords(hotwords), **cuts}
+
+
+def _numbers(option: str, text: str, count: int) -> list[int]:
+    parts = text.split(",")
+    if len(parts) != count or not all(re.fullmatch(r"\s*-?\d{1,6}\s*", part) for part in parts):
+        raise UsageError(f"{option} {text!r}: expected {count} whole numbers with commas between")
+    return [int(part) for part in parts]
+
+
+def _hotwords(hotwords: str | None) -> dict[str, Any]:
     if hotwords is None:
         return {}
     from mlx_model.decoding.hotwords import words_of

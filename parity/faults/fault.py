@@ -63,6 +63,13 @@ def rewrite(module: Any, call: Callable[..., Any]) -> None:
     swap(module, as_written, __call__=call)
 
 
+def rewrite_all(candidate: Candidate, kind: type, call: Callable[..., Any]) -> None:
+    """Let every module of a kind in a candidate compute `call(module, *args)`, as `rewrite` does of one."""
+    for module in candidate.modules.values():
+        if isinstance(module, kind):
+            rewrite(module, call)
+
+
 def scaled(x: Any, factor: float) -> Any:
     """Return an array, or an engine's rows, times a factor."""
     return x.like(x.leave() * factor) if isinstance(x, Rows) else x * factor

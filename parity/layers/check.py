@@ -78,6 +78,7 @@ class Comparing:
         """
         recorded, decisions = self.judged_by(self.chosen(arrays)), self.decisions
         plain, steps = recorded.plain, self.trace.meta["steps"]
+        self.candidate.take(plain)
         front = self.candidate.frontend(plain["waveform"])
         self.comparison.add_frontend(utterance.utt_id, plain, front)
         run = self.candidate.run(plain, front, recorded.inputs, steps=steps)
@@ -127,6 +128,7 @@ class Comparing:
         utt_id = (worst.worst or {})["utt_id"]
         utterance = next(row for row in self.trace.utterances if row.utt_id == utt_id)
         recorded = self.judged_by(self.trace.arrays(utterance))
+        self.candidate.take(recorded.plain)
         with self.candidate.by(engine):
             if worst.scope == "introduced":
                 inputs = {module: given for module, given in recorded.inputs.items() if worst.name.startswith(module)}

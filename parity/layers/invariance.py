@@ -201,6 +201,13 @@ def arrival(held: Held) -> list[InvarianceRow]:
     ]
 
 
+def in_pieces(held: Held) -> list[InvarianceRow]:
+    """Compare with streams that are given a few samples at a time."""
+    candidate: Any = held.candidate  # of a family whose candidate has `streamed` for scores
+    other = candidate.streamed(held.waveforms, FEED)
+    return [held.row("stream in pieces", other, f"a stream that is given {FEED} samples at a time")]
+
+
 def formats(held: Held) -> list[InvarianceRow]:
     """Compare with the same samples read back from lossless files of other formats."""
     import soundfile
@@ -298,6 +305,7 @@ ROWS: dict[str, Callable[[Held], list[InvarianceRow]]] = {
     "GPU path": fused,
     "audio format": formats,
     "arrival of samples": arrival,
+    "stream in pieces": in_pieces,
     "device": device,
     "precision": precision,
 }

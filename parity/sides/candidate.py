@@ -56,6 +56,9 @@ class Candidate(ABC):
         self.probes = list(dict.fromkeys([*self.tapset.probes(names), *tapset.always]))
         self.options: dict[str, Any] = {}  # what the trace that it is held against was asked for
 
+    def take(self, plain: Arrays) -> None:  # noqa: B027  most families need nothing
+        """Hear of a recording what the trace holds of it, before anything is computed of it."""
+
     # ---- what a family says
 
     @abstractmethod

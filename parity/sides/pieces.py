@@ -58,5 +58,14 @@ def introduced(
     return in_pieces(model, probes, lambda piece: call(piece, *cache), given, mark)
 
 
+def joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:
+    """Return what was seen in many calls as of one: all arrays joined along time, of the calls that have them."""
+    found: dict[str, list[np.ndarray]] = {}
+    for name in dict.fromkeys(name for call in calls for name in call):
+        parts = [call[name] for call in calls if name in call]
+        found[name] = [np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)]
+    return found
+
+
 def _joined(calls: Sequence[Mapping[str, Sequence[np.ndarray]]]) -> dict[str, list[np.ndarray]]:
     return {name: [np.concatenate([call[name][0] for call in calls], axis=1)] for name in calls[0]}

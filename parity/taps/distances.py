@@ -234,7 +234,8 @@ class Comparison:
     def add_frontend(self, utt_id: str, plain: Mapping[str, np.ndarray], candidate: Mapping[str, np.ndarray]) -> None:
         """Compare fbank and features; `stream.60ms.feats` with `feats` where no array of that name was recorded."""
         for name, value in candidate.items():
-            self.total(name).add_absolute(utt_id, plain.get(name, plain[name.rsplit(".", 1)[-1]]), value)
+            known = name if name in plain else name.rsplit(".", 1)[-1]
+            self.total(name).add_absolute(utt_id, plain[known], value)
 
     def place(self, propagated: Sequence[str], introduced: Sequence[str]) -> None:
         """Fix the order of rows: what happens inside a module stands before what comes out of it."""

@@ -11,6 +11,8 @@ A probe is a pattern of dotted module names, optionally with what of the module 
     encoder.encoders.*@args                         everything it is called with, to call it again
     encoder.encoders.*.self_attn@forward_fsmn       what a function it calls returns: a method of the module (FunASR's
                                                     habit) or a function of the file that defines it (ours)
+    encoder.encoders.*.self_attn@carried            what it hands on to a stream's next piece: no output, and not
+                                                    recorded here; a family's two sides put it beside what was seen
 
 Imports neither torch nor MLX: arrays are turned into numpy by what they can do.
 """
@@ -30,7 +32,7 @@ from parity.taps.swap import Mark, swapped
 
 Activations = dict[str, Any]
 Around = Callable[..., Any]  # (the module's own call, what it is called with) -> what to return in its place
-INPUT, ARGS = "input", "args"
+INPUT, ARGS, CARRIED = "input", "args", "carried"
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -109,6 +111,8 @@ def _wanted(modules: dict[str, Any], probes: Sequence[str]) -> dict[str, dict[st
     wanted: dict[str, dict[str, None]] = {}
     for probe in probes:
         pattern, _, what = probe.partition("@")
+        if what == CARRIED:
+            continue
         names = [pattern] if pattern in modules else [name for name in modules if matches(name, pattern)]
         if not names:
             raise LookupError(f"no module is called {pattern!r}; the model has {', '.join(sorted(modules)[:8])}, ...")

@@ -8,7 +8,8 @@ tap; `max_abs` is used where there is no float64 truth. In a part's file:
     always, discrete  modules that are judged in every run; last words of taps that are compared entry by entry
     [[tap]]
       name        patterns of modules, within the part ("" is the part itself); what is no module keeps its name
-      at, label   `at = "input"` takes what goes in, under the name given by `label`
+      at, label   `at = "input"` takes what goes in, under the name given by `label`; `at = "carried"` what is handed
+                  on to a stream's next piece, which a family's sides put beside what was seen
       outputs     names the parts of what a module returns that are kept, in order ("" is the module itself, "-" is
                   skipped); `order` is the order in which they come about
       introduced  the module is also run alone, on the float64 reference's inputs: which of the reference's positional
@@ -18,7 +19,7 @@ tap; `max_abs` is used where there is no float64 truth. In a part's file:
     [[steps.*]]
       name        of the inner module, relative to the outer one. `call` means what a function it calls returns, `at`
                   its input; `label` replaces the name
-      split       equal parts of the last axis; `channels_first`: FunASR's side is (B, D, T)
+      split       equal parts of the last axis, or each array of several; `channels_first`: FunASR's side is (B, D, T)
 
 A family's file holds `[[part]]` rows (`name`, `at`) and may have taps of its own beside them.
 """
@@ -36,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from mlx_model.errors import UsageError
-from parity.taps.tap import ARGS, INPUT, Activations, matches
+from parity.taps.tap import ARGS, CARRIED, INPUT, Activations, matches
 
 HERE = Path(__file__).parent
 FLOAT32 = "float32 reference"  # the run of FunASR whose distance from the truth is the floor, where no other is named
@@ -63,7 +64,8 @@ class Step:
         """Return {tap name: array} of what the probe recorded."""
         value = values[0].swapaxes(1, 2) if self.channels_first and reference else values[0]
         if self.split:
-            parts = np.split(value, len(self.split), axis=-1)
+            several = len(values) == len(self.split)
+            parts = values if several else np.split(value, len(self.split), axis=-1)
             return {f"{module}.{label}": part for label, part in zip(self.split, parts, strict=True)}
         return {f"{module}.{self.label or self.name}": value}
 
@@ -87,6 +89,10 @@ class TapSpec:
     def fits(self, module: str) -> bool:
         """Return whether a module's name fits one of the patterns."""
         return any(matches(module, pattern) for pattern in self.name)
+
+    def names(self, module: str, tap_name: str) -> bool:
+        """Return whether a tap's name is one this row may give: a row of what is carried has no more than that."""
+        return self.at != CARRIED or tap_name in [f"{module}.{output}" for output in self.outputs]
 
     def arrays(self, module: str, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Return {tap name: array} of the parts of a module's output that are kept."""
@@ -170,7 +176,8 @@ class TapSet:
     def collect(self, seen: Activations) -> dict[str, np.ndarray]:
         """Return {tap name: array} of a run on the model's own inputs, in network order."""
         keys = [key.partition("@") for key in seen]
-        recorded = {wanted: [module for module, _, what in keys if what == wanted] for wanted in ("", INPUT)}
+        ways = ("", INPUT, CARRIED)
+        recorded = {wanted: [module for module, _, what in keys if what == wanted] for wanted in ways}
         arrays: dict[str, np.ndarray] = {}
         for tap in self.taps:
             fitting = [module for module in recorded[tap.at] if tap.fits(module)]
@@ -213,7 +220,7 @@ class TapSet:
         """Return the row a tap's name belongs to, a step's being its module's (KeyError where there is none)."""
         for prefix in _prefixes(tap_name):
             for tap in self.taps:
-                if tap.label == tap_name or (tap.label is None and tap.fits(prefix)):
+                if tap.label == tap_name or (tap.label is None and tap.fits(prefix) and tap.names(prefix, tap_name)):
                     return tap
         raise KeyError(tap_name)
 

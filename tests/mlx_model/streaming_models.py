@@ -30,10 +30,8 @@ def load_streaming(folder: Path) -> Any:
     """Return a model that was written into `folder`."""
     folder.mkdir(exist_ok=True)
     mx.random.seed(5)
-    weights = {
-        name: mx.random.normal(value.shape) * 0.5 if value.ndim > 1 else value
-        for name, value in tree_flatten(Model(CONFIG).parameters())
-    }
+    leaves: Any = tree_flatten(Model(CONFIG).parameters())
+    weights = {name: mx.random.normal(value.shape) * 0.5 if value.ndim > 1 else value for name, value in leaves}
     weights["predictor.cif_output.bias"] = mx.array([-0.7])
     mx.save_safetensors(str(folder / "model.safetensors"), weights)
     (folder / "config.json").write_text(json.dumps(CONFIG.to_dict()), "utf-8")

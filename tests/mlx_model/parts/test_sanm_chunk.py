@@ -23,7 +23,8 @@ EPS = 1e-12
 def alike(*models: Any) -> list[Any]:
     """Give models of the same parameters the same random ones, and this machine's engines."""
     mx.random.seed(1)
-    weights = [(name, 0.3 * mx.random.normal(value.shape)) for name, value in tree_flatten(models[0].parameters())]
+    leaves: Any = tree_flatten(models[0].parameters())
+    weights = [(name, 0.3 * mx.random.normal(value.shape)) for name, value in leaves]
     for model in models:
         model.load_weights(weights)
         model.eval()
