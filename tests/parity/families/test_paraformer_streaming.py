@@ -64,7 +64,7 @@ def test_a_healthy_model_passes_window_by_window(recorded: tuple[Path, Trace]):
         "decoder.decoders.0.src_attn.values", "windows.tokens", "end_to_end.windows", "end_to_end.calls",
     } <= {*names}  # fmt: skip
     assert names.index("encoder.embed") < names.index("encoder.encoders0.0.self_attn.keys")
-    assert names.index("encoder.encoders0.0.self_attn.keys") < names.index("encoder.encoders0.0")
+    assert names.index("encoder.encoders0.0") < names.index("encoder.encoders0.0.self_attn.keys")
     assert [found.differ for found in report.outcomes.values()] == [0, 0, 0]
     assert report.outcomes["token"].compared == sum(len(row.token_ids) for row in trace.utterances) > 8
     assert [row.explanation for row in report.utterances] == [words(TURNS[0]), words(TURNS[1])]
