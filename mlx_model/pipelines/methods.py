@@ -38,7 +38,9 @@ class Detects:
 class Aligns:
     """What every Aligner can be asked."""
 
-    def align(self: Any, audio: Audio | Sequence[Audio], texts: str | Sequence[str], **options: Any) -> list[Alignment]:
+    def align(
+        self: Any, audio: Audio | Sequence[Audio], texts: str | Sequence[str], **options: Any
+    ) -> list[Alignment]:
         """Return one Alignment per file or waveform, in input order; see `pipelines.align.align`."""
         from mlx_model.pipelines.align import align
 
