@@ -19,6 +19,7 @@ FAMILIES: dict[str, str] = {
     "seaco_paraformer": "SeacoParaformer",
     "contextual_paraformer": "ContextualParaformer",
     "monotonic_aligner": "MonotonicAligner",
+    "paraformer_streaming": "ParaformerStreaming",
 }
 
 

@@ -227,11 +227,16 @@ def through(layers: Sequence[Any], x: Any, *given: Any) -> Any:
     """Return what layers make of x, one after the other; a CPU begins with one while the next one's graph is built."""
     for layer in layers:
         x = layer(x, *given)
-        if isinstance(x, Rows):
-            x.start()
-        elif not device.on_gpu():
-            mx.async_eval(x)
+        start(x)
     return x
+
+
+def start(x: Any) -> None:
+    """Let x be computed while the host builds what comes next; nothing on a GPU, which is given whole graphs."""
+    if isinstance(x, Rows):
+        x.start()
+    elif not device.on_gpu():
+        mx.async_eval(x)
 
 
 def linear(x: X, module: Any, *, relu: bool = False) -> X:
@@ -322,6 +327,21 @@ def memory(v: X, block: Any, mask: Mask) -> X:
         return v.memory(block)
     inputs = masked(v, mask)
     return masked(block(inputs) + inputs, mask)
+
+
+def behind(past: Float[mx.array, "B P D"], x: X) -> X:
+    """Return rows with those of each recording's past in front, (B, P + T, D); none is padded."""
+    if isinstance(x, Rows):
+        return x.beside(behind(past, x.leave()), None)
+    return mx.concatenate([past, x], axis=1)
+
+
+def memory_behind(past: Float[mx.array, "B P D"], v: X, block: Any, mask: Mask) -> X:
+    """Return the FSMN's memory of rows that the past stands before, P = K - 1: the taps reach back, and not ahead."""
+    if isinstance(v, Rows):
+        return v.like(memory_behind(past, v.leave(), block, mask))
+    inputs = masked(v, mask)
+    return masked(convolve(mx.concatenate([past, inputs], axis=1), block) + inputs, mask)
 
 
 def recur(gates: Float[mx.array, "K B T G"], module: Any, names: Sequence[str]) -> Float[mx.array, "K B T H"] | None:

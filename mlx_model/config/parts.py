@@ -14,6 +14,7 @@ from mlx_model.errors import ConfigError
 MAX_WIDTH, MAX_BLOCKS, MAX_KERNEL = 65_536, 512, 1001  # many times the largest released model's
 MAX_FFT = 65_536  # samples of a frame
 DAY_MS = 86_400_000
+FRAME_SAMPLES = 960  # of a recogniser's frame in a stream: 60 ms at 16 kHz
 # Reasons why sections set keys aside (TRAINING_ONLY), each key listed by the section that has it.
 DROPOUT = "dropout acts in training only"
 LORA = "LoRA is merged into the weights"
@@ -91,6 +92,27 @@ class WavFrontendOnlineConfig(WavFrontendConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WavFrontendStackedConfig(WavFrontendConfig):
+    """`frontend_conf` of WavFrontendOnline, for frames of which several are stacked into one: a recogniser's."""
+
+    def check(self) -> None:
+        """Raise ConfigError for stackings that FunASR's streaming front end does not do, or does not do so."""
+        WavFrontendConfig.check(self)
+        m, n = self.lfr_m, self.lfr_n
+        if m % 2 == 0 or not (m - 1) // 2 < n < m:
+            raise ConfigError(
+                f"frontend_conf: lfr_m = {m}, lfr_n = {n} is not supported for a stream (an odd lfr_m, and lfr_n below "
+                "it and above half of it, such as 7 and 6)"
+            )
+        samples = self.shift_samples * n
+        if samples != FRAME_SAMPLES:
+            raise ConfigError(
+                f"frontend_conf: fs = {self.fs}, frame_shift = {self.frame_shift:g} and lfr_n = {n} make frames of "
+                f"{samples} samples; FunASR cuts every stream into frames of {FRAME_SAMPLES}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SANMEncoderConfig(Section):
     """`encoder_conf` of SANMEncoder, defaults as in funasr/models/sanm/encoder.py."""
 
@@ -124,6 +146,23 @@ class SANMEncoderConfig(Section):
     num_blocks: int = number(1, MAX_BLOCKS, 6)
     kernel_size: int = number(1, MAX_KERNEL, 11)
     sanm_shfit: int = number(0, MAX_KERNEL, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SANMEncoderChunkOptConfig(SANMEncoderConfig):
+    """`encoder_conf` of SANMEncoderChunkOpt, the same encoder in windows; defaults as in funasr/models/scama/encoder.py.
+
+    Which windows it was trained with does not bind those it is run with (config/chunking.py).
+    """
+
+    FIXED: ClassVar[dict[str, tuple[Any, ...]]] = {**SANMEncoderConfig.FIXED, "input_layer": ("pe_online",)}
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        **{key: why for key, why in SANMEncoderConfig.TRAINING_ONLY.items() if why != LORA},
+        **dict.fromkeys(
+            ("chunk_size", "stride", "pad_left", "encoder_att_look_back_factor", "decoder_att_look_back_factor"),
+            "the windows of training; a stream is told its own",
+        ),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ where nothing is padded, and for rows, which know how long their recordings are.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from jaxtyping import Float
 
 from mlx_model import ops
@@ -84,11 +86,13 @@ class EncoderLayerSANM(nn.Module):
     Mirrors funasr/models/sanm/encoder.py::EncoderLayerSANM.
     """
 
+    Attention: ClassVar[type[Any]] = MultiHeadedAttentionSANM
+
     def __init__(self, in_size: int, config: SANMEncoderConfig, eps: float):
         super().__init__()
         size = config.output_size
         self.residual = in_size == size
-        self.self_attn = MultiHeadedAttentionSANM(
+        self.self_attn = self.Attention(
             config.attention_heads, in_size, size, config.kernel_size, config.sanm_shfit
         )
         self.feed_forward = PositionwiseFeedForward(size, config.linear_units)
@@ -108,12 +112,14 @@ class SANMEncoder(ops.Stack):
     The scale is sqrt(output_size), applied before the positions are added, although the width is still the input's.
     """
 
+    Layer: ClassVar[type[Any]] = EncoderLayerSANM
+
     def __init__(self, input_size: int, config: SANMEncoderConfig, eps: float):
         super().__init__()
         size = config.output_size
         self.scale = size**0.5
-        self.encoders0 = [EncoderLayerSANM(input_size, config, eps)]
-        self.encoders = [EncoderLayerSANM(size, config, eps) for _ in range(config.num_blocks - 1)]
+        self.encoders0 = [self.Layer(input_size, config, eps)]
+        self.encoders = [self.Layer(size, config, eps) for _ in range(config.num_blocks - 1)]
         self.after_norm = LayerNorm(size, eps)
 
     @property
@@ -157,6 +163,9 @@ class DecoderLayerSANM(nn.Module):
     Mirrors funasr/models/paraformer/decoder.py::DecoderLayerSANM.
     """
 
+    Memory: ClassVar[type[Any]] = MultiHeadedAttentionSANMDecoder
+    Cross: ClassVar[type[Any]] = MultiHeadedAttentionCrossAtt
+
     def __init__(
         self,
         size: int,
@@ -170,10 +179,10 @@ class DecoderLayerSANM(nn.Module):
         self.norm1 = LayerNorm(size, eps)
         self.self_attn = self.src_attn = None
         if shift is not None:
-            self.self_attn = MultiHeadedAttentionSANMDecoder(size, config.kernel_size, shift)
+            self.self_attn = self.Memory(size, config.kernel_size, shift)
             self.norm2 = LayerNorm(size, eps)
         if cross:
-            self.src_attn = MultiHeadedAttentionCrossAtt(config.attention_heads, size)
+            self.src_attn = self.Cross(config.attention_heads, size)
             self.norm3 = LayerNorm(size, eps)
 
     def __call__(self, tgt: X, tgt_mask: TokenMask, memory: X, memory_mask: Mask) -> X:
@@ -197,14 +206,16 @@ class ParaformerSANMDecoder(ops.Stack):
     A `vocab_size` of None leaves the output layer away: a subclass then returns states.
     """
 
+    Layer: ClassVar[type[Any]] = DecoderLayerSANM
+
     def __init__(self, vocab_size: int | None, size: int, config: ParaformerSANMDecoderConfig, eps: float):
         super().__init__()
         shift = (config.kernel_size - 1) // 2 if config.sanm_shfit is None else config.sanm_shfit
         extra = max(config.num_blocks - config.att_layer_num, 0)
-        self.decoders = [DecoderLayerSANM(size, config, eps, shift, cross=True) for _ in range(config.att_layer_num)]
+        self.decoders = [self.Layer(size, config, eps, shift, cross=True) for _ in range(config.att_layer_num)]
         if extra:
-            self.decoders2 = [DecoderLayerSANM(size, config, eps, 0) for _ in range(extra)]
-        self.decoders3 = [DecoderLayerSANM(size, config, eps)]
+            self.decoders2 = [self.Layer(size, config, eps, 0) for _ in range(extra)]
+        self.decoders3 = [self.Layer(size, config, eps)]
         self.after_norm = LayerNorm(size, eps)
         if vocab_size is not None:
             self.output_layer = Linear(size, vocab_size)
