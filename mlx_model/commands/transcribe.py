@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlx_model.commands.live import Asked, transcribe_live
 from mlx_model.commands.telling import about, complain, listening, runtime
 from reports.console import AsFunasr, FamilyOptions, Hotwords, Itn, Json, Language, progress_bar
 from reports.streams import put
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def transcribe(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")],
-    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings of any common format.")],
+    audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings, or - for PCM from a pipe.")],
     batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
     batch_seconds: Annotated[
         float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
@@ -27,10 +28,21 @@ def transcribe(
     words: Annotated[bool, typer.Option("--words", help="json, tsv: words with times and confidence.")] = False,
     nbest: Annotated[int | None, typer.Option(help="json: so many readings, with their scores.")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print text as it comes; needs a streaming model.")] = False,
+    chunk: Annotated[str | None, typer.Option(metavar="L,S,R", help="Streaming models: frames; 0,10,5.")] = None,
+    look_back: Annotated[
+        str | None, typer.Option(metavar="E,D", help="Streaming models: chunks looked back at; 0,0.")
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option(help="Sample rate of a pipe's raw 16-bit little-endian mono PCM; 16000.")
+    ] = None,
+    second_pass: Annotated[
+        Path | None, typer.Option(help="--stream --vad: an offline model, which hears each segment again, whole.")
+    ] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="Join the VAD's segments up to this length.")] = None,
     dynamic_silence: Annotated[
         bool | None,
-        typer.Option("--dynamic-silence/--no-dynamic-silence", help="FunASR 1.4's default for the VAD; on."),
+        typer.Option("--dynamic-silence/--no-dynamic-silence", help="The VAD's, as FunASR 1.4; on, with --stream off."),
     ] = None,
     dither: Annotated[float | None, typer.Option(help="Kaldi dither; 0 repeats exactly, FunASR has 1; 0.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the dither; 0.")] = None,
@@ -46,7 +58,7 @@ def transcribe(
     json: Json = False,
 ) -> None:
     """Transcribe recordings; results come in the order given."""
-    from mlx_model.pipelines import options
+    from mlx_model.pipelines import live_options, options
     from mlx_model.text import formats
 
     format = options.chosen_format(format, json, "text")
@@ -55,16 +67,24 @@ def transcribe(
         "--batch-size": batch_size, "--batch-seconds": batch_seconds, "--merge-seconds": merge_seconds,
         "--dither": dither, "--seed": seed, "--cue-seconds": cue_seconds, "--cue-chars": cue_chars,
         "--cue-chars-cjk": cue_chars_cjk, "--vad": vad, "--dynamic-silence": dynamic_silence,
-        "--words": words or None, "--nbest": nbest,
+        "--words": words or None, "--nbest": nbest, "--rate": rate, "--second-pass": second_pass,
     }  # fmt: skip
+    windows = live_options.chunking(chunk, look_back)
+    family = {"language": language, "use_itn": itn, "as_funasr": as_funasr or None, "hotwords": hotwords}
+    if live_options.is_live(audio, stream):
+        live_options.check_live(audio, format, given)
+        asked = Asked(
+            model=model, vad=vad, second=second_pass, rate=rate, format=format, verbose=verbose,
+            dynamic_silence=dynamic_silence is True, stream=windows, texts=option, family=family,
+        )  # fmt: skip
+        return transcribe_live(audio, asked)
     options.check_transcribe(audio, format, given)
     from mlx_model.loading import load_as
     from mlx_model.roles import Recognizer
 
     network = load_as(model, Recognizer)
     asked = dict[str, Any](batch_size=batch_size, batch_seconds=batch_seconds, dither=dither or 0.0, seed=seed or 0)
-    family = {"language": language, "use_itn": itn, "as_funasr": as_funasr or None, "hotwords": hotwords}
-    asked |= listening(network, options.options_given(network, option, **family))
+    asked |= listening(network, options.options_given(network, option, **windows, **family))
     needs_times = words or format in formats.NEED_TIMES
     asked |= {"times": needs_times, "confidence": words or format in ("json", "ctm"), "nbest": nbest or 0}
     runtime(verbose, network)

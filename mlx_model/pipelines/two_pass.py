@@ -22,7 +22,7 @@ from mlx_model.pipelines.long_audio import segment_of
 from mlx_model.pipelines.transcribe import transcribe
 from mlx_model.pipelines.words import words_of
 from mlx_model.roles import Detector, Recognizer, StreamingRecognizer, TextStream
-from mlx_model.text.results import Partial, Segment, Transcript
+from mlx_model.text.results import Partial, Segment
 
 CHUNK_MS = 200
 

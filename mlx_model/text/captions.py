@@ -41,7 +41,7 @@ class Captions:
         """Show the text of a segment that has ended."""
         self.pieces.clear()
 
-    def end(self, path: str | None, duration_s: float, error: str | None, notes: list[str]) -> None:
+    def end(self, duration_s: float, error: str | None, notes: list[str]) -> None:
         """Show the end of a recording or a pipe, whatever ended it; text that is not yet final is now."""
         if self.pieces or error is None:
             self.write("\n")
@@ -61,7 +61,7 @@ class Lines(Captions):
         if segment.text:
             self.write(f"{_one_line(segment.text)}\n")
 
-    def end(self, path: str | None, duration_s: float, error: str | None, notes: list[str]) -> None:
+    def end(self, duration_s: float, error: str | None, notes: list[str]) -> None:
         """Write what is known of a segment that was cut off."""
         if self.text:
             self.write(f"{_one_line(self.text)}\n")
@@ -85,10 +85,10 @@ class Rewriting(Lines):
         self.write(REWRITE)
         super().segment(segment)
 
-    def end(self, path: str | None, duration_s: float, error: str | None, notes: list[str]) -> None:
+    def end(self, duration_s: float, error: str | None, notes: list[str]) -> None:
         """Replace the line of a segment that was cut off."""
         self.write(REWRITE)
-        super().end(path, duration_s, error, notes)
+        super().end(duration_s, error, notes)
 
 
 class Documents(Captions):
@@ -112,7 +112,7 @@ class Documents(Captions):
         self.pieces.clear()
         self.token_ids.clear()
 
-    def end(self, path: str | None, duration_s: float, error: str | None, notes: list[str]) -> None:
+    def end(self, duration_s: float, error: str | None, notes: list[str]) -> None:
         """Write what is not final yet as final, with no times; and the end."""
         if self.pieces:
             self._put("final", start_ms=None, end_ms=None, text=self.text, token_ids=self.token_ids, error=error)

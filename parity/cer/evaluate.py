@@ -22,6 +22,8 @@ from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
 from parity.cer.hotwords import Given, asked, listed
 from parity.cer.journal import Journal
+from parity.cer.latency import LatencyTally, Probe
+from parity.cer.latency import check as check_timer
 from parity.cer.normalize import DEFAULT, find_normalizer
 from parity.cer.recognizers import (
     Engine,
@@ -62,6 +64,7 @@ def evaluate(
     batch_seconds: float = BATCH_SECONDS,
     options: Options = None,
     hotwords: Given = None,
+    times_by: StrPath | None = None,
     workers: int | str | None = None,
     allow_pipes: bool = False,
     recognizer: Recognizer | None = None,
@@ -83,6 +86,7 @@ def evaluate(
         batch_seconds: audio per batch, padding included; bounds memory.
         options, hotwords: of the model's family, as language="zh", by FunASR's names; what it is to listen for, of
             which recall and precision are counted, too: words, a file or a list.
+        times_by: of a streaming model's text how late it comes, too, against the times of this model; see latency.py.
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
         named: what the user calls the model, where `model` is a directory made of it.
@@ -94,7 +98,10 @@ def evaluate(
         OutputError: see `run_folder.claim`.
     """
     _check_options(engine, batch_seconds, workers)
+    timer = None if times_by is None else os.fspath(times_by)
+    _check_timer(engine, os.fspath(model), timer, workers)
     summary, options = _begun(normalize, unit, engine, hotwords, options)
+    summary.latency = None if timer is None else LatencyTally(timer)
     place = None if isinstance(dataset, Dataset) else dataset
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
@@ -103,8 +110,9 @@ def evaluate(
         _check_audio(data)
         source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
         key = _key(source, data, batch_seconds, options)
+        key |= {} if timer is None else {"times_by": model_sha256(timer)}
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
-            opened = partial(_engine, source, workers, recognizer, recordings, options)
+            opened = partial(_engine, source, workers, recognizer, recordings, options, timer)
             running = _Running(data, journal, summary, progress)
             with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
                 _recognize(opened, data, journal, recordings, batch_seconds, running)
@@ -150,6 +158,15 @@ def _check_options(engine: str, batch_seconds: float, workers: int | str | None)
         check_workers(workers)
 
 
+def _check_timer(engine: str, model: str, timer: str | None, workers: int | str | None) -> None:
+    """Raise UsageError where latency is asked for and cannot be measured."""
+    if timer is None:
+        return
+    if engine != "mlx" or workers is not None:
+        raise UsageError("--times-by measures a stream of engine mlx in this process: leave --engine and --workers out")
+    check_timer(model, timer)
+
+
 def _check_audio(data: Dataset) -> None:
     """Raise DatasetError where no recording of the set exists: a rate would say nothing about the model."""
     paths = {item.path for item in data.utterances}
@@ -186,13 +203,15 @@ def _engine(
     recognizer: Recognizer | None,
     recordings: Recordings,
     options: Options,
+    timer: str | None,
 ) -> Engine:
     model, name, _ = source
     if workers is not None:
         from parity.cer.distributed import open_cluster
 
         return open_cluster(name, model, workers, options)
-    return local(recognizer or open_recognizer(name, model, options), recordings)
+    probe = None if timer is None else Probe(model, timer, options or {})
+    return local(recognizer or open_recognizer(name, model, options), recordings, probe)
 
 
 class _Running:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from mlx_model.errors import UsageError
+from mlx_model.pipelines.live_options import chunking
 from parity.commands.report_folder import finish, report_folder
 from reports.console import (
     Base,
@@ -31,7 +32,7 @@ USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
 # The options of each command, besides those of all; a model and a test set are "run".
 MEANING: dict[str, set[str]] = {
     "run": {"engine", "normalize", "unit", "workers", "batch_seconds", "allow_pipes", "checkpoint", "base", "language",
-            "itn", "option", "hotwords"},
+            "itn", "option", "hotwords", "chunk", "look_back", "times_by"},
     "score": {"normalize", "unit", "format", "hotwords"},
     "compare": {"parity"},
 }
@@ -58,6 +59,13 @@ def cer_command(
     itn: Itn = None,
     option: FamilyOptions = None,
     hotwords: Hotwords = None,
+    chunk: Annotated[str | None, typer.Option(metavar="L,S,R", help="Streaming models: frames; 0,10,5.")] = None,
+    look_back: Annotated[
+        str | None, typer.Option(metavar="E,D", help="Streaming models: chunks looked back at; 0,0.")
+    ] = None,
+    times_by: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Streaming models: latency, too, against this aligner's times.")
+    ] = None,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run the commands of a wav.scp.")] = False,
     parity: Annotated[
         Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
@@ -92,10 +100,10 @@ def cer_command(
         else:
             options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
             opened = (lambda src: context.obj.opened(src, checkpoint, base)) if engine == "funasr" else nullcontext
-            family = {"language": language, "use_itn": itn}
+            family = {"language": language, "use_itn": itn, **chunking(chunk, look_back)}
             report = _evaluate(
                 arguments, opened, family, option, batch_seconds=batch_seconds, allow_pipes=allow_pipes,
-                hotwords=hotwords, **options, **writing,
+                hotwords=hotwords, times_by=times_by, **options, **writing,
             )  # fmt: skip
         finish(report, out, json, passed=not getattr(report, "failed", 0))
 
