@@ -17,7 +17,7 @@ from reports.console import talk
 if TYPE_CHECKING:
     from mlx_model.pipelines.live import Hearer
     from mlx_model.roles import Detector, Recognizer, StreamingRecognizer
-    from mlx_model.text.captions import Captions
+    from mlx_model.pipelines.captions import Captions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ def _beginning(
 ) -> Any:
     """The function that begins a stream; what a model refuses, it refuses now."""
     from mlx_model.pipelines.options import option_kinds, options_from, options_given
+    from mlx_model.pipelines.streams import stream
     from mlx_model.pipelines.two_pass import TwoPass
 
     final: Any = network if second is None else second
@@ -66,7 +67,7 @@ def _beginning(
     own = given if second is None else asked.stream | _also(asked.family, option_kinds(network))
     options_from(network, own)
     if detector is None:
-        return lambda: network.stream(**own)
+        return lambda: stream(network, keep_text=False, **own)
     vad_options = options_from(detector, {"dynamic_silence": asked.dynamic_silence or None})
     both: dict[str, Any] = {"vad_options": vad_options, "stream_options": own}
     if second is not None:
@@ -106,7 +107,7 @@ def _one(network: StreamingRecognizer, hearer: Hearer, item: Path, asked: Asked)
 
 
 def _captions(network: StreamingRecognizer, item: Path, asked: Asked) -> Captions:
-    from mlx_model.text.captions import Captions, Documents, Lines, Rewriting
+    from mlx_model.pipelines.captions import Captions, Documents, Lines, Rewriting
 
     if asked.format == "json":
         return Documents(_write_json, str(item), **about(network, "json"))

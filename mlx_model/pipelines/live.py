@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 
 from mlx_model.errors import AudioError
-from mlx_model.text.results import Partial, Segment
+from mlx_model.pipelines.streams import Partial
+from mlx_model.text.results import Segment
 
 NOTHING = "standard input: no samples came; - reads PCM from a pipe"
 
@@ -16,8 +17,8 @@ NOTHING = "standard input: no samples came; - reads PCM from a pipe"
 class Hearer(Protocol):
     """A TextStream (one pass), or a TwoPass."""
 
-    def feed(self, samples: np.ndarray, *, is_final: bool = False) -> Iterator[Partial | Segment]:
-        """Yield what became known with these samples."""
+    def feed(self, samples: np.ndarray, *, is_final: bool = False) -> Iterable[Partial | Segment]:
+        """Return what became known with these samples."""
         ...
 
 

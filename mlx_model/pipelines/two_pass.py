@@ -19,10 +19,11 @@ import numpy as np
 from mlx_model.audio.items import checked
 from mlx_model.errors import UsageError
 from mlx_model.pipelines.long_audio import segment_of
+from mlx_model.pipelines.streams import Partial, TextStream, stream
 from mlx_model.pipelines.transcribe import transcribe
 from mlx_model.pipelines.words import words_of
-from mlx_model.roles import Detector, Recognizer, StreamingRecognizer, TextStream
-from mlx_model.text.results import Partial, Segment
+from mlx_model.roles import Detector, Recognizer, StreamingRecognizer
+from mlx_model.text.results import Segment
 
 CHUNK_MS = 200
 
@@ -68,7 +69,7 @@ class TwoPass:
         self.rate = rates.pop()
         self.streaming, self.second = streaming, second
         self.stream_options, self.second_options = dict(stream_options or {}), dict(second_options or {})
-        streaming.stream(**self.stream_options)  # what they refuse, they refuse now
+        stream(streaming, **self.stream_options)  # what they refuse, they refuse now
         if second is not None:
             transcribe(second, [], **self.second_options)
         self.vad = detector.stream(chunk_ms=chunk_ms, live=True, options=vad_options)
@@ -104,7 +105,7 @@ class TwoPass:
         self.kept = np.concatenate([self.kept, samples])
         for start_ms, end_ms in self.vad.feed(samples, is_final=is_final):
             if start_ms >= 0:
-                self.stream, self.start_ms = self.streaming.stream(**self.stream_options), start_ms
+                self.stream, self.start_ms = stream(self.streaming, **self.stream_options), start_ms
                 self.fed, self.token_ids = self._sample(start_ms), []
             if end_ms >= 0:
                 yield from self._ended(end_ms)
@@ -112,25 +113,27 @@ class TwoPass:
             yield from self._heard(self.stream, self.first + len(self.kept))
         self._forget()
 
-    def _heard(self, stream: TextStream, stop: int, *, is_final: bool = False) -> Iterator[Partial]:
+    def _heard(self, heard: TextStream, stop: int, *, is_final: bool = False) -> Iterator[Partial]:
         """Feed the streaming model up to a sample; its partials get the whole stream's times."""
         samples = self._between(self.fed, stop)
         self.fed = max(self.fed, stop)
-        for partial in stream.feed(samples, is_final=is_final):
+        for partial in heard.feed(samples, is_final=is_final):
             self.token_ids += partial.token_ids
-            times = {name: self._later(getattr(partial, name)) for name in ("start_ms", "end_ms")}
-            yield replace(partial, **times)
+            yield self._later(partial)
 
-    def _later(self, time_ms: int | None) -> int | None:
-        return None if time_ms is None else time_ms + self.start_ms
+    def _later(self, partial: Partial) -> Partial:
+        """The same at the whole stream's times."""
+        after, starts = self.start_ms, partial.token_starts_ms
+        times = {name: getattr(partial, name) + after for name in ("start_ms", "end_ms", "heard_ms")}
+        return replace(partial, token_starts_ms=[start + after for start in starts], **times)
 
     def _ended(self, end_ms: int) -> Iterator[Partial | Segment]:
         """End the segment: its text is the second model's, or all that the streaming model says."""
         assert self.stream is not None
-        stream, start_ms, self.stream = self.stream, self.start_ms, None
+        heard, start_ms, self.stream = self.stream, self.start_ms, None
         if self.second is None:
-            yield from self._heard(stream, self._sample(end_ms), is_final=True)
-            yield Segment(start_ms=start_ms, end_ms=end_ms, text=stream.text, token_ids=self.token_ids)
+            yield from self._heard(heard, self._sample(end_ms), is_final=True)
+            yield Segment(start_ms=start_ms, end_ms=end_ms, text=heard.text, token_ids=self.token_ids)
         else:
             yield self._whole(self.second, start_ms, end_ms)
 

@@ -40,6 +40,7 @@ class Probe:
             UsageError: `model` does not stream, or `times_by` cannot say when words are said; an option it lacks.
         """
         from mlx_model.loading import load_as
+        from mlx_model.pipelines.streams import stream
         from mlx_model.roles import Aligner, StreamingRecognizer
 
         self.model, self.options = load_as(model, StreamingRecognizer), dict(options)
@@ -48,7 +49,7 @@ class Probe:
         rates = {self.model.config.frontend.fs, self.timer.config.frontend.fs}
         if len(rates) > 1:
             raise UsageError(f"--times-by: the models take different rates, {sorted(rates)} Hz")
-        self.model.stream(**self.options)
+        stream(self.model, **self.options)
 
     def __call__(self, utterance: Utterance, file: Path) -> dict[str, Any]:
         """Return the emissions and times of one recording; nothing where it cannot be read, which the run says."""

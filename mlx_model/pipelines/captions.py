@@ -1,4 +1,4 @@
-"""How a stream's text is shown as it comes: on a terminal, in a pipe, as JSON, one document a line. Stdlib only.
+"""How a stream's text is shown as it comes: on a terminal, in a pipe, as JSON, one document a line.
 
 Partial texts of one utterance, one behind the other, are its text so far; an utterance is a segment that a VAD finds,
 or all of a recording. Streaming text is never taken back, so that of one pass is written on as it comes; with a VAD
@@ -12,8 +12,9 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from mlx_model.pipelines.streams import Partial
 from mlx_model.text.formats import name, segment_row
-from mlx_model.text.results import Partial, Segment
+from mlx_model.text.results import Segment
 
 Write = Callable[[str], None]
 REWRITE = "\r\x1b[K"  # to the line's start, and clear it
@@ -100,11 +101,12 @@ class Documents(Captions):
         self.token_ids: list[int] = []
 
     def partial(self, partial: Partial) -> None:
-        """Write new text: `text` and `token_ids` are what this step adds."""
+        """Write new text: `text` and `token_ids` are what this step adds; the times are what it decided on."""
         self.pieces.append(partial.text)
         self.token_ids += partial.token_ids
-        times = {"start_ms": partial.start_ms, "end_ms": partial.end_ms}
-        self._put("partial", text=partial.text, token_ids=partial.token_ids, **times)
+        fields = ("text", "token_ids", "token_starts_ms", "start_ms", "end_ms", "heard_ms")
+        if partial.text or partial.token_ids:
+            self._put("partial", **{field: getattr(partial, field) for field in fields})
 
     def segment(self, segment: Segment) -> None:
         """Write a segment."""
