@@ -44,6 +44,7 @@ def transcribe_live(audio: Sequence[Path], asked: Asked) -> None:
     from mlx_model.loading import load_as
     from mlx_model.roles import Detector, Recognizer, StreamingRecognizer
 
+    _check_streams(asked.model)
     network = load_as(asked.model, StreamingRecognizer)
     detector = None if asked.vad is None else load_as(asked.vad, Detector)
     second = None if asked.second is None else load_as(asked.second, Recognizer)
@@ -52,6 +53,20 @@ def transcribe_live(audio: Sequence[Path], asked: Asked) -> None:
     failed = [error for item in audio if (error := _one(network, begin(), item, asked)) is not None]
     if failed:
         raise typer.Exit(2 if len(failed) == len(audio) == 1 else 1)
+
+
+def _check_streams(model: Path) -> None:
+    """Name the way, where a model hears whole recordings alone."""
+    from mlx_model.errors import UsageError
+    from mlx_model.loading import family_of, model_class
+    from mlx_model.roles import Recognizer, StreamingRecognizer, fulfils
+
+    made = model_class(family := family_of(model))
+    if fulfils(made, Recognizer) and not fulfils(made, StreamingRecognizer):
+        raise UsageError(
+            f"{model} is a {family}, which hears whole recordings: name a file, without --stream; or give a streaming "
+            f"model, and this one for final text: transcribe STREAMING - --vad VAD --second-pass {model}"
+        )
 
 
 def _beginning(

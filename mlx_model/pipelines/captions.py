@@ -36,7 +36,8 @@ class Captions:
     def partial(self, partial: Partial) -> None:
         """Show new text."""
         self.pieces.append(partial.text)
-        self.write(_one_line(partial.text))
+        if partial.text:
+            self.write(_one_line(partial.text))
 
     def segment(self, segment: Segment) -> None:
         """Show the text of a segment that has ended."""
@@ -79,7 +80,8 @@ class Rewriting(Lines):
     def partial(self, partial: Partial) -> None:
         """Rewrite the line."""
         super().partial(partial)
-        self.write(REWRITE + fitting(_one_line(self.text), self.columns - 1))
+        if partial.text:
+            self.write(REWRITE + fitting(_one_line(self.text), self.columns - 1))
 
     def segment(self, segment: Segment) -> None:
         """Replace the line."""
@@ -136,6 +138,8 @@ def fitting(text: str, columns: int) -> str:
         if used > columns:
             break
         start -= 1
+    while start < len(text) and unicodedata.combining(text[start]):  # of a letter that did not fit
+        start += 1
     return text[start:]
 
 

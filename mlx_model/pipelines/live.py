@@ -11,6 +11,7 @@ from mlx_model.errors import AudioError
 from mlx_model.pipelines.streams import Partial
 from mlx_model.text.results import Segment
 
+PIECE = 1600  # samples fed at once: a file's partials come one after the other, too, not all at its end
 NOTHING = "standard input: no samples came; - reads PCM from a pipe"
 
 
@@ -45,7 +46,8 @@ class Live:
                 stopped = reason
                 break
             self.samples += len(piece)
-            yield from self.hearer.feed(piece)
+            for at in range(0, len(piece), PIECE):
+                yield from self.hearer.feed(piece[at : at + PIECE])
         if self.samples:
             yield from self.hearer.feed(np.empty(0, np.float32), is_final=True)
         if stopped is not None:

@@ -51,12 +51,12 @@ def chunking(chunk: str | None, look_back: str | None) -> dict[str, Any]:
     return found
 
 
-def _numbers(option: str, text: str, count: int, meaning: str) -> tuple[int, ...]:
+def _numbers(option: str, text: str, count: int, meaning: str) -> list[int]:
     parts = text.split(",")
     try:
-        found = tuple(int(part) for part in parts)
+        found = [int(part) for part in parts]
     except ValueError:
-        found = ()
+        found = []
     if len(found) != count:
         raise UsageError(f"{option} {text}: expected {count} whole numbers, {meaning}")
     return found

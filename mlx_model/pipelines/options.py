@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -218,6 +219,8 @@ def _family(model: Any) -> str:
 def _read(name: str, text: str, kind: Any) -> Any:
     wanted = _simple(kind)
     try:
+        if wanted == (Sequence[int],):
+            return [int(part) for part in text.split(",")]
         return SWITCHES[text.lower()] if bool in wanted else next(iter(wanted))(text)
     except (KeyError, ValueError):
         raise UsageError(f"--option {name}={text}: expected {_kind(kind)}") from None
@@ -225,7 +228,8 @@ def _read(name: str, text: str, kind: Any) -> Any:
 
 def _simple(kind: Any) -> tuple[type[Any], ...]:
     """Return the types that a value may have, None left out."""
-    return tuple(one for one in (typing.get_args(kind) or (kind,)) if one is not type(None))
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    return tuple(one for one in kinds if one is not type(None))
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -238,7 +242,7 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 
 def _kind(kind: Any) -> str:
-    names = {bool: "on or off", int: "a whole number", float: "a number", str: "text"}
+    names = {bool: "on or off", int: "a whole number", float: "a number", str: "text", Sequence[int]: "whole numbers"}
     return " or ".join(names.get(one, one.__name__) for one in _simple(kind))
 
 
