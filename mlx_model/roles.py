@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from mlx_model.config.chunking import Chunking
 from mlx_model.errors import UsageError
 from mlx_model.text.alignment import Timed
 from mlx_model.text.known_text import KnownText
@@ -76,7 +77,10 @@ class Recognizer(Protocol):
     def features_of(
         self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float, seed: int
     ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
-        """Return features and their lengths of padded waveforms, float32 or int16; `samples` are their own lengths."""
+        """Return features and their lengths of padded waveforms, float32 or int16; `samples` are their own lengths.
+
+        What lengths count is the family's own: `begin` alone reads them.
+        """
         ...
 
     def begin(
@@ -101,6 +105,61 @@ class Recognizer(Protocol):
 
     def hypotheses(self, best: Any, options: Any, *, times: bool = False) -> list[Hypothesis]:
         """Return one Hypothesis per recording; `times`: with `words`, or `token_starts_ms`, where the family can."""
+        ...
+
+
+class StreamFrontend(Protocol):
+    """Chunks of samples to features, for many streams; caches are values."""
+
+    def new_cache(self) -> Any:
+        """Return what a stream begins with."""
+        ...
+
+    def chunks(self, samples: Sequence[np.ndarray], caches: Sequence[Any], final: Sequence[bool]) -> list[Any]:
+        """Return the features that are complete now, and the cache for the next chunk, of each stream."""
+        ...
+
+    def saved(self, cache: Any) -> dict[str, np.ndarray]:
+        """Return a cache as arrays; `restored` takes them."""
+        ...
+
+    def restored(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """Return the cache that was saved."""
+        ...
+
+
+class StreamingRecognizer(Protocol):
+    """Speech to text while it is spoken: one window of each of several streams at a time. Caches are values."""
+
+    Options: ClassVar[type[Any]]
+    tokenizer: Tokenizer
+
+    @property
+    def config(self) -> Config: ...  # noqa: D102
+
+    @property
+    def frontend(self) -> StreamFrontend: ...  # noqa: D102
+
+    @property
+    def frame_samples(self) -> int: ...  # noqa: D102
+
+    @property
+    def frame_ms(self) -> float: ...  # noqa: D102
+
+    def new_cache(self, chunking: Chunking, *, as_funasr: bool = False) -> Any:
+        """Return what a stream begins with; what follows from it is `decided`, the frames decided on."""
+        ...
+
+    def step(self, feats: Sequence[Any], caches: Sequence[Any], final: Sequence[bool]) -> list[Any]:
+        """Return the next window of each stream: token_ids, `tokens`, `frames`, and the `cache` for the one after."""
+        ...
+
+    def saved(self, cache: Any) -> dict[str, np.ndarray]:
+        """Return a cache as arrays; `restored` takes them."""
+        ...
+
+    def restored(self, arrays: Mapping[str, np.ndarray], like: Any) -> Any:
+        """Return the cache that was saved of a stream like this one."""
         ...
 
 
@@ -175,6 +234,7 @@ class Purpose(NamedTuple):
 ROLES: dict[type[Any], Purpose] = {
     Recognizer: Purpose("turns speech into text", "mlx-funasr transcribe"),
     Detector: Purpose("finds speech", "mlx-funasr vad"),
+    StreamingRecognizer: Purpose("turns speech into text while it is spoken", "mlx-funasr transcribe --stream"),
     Aligner: Purpose("times the words of a known text", "mlx-funasr align"),
 }
 

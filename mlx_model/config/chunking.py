@@ -1,4 +1,4 @@
-"""How a stream is cut into windows, and how far windows look back: FunASR's three numbers, and what follows. Stdlib only.
+"""How a stream is cut into windows, and how far windows look back: FunASR's three numbers. Stdlib only.
 
     chunk_size = (left, stride, right), in encoder frames of 60 ms: a window holds left + stride + right of them, moves
     on by stride, and decides on the frames between left and right. The right ones are looked at ahead of their turn.
@@ -23,6 +23,8 @@ class Chunking:
     The encoder's look-back L: 0 none, L > 0 the keys of L * stride frames, -1 of all there were (memory then grows).
     The decoder's: L > 0 the keys of the last L * stride frames, right context included, of windows that gave tokens;
     0 none, and -1, as in FunASR, none either.
+
+    chunk_size may be text, "0,10,5".
 
     Raises:
         UsageError: not three whole numbers of which a stream can be made, or a look-back below -1.
@@ -78,15 +80,18 @@ def _is_whole(value: Any) -> bool:
 def _three(given: Any) -> tuple[int, int, int]:
     """Return chunk_size as a tuple, or say what is wrong with it."""
     shown = f"chunk_size = {given!r:.60}"
-    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 3 or not all(map(_is_whole, given)):
+    if isinstance(given, str):
+        words = given.split(",")
+        given = [int(word) if word.strip().removeprefix("-").isdecimal() else None for word in words]
+    if not isinstance(given, Sequence) or len(given) != 3 or not all(map(_is_whole, given)):
         raise UsageError(f"{shown}: expected three whole numbers, left, stride and right, such as 0, 10, 5")
     left, stride, right = given
     if left < 0 or stride < 1:
         raise UsageError(f"{shown}: expected a left context of at least 0 frames and a stride of at least 1")
     if right < 1:
         raise UsageError(
-            f"{shown}: expected at least 1 frame to the right: without look-ahead FunASR keeps no keys, and its windows "
-            "grow without end"
+            f"{shown}: expected at least 1 frame to the right: without look-ahead FunASR keeps no keys, and its "
+            "windows grow without end"
         )
     if left + stride + right > MOST_FRAMES:
         raise UsageError(f"{shown}: a window of more than {MOST_FRAMES} frames")

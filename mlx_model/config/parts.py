@@ -150,7 +150,7 @@ class SANMEncoderConfig(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SANMEncoderChunkOptConfig(SANMEncoderConfig):
-    """`encoder_conf` of SANMEncoderChunkOpt, the same encoder in windows; defaults as in funasr/models/scama/encoder.py.
+    """`encoder_conf` of SANMEncoderChunkOpt, defaults as in funasr/models/scama/encoder.py.
 
     Which windows it was trained with does not bind those it is run with (config/chunking.py).
     """

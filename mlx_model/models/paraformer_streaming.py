@@ -1,20 +1,20 @@
 """ParaformerStreaming: a Paraformer in windows, of which many streams' are computed at once. Caches are values.
 
-Mirrors funasr/models/paraformer_streaming/model.py::ParaformerStreaming (`generate_chunk` and what it calls). A stream's
-window is `left` frames that were decided on, `stride` that are now, and `ahead` that the next window decides on; before
-its first frame stand `overlap` zeros. `step` is one window of each of several streams; pipelines/streams.py cuts samples
-into them. A recording is a stream that is given whole: the model is a Recognizer, too.
+Mirrors funasr/models/paraformer_streaming/model.py::ParaformerStreaming (`generate_chunk` and what it calls). A
+stream's window is `left` frames that were decided on, `stride` that are now, and `ahead` that the next one decides on;
+before its first frame stand `overlap` zeros. `step` is one window of each of several streams; pipelines/streams.py cuts
+samples into them. A recording is a stream that is given whole: the model is a Recognizer, too.
 
-Where `as_funasr` computes otherwise: CIF's sums are float32's, a single `decoders2` layer is left out, and an empty last
-window is scaled twice. The zeros before the first frame are FunASR's either way: they are attended to, and their alphas
-count.
+Where `as_funasr` computes otherwise: CIF's sums are float32's, a single `decoders2` layer is left out, and an empty
+last window is scaled twice. The zeros before the first frame are FunASR's either way: they are attended to, and their
+alphas count.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -24,12 +24,12 @@ from mlx_model.config.chunking import Chunking
 from mlx_model.config.paraformer_streaming import ParaformerStreamingConfig
 from mlx_model.machine.blas import mx
 from mlx_model.models import paraformer
-from mlx_model.models.paraformer import LAYER_NORM_EPS, Best, ParaformerOutput
+from mlx_model.models.paraformer import LAYER_NORM_EPS, Best, ParaformerOptions, ParaformerOutput
 from mlx_model.parts.cif_chunk import CifCarry, Fired, integrate, new_carry
 from mlx_model.parts.frontend_stacked import WavFrontendStacked
 from mlx_model.parts.positions import positions_from
 from mlx_model.parts.sanm_chunk import Keys, ParaformerSANMDecoderChunk, SANMEncoderChunkOpt, TokenPast
-from mlx_model.text.token_times import starts_ms
+from mlx_model.text.token_times import begins_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,22 +78,28 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamingOptions:
-    """How a recording is cut into windows, FunASR's names and defaults, and whether what is wrong in it is followed."""
+class StreamingOptions(ParaformerOptions):
+    """How a stream is cut into windows, FunASR's names and defaults, and whether FunASR is followed where it is wrong.
 
-    chunk_size: Sequence[int] = (0, 10, 5)
+    chunk_size: three numbers, or text such as "0,10,5".
+    """
+
+    chunk_size: str | Sequence[int] = (0, 10, 5)
     encoder_chunk_look_back: int = 0
     decoder_chunk_look_back: int = 0
     as_funasr: bool = False
-    chunking: Chunking = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        made = Chunking(
-            chunk_size=self.chunk_size,  # pyright: ignore[reportArgumentType]  any sequence of three
+        object.__setattr__(self, "chunk_size", self.chunking.chunk_size)
+
+    @property
+    def chunking(self) -> Chunking:
+        """Return how a stream is cut into windows."""
+        return Chunking(
+            chunk_size=self.chunk_size,  # pyright: ignore[reportArgumentType]  what it makes three numbers of
             encoder_chunk_look_back=self.encoder_chunk_look_back,
             decoder_chunk_look_back=self.decoder_chunk_look_back,
         )
-        object.__setattr__(self, "chunking", made)
 
 
 class Model(paraformer.Model):
@@ -130,6 +136,34 @@ class Model(paraformer.Model):
         return StreamCache(
             chunking=chunking, as_funasr=as_funasr, encoder=EncoderCache(feats=feats), predictor=carry
         )  # fmt: skip
+
+    def saved(self, cache: StreamCache) -> dict[str, np.ndarray]:
+        """Return a cache as arrays; `restored` takes them. Those of 16 bits are widened, exactly."""
+        keys, decoder = cache.encoder.keys, cache.decoder
+        found: dict[str, Any] = {"feats": cache.encoder.feats, "keys.k": keys and keys.k, "keys.v": keys and keys.v}
+        if decoder is not None:
+            found |= {"inputs": decoder.inputs}
+            found |= {f"memory.{name}": decoder.keys and getattr(decoder.keys, name) for name in ("k", "v")}
+        arrays = {name: np.array(array.astype(mx.float32)) for name, array in found.items() if array is not None}
+        counts = np.array([cache.encoder.start, cache.decided])
+        return {**arrays, "alpha": np.array(cache.predictor.alpha), "hidden": cache.predictor.hidden, "counts": counts}
+
+    def restored(self, arrays: Mapping[str, np.ndarray], like: StreamCache) -> StreamCache:
+        """Return the cache that was saved of a stream like this one."""
+        taken = {name: mx.array(array).astype(self.dtype) for name, array in arrays.items() if array.ndim > 1}
+        keys, memory = (
+            Keys(taken[f"{name}.k"], taken[f"{name}.v"]) if f"{name}.k" in taken else None
+            for name in ("keys", "memory")
+        )
+        start, decided = arrays["counts"].tolist()
+        kind = like.predictor.hidden.dtype.type
+        return replace(
+            like,
+            encoder=EncoderCache(feats=taken["feats"], start=start, keys=keys),
+            predictor=CifCarry(alpha=kind(arrays["alpha"]), hidden=arrays["hidden"].astype(kind)),
+            decoder=TokenPast(taken["inputs"], memory) if "inputs" in taken else None,
+            decided=decided,
+        )
 
     def step(self, feats: Sequence[Any], caches: Sequence[StreamCache], final: Sequence[bool]) -> list[Step]:
         """Return one window of each of several streams; those alike in shape are computed as one batch.
@@ -206,7 +240,7 @@ class Model(paraformer.Model):
         for row, step in zip(embeds, steps, strict=True):
             row[: len(step.fired.embeds)] = step.fired.embeds
         caches = [step.cache for step in steps]
-        memory = encoder_out if len(rows) == len(encoder_out) else encoder_out[mx.array(rows)]
+        memory = encoder_out if len(rows) == len(encoder_out) else encoder_out[mx.array(list(rows))]
         logits, past = self.decoder(
             mx.array(embeds).astype(self.dtype), memory, _batch_past(caches), caches[0].chunking, counts,
             as_funasr=caches[0].as_funasr,
@@ -222,7 +256,7 @@ class Model(paraformer.Model):
         return done
 
     def begin(
-        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: StreamingOptions | None = None
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None = None
     ) -> Callable[[], ParaformerOutput]:
         """Return the function that computes recordings; `lengths` are what `features_of` returned: samples."""
         return functools.partial(self._recordings, feats, lengths, options)
@@ -235,10 +269,10 @@ class Model(paraformer.Model):
         return feats, mx.array(samples)
 
     def _recordings(
-        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: StreamingOptions | None
+        self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"], options: ParaformerOptions | None
     ) -> ParaformerOutput:
         """Return what all windows of recordings give, put together; windows of many are computed side by side."""
-        asked = options or StreamingOptions()
+        asked = options if isinstance(options, StreamingOptions) else StreamingOptions()
         sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
         plans = [self._pieces(size, asked) for size in sizes]
         caches = [self.new_cache(asked.chunking, as_funasr=asked.as_funasr) for _ in sizes]
@@ -277,7 +311,7 @@ class Model(paraformer.Model):
         width = self.config.encoder.output_size
         return ParaformerOutput(
             mx.stack(padded), mx.array(counts), mx.zeros((len(steps), 0, width)), mx.array(alphas), mx.array(fires),
-            [len(own) for own in decided], options,  # pyright: ignore[reportArgumentType]
+            [len(own) for own in decided], options,
         )  # fmt: skip
 
     def _logits(self, windows: Sequence[mx.array]) -> Float[mx.array, "U V"]:
@@ -292,7 +326,7 @@ class Model(paraformer.Model):
         fires, zeros = np.array(best.fires), best.more.chunking.ahead
         frames = [np.flatnonzero(row) - zeros for row in fires]
         return [
-            starts_ms(at, kept, self.frame_ms) for at, (_, kept) in zip(frames, self._rows(best), strict=True)
+            begins_ms(at[kept], self.frame_ms) for at, (_, kept) in zip(frames, self._rows(best), strict=True)
         ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""CIF over the windows of a stream: what was integrated and gave no token yet is carried on. On the host, frame by frame.
+"""CIF over the windows of a stream: what was integrated and gave no token yet is carried on. On the host.
 
 Mirrors funasr/models/paraformer/cif_predictor.py::CifPredictorV2.forward_chunk from its alphas on. Where tokens fire is
 decided here, in the precision of what is carried: float64, in which a stream of any length fires where the exact sum of
@@ -60,8 +60,9 @@ def integrate(
     """
     dtype = carry.hidden.dtype.type
     rows, weights = hidden.astype(dtype), [dtype(alpha) for alpha in alphas.tolist()]
-    rows = np.concatenate([carry.hidden[None], rows, *([np.zeros_like(carry.hidden)[None]] if tail is not None else [])])
-    weights = [carry.alpha, *weights, *([dtype(tail)] if tail is not None else [])]
+    rows, weights = np.concatenate([carry.hidden[None], rows]), [carry.alpha, *weights]
+    if tail is not None:
+        rows, weights = np.concatenate([rows, np.zeros_like(rows[:1])]), [*weights, dtype(tail)]
     threshold, integral = dtype(THRESHOLD), dtype(0.0)
     frame = np.zeros_like(carry.hidden)
     tokens: list[np.ndarray] = []

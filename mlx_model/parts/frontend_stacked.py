@@ -8,7 +8,7 @@ they are stacked of are there. With the last chunk the last frame is repeated in
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,16 @@ class WavFrontendStacked(WavFrontend):
     def new_cache(self) -> StackedCache:
         """Return what a stream begins with."""
         return StackedCache()
+
+    def saved(self, cache: StackedCache) -> dict[str, np.ndarray]:
+        """Return a cache as arrays; `restored` takes them."""
+        return {"samples": cache.samples} | ({} if cache.logmel is None else {"logmel": np.array(cache.logmel)})
+
+    def restored(self, arrays: Mapping[str, np.ndarray]) -> StackedCache:
+        """Return the cache that was saved."""
+        logmel = arrays.get("logmel")
+        samples = np.asarray(arrays["samples"], np.float32)
+        return StackedCache(samples=samples, logmel=None if logmel is None else mx.array(logmel))
 
     def chunk(
         self, samples: Float32[np.ndarray, " S"], cache: StackedCache, *, is_final: bool = False

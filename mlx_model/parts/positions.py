@@ -20,7 +20,7 @@ def _inverse_timescales(depth: int) -> np.ndarray:
 
 
 def positions_from(start: int, steps: int, depth: int) -> Float[np.ndarray, "T D"]:
-    """Return sin/cos codes of positions start + 1 .. start + steps, (steps, depth), float32: halves, not interleaved."""
+    """Return sin/cos codes of positions start + 1 .. start + steps, (steps, depth), float32: in halves."""
     places = np.arange(start + 1, start + steps + 1).astype(np.float32)
     scaled = places[:, None] * _inverse_timescales(depth)[None]  # (T, D/2)
     return np.concatenate([np.sin(scaled), np.cos(scaled)], axis=1)

@@ -15,10 +15,10 @@ from jaxtyping import Float
 
 from mlx_model import ops
 from mlx_model.config.chunking import UNLIMITED, Chunking
-from mlx_model.config.parts import ParaformerSANMDecoderConfig, SANMEncoderConfig
+from mlx_model.config.parts import SANMEncoderConfig
 from mlx_model.machine.blas import mx
 from mlx_model.machine.kept import as_written
-from mlx_model.ops import Mask, TokenMask, X, attend
+from mlx_model.ops import TokenMask, X, attend
 from mlx_model.parts.sanm import (
     DecoderLayerSANM,
     EncoderLayerSANM,
@@ -87,7 +87,8 @@ class EncoderLayerSANMChunk(EncoderLayerSANM):
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  a window and a past, no mask
         self, x: X, past: Keys | None, chunking: Chunking
     ) -> tuple[X, Keys | None]:
-        attended, after = self.self_attn(self.norm1(x), past, chunking)
+        attention: Any = self.self_attn
+        attended, after = attention(self.norm1(x), past, chunking)
         x = x + attended if self.residual else attended
         return x + self.feed_forward(self.norm2(x)), after
 
@@ -144,10 +145,7 @@ class MultiHeadedAttentionSANMDecoderChunk(MultiHeadedAttentionSANMDecoder):
         reach = block.weight.shape[1] - 1
         own = ops.masked(ops.leave(inputs), mask)
         padded = block.pad(own) if past is None else mx.concatenate([past, own], axis=1)  # (B, U + K - 1, D)
-        if past is None:
-            memory = forward_fsmn(block, inputs, mask)
-        else:
-            memory = ops.memory_behind(past, inputs, block, mask)
+        memory = forward_fsmn(block, inputs, mask) if past is None else ops.memory_behind(past, inputs, block, mask)
         return memory, last_of(padded, counts, reach)
 
 
@@ -155,7 +153,7 @@ def last_of(padded: mx.array, counts: Sequence[int], reach: int) -> mx.array:
     """Return the last `reach` of each stream's own rows, of which there are reach + counts: (B, reach, D)."""
     if len(set(counts)) == 1:
         return padded[:, counts[0] : counts[0] + reach]
-    index = mx.array(counts)[:, None] + mx.arange(reach)[None]  # (B, reach)
+    index = mx.array(list(counts))[:, None] + mx.arange(reach)[None]  # (B, reach)
     return mx.take_along_axis(padded, index[:, :, None], axis=1)
 
 
@@ -199,7 +197,7 @@ class DecoderLayerSANMChunk(DecoderLayerSANM):
 
 @as_written
 class ParaformerSANMDecoderChunk(ParaformerSANMDecoder):
-    """Acoustic embeddings of a window (B, U, D) and its encoder_out (B, W, D) -> logits (B, U, V), and the past of later.
+    """A window's acoustic embeddings (B, U, D) and encoder_out (B, W, D) -> logits (B, U, V), and the past of later.
 
     Mirrors ParaformerSANMDecoder.forward_chunk. FunASR leaves `decoders2` away where that is a single layer
     (`as_funasr`); its own `forward`, which the layer was trained with, does not.
@@ -217,7 +215,7 @@ class ParaformerSANMDecoderChunk(ParaformerSANMDecoder):
         *,
         as_funasr: bool = False,
     ) -> tuple[Float[mx.array, "B U V"], TokenPast]:
-        mask = None if min(counts) == embeds.shape[1] else mx.array(counts)[:, None] > mx.arange(embeds.shape[1])
+        mask = None if min(counts) == embeds.shape[1] else mx.array(list(counts))[:, None] > mx.arange(embeds.shape[1])
         x, _ = ops.enter(embeds, mask, self)
         seen, _ = ops.enter(memory, None, self, like=x)
         kept: list[TokenPast] = []

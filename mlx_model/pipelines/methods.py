@@ -7,12 +7,15 @@ with them the readers of audio files, are imported at the first call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlx_model.audio.items import Audio
-from mlx_model.roles import Aligner, Detector, Recognizer, fulfils
+from mlx_model.roles import Aligner, Detector, Recognizer, StreamingRecognizer, fulfils
 from mlx_model.text.alignment import Alignment
 from mlx_model.text.results import Detection, Transcript
+
+if TYPE_CHECKING:
+    from mlx_model.pipelines.streams import TextStream
 
 
 class Transcribes:
@@ -23,6 +26,16 @@ class Transcribes:
         from mlx_model.pipelines.transcribe import transcribe
 
         return transcribe(self, audio, **options)
+
+
+class Streams:
+    """What every StreamingRecognizer can be asked."""
+
+    def stream(self: Any, *, keep_text: bool = True, sample_rate: int | None = None, **options: Any) -> TextStream:
+        """Return a new stream of samples, which gives text as they come; see `pipelines.streams.stream`."""
+        from mlx_model.pipelines.streams import stream
+
+        return stream(self, keep_text=keep_text, sample_rate=sample_rate, **options)
 
 
 class Detects:
@@ -47,7 +60,9 @@ class Aligns:
         return align(self, audio, texts, **options)
 
 
-METHODS: dict[type[Any], type[Any]] = {Recognizer: Transcribes, Detector: Detects, Aligner: Aligns}
+METHODS: dict[type[Any], type[Any]] = {
+    Recognizer: Transcribes, StreamingRecognizer: Streams, Detector: Detects, Aligner: Aligns,
+}  # fmt: skip
 
 
 def with_methods(model: type[Any]) -> type[Any]:

@@ -35,7 +35,12 @@ def starts_ms(fires: np.ndarray, kept: np.ndarray, frame_ms: float) -> list[int]
     frames = np.flatnonzero(fires)[: len(kept)]
     missing = len(kept) - len(frames)
     frames = np.concatenate([frames, np.full(missing, len(fires) - 1, frames.dtype)])
-    return np.maximum(np.round(frames[kept] * frame_ms).astype(int) - EARLY_MS, 0).tolist()
+    return begins_ms(frames[kept], frame_ms)
+
+
+def begins_ms(frames: np.ndarray, frame_ms: float) -> list[int]:
+    """Return the same of tokens that fire at these frames, counted from the waveform's start on."""
+    return np.maximum(np.round(frames * frame_ms).astype(int) - EARLY_MS, 0).tolist()
 
 
 def pauses(speech: Sequence[bool], frame_ms: float) -> Times:
