@@ -15,9 +15,9 @@ from mlx_model.commands.telling import about, listening, runtime
 from reports.console import talk
 
 if TYPE_CHECKING:
+    from mlx_model.pipelines.captions import Captions
     from mlx_model.pipelines.live import Hearer
     from mlx_model.roles import Detector, Recognizer, StreamingRecognizer
-    from mlx_model.pipelines.captions import Captions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,8 +44,8 @@ class Probe:
         from mlx_model.roles import Aligner, StreamingRecognizer
 
         self.model, self.options = load_as(model, StreamingRecognizer), dict(options)
-        self.timer = load_as(times_by, _role(times_by))
-        self.is_aligner = issubclass(_role(times_by), Aligner)
+        role = _role(times_by)
+        self.timer, self.is_aligner = load_as(times_by, role), role is Aligner
         rates = {self.model.config.frontend.fs, self.timer.config.frontend.fs}
         if len(rates) > 1:
             raise UsageError(f"--times-by: the models take different rates, {sorted(rates)} Hz")
@@ -62,12 +62,14 @@ class Probe:
         return {"emissions": self._emissions(samples), "times": self._times(samples, utterance.text)}
 
     def _emissions(self, samples: np.ndarray) -> list[Emission]:
+        from mlx_model.pipelines.streams import stream
+
         rate = self.model.config.frontend.fs
-        size, stream = rate * FEED_MS // 1000, self.model.stream(**self.options)
+        size, heard = rate * FEED_MS // 1000, stream(self.model, **self.options)
         found: list[Emission] = []
         for at in range(0, len(samples) + size, size):
             before = time.perf_counter()
-            given = [*stream.feed(samples[at : at + size], is_final=at >= len(samples))]
+            given = [*heard.feed(samples[at : at + size], is_final=at >= len(samples))]
             took = 1000 * (time.perf_counter() - before)
             text = "".join(partial.text for partial in given)
             if text:
@@ -78,7 +80,11 @@ class Probe:
         if self.is_aligner:
             words = self.timer.align(samples, text)[0].words
         else:
-            words = self.timer.transcribe(samples, times=True)[0].words
+            heard = self.timer.transcribe(samples, times=True)[0]
+            words = heard.words
+            if heard.text and words is None:
+                family = self.timer.config.model_type
+                raise UsageError(f"--times-by: a {family} does not say when words are said; give an aligner")
         return [[word.text, word.start_ms, word.end_ms] for word in words or ()]
 
 
