@@ -69,9 +69,7 @@ def _check_streams(model: Path) -> None:
         )
 
 
-def _beginning(
-    network: StreamingRecognizer, detector: Detector | None, second: Recognizer | None, asked: Asked
-) -> Any:
+def _beginning(network: StreamingRecognizer, detector: Detector | None, second: Recognizer | None, asked: Asked) -> Any:
     """The function that begins a stream; what a model refuses, it refuses now."""
     from mlx_model.pipelines.options import option_kinds, options_from, options_given
     from mlx_model.pipelines.streams import stream

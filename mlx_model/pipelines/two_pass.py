@@ -1,11 +1,10 @@
 """Text while somebody speaks, and better text when they pause: a streaming model, end points, and an offline model.
 
-FunASR's 2pass runtime (runtime/python/websocket/funasr_wss_server.py, mode "2pass") as one object: partial text comes
-from the streaming model, FSMN-VAD says on the same samples where a segment ends, and the second model hears the segment
-whole. Two things are otherwise than there. The streaming model is fed from where the VAD says that speech begins, which
-is known long before its first window is full, and not with all of the silence before: it hears what the second model
-hears. And everything is decided on pieces of `chunk_ms`, however the samples arrive, so that results do not depend on
-it.
+FunASR's 2pass runtime (its websocket server's mode "2pass") as one object: partial text comes from the streaming model,
+FSMN-VAD says on the same samples where a segment ends, and the second model hears the segment whole. Two things are
+otherwise than there. The streaming model is fed from where the VAD says that speech begins, which is known long before
+its first window is full, and not with all of the silence before: it hears what the second model hears. And everything
+is decided on pieces of `chunk_ms`, however the samples arrive, so that results do not depend on it.
 """
 
 from __future__ import annotations
