@@ -1,4 +1,4 @@
-"""The operations layers are written of: linear, norm, attend, memory, relu, split and `+`. They choose by their rows.
+"""The operations layers are written of: linear, norm, attend, memory, recall, relu and `+`. They choose by their rows.
 
 A layer's body is written once, in `parts/`, and computed in as many ways as there are kinds of rows. An `mx.array`
 (B, T, D) is one: then MLX computes, on a CPU with `ops_cpu.py` where that is faster or more exact. Any other kind is a
@@ -55,6 +55,18 @@ class Rows:
 
     def memory(self, block: Any) -> Any:
         """Return the rows plus their depthwise convolution over time, within each recording."""
+        raise NotImplementedError
+
+    def recall(self, taps: Any, past: mx.array | None) -> tuple[Any, mx.array]:
+        """Return the convolution with taps that reach into the past, and the past of what comes next."""
+        raise NotImplementedError
+
+    def behind(self, past: Float[mx.array, "B P _"]) -> Any:
+        """Return longer recordings: these behind frames of their past."""
+        raise NotImplementedError
+
+    def softmax(self) -> Any:
+        """Return the probabilities over the last axis."""
         raise NotImplementedError
 
     def relu(self) -> Any:
@@ -329,19 +341,9 @@ def memory(v: X, block: Any, mask: Mask) -> X:
     return masked(block(inputs) + inputs, mask)
 
 
-def behind(past: Float[mx.array, "B P D"], x: X) -> X:
-    """Return rows with those of each recording's past in front, (B, P + T, D); none is padded."""
-    if isinstance(x, Rows):
-        return x.beside(behind(past, x.leave()), None)
-    return mx.concatenate([past, x], axis=1)
-
-
-def memory_behind(past: Float[mx.array, "B P D"], v: X, block: Any, mask: Mask) -> X:
-    """Return the FSMN's memory of rows that the past stands before, P = K - 1: the taps reach back, and not ahead."""
-    if isinstance(v, Rows):
-        return v.like(memory_behind(past, v.leave(), block, mask))
-    inputs = masked(v, mask)
-    return masked(convolve(mx.concatenate([past, inputs], axis=1), block) + inputs, mask)
+def softmax(x: X) -> X:
+    """Return the probabilities over the last axis, their exponentials taken and added up in float32."""
+    return x.softmax() if isinstance(x, Rows) else mx.softmax(x, axis=-1, precise=True)
 
 
 def recur(gates: Float[mx.array, "K B T G"], module: Any, names: Sequence[str]) -> Float[mx.array, "K B T H"] | None:

@@ -186,6 +186,10 @@ class Detector(Protocol):
     @property
     def config(self) -> Config: ...  # noqa: D102
 
+    def segments(self, waveform: np.ndarray, options: Any = None) -> Times:
+        """Return [[start_ms, end_ms], ...] of one recording."""
+        ...
+
     def stream(self, *, chunk_ms: int | None = None, live: bool = True, options: Any = None) -> SpeechStream:
         """Return a new stream; `chunk_ms` None decides as the family does on a whole recording."""
         ...

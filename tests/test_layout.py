@@ -26,6 +26,7 @@ NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?=:\w+$|$)")
 # stands left of it, and what that may import in turn; rooms between commas never import each other.
 LINES = """
 mlx_model: errors < families < files < machine < config < ops_cpu < ops < parts < decoding < models, engines < loading
+mlx_model: ops < ops_stream < parts
 mlx_model: config < text < roles < models
 mlx_model: text < decoding
 mlx_model: machine < audio < roles < pipelines < loading

@@ -50,7 +50,7 @@ static int parts(int size, int part) { return (size + part - 1) / part; }
 static int even(int rows, int most) { return rows > 0 ? parts(parts(rows, parts(rows, most)), ROWS) * ROWS : most; }
 
 int engine_width(void) { return WIDTH; } /* results have room for whole panels */
-int engine_lanes(void) { return LANES; } /* inputs are whole vectors */
+int engine_lanes(void) { return LANES; } /* what norms, memories and attention take is whole vectors */
 
 /* ---- threads: each task is a function of a unit's number; whoever is free takes the next unit ---- */
 
@@ -112,6 +112,14 @@ static void everywhere(void (*run)(const void*, int), const void* task, int unit
     for (int i = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < helpers; i++)
         i < SPINS ? __builtin_ia32_pause() : (void)sched_yield(); /* others may need this core to finish */
     pthread_mutex_unlock(&busy);
+}
+
+enum { ALONE = 2000000 }; /* products of two numbers that take less time than calling a thread that sleeps */
+
+/* The same for so many products of two numbers: few of them are computed here, whatever others do meanwhile. */
+static void where_it_pays(void (*run)(const void*, int), const void* task, int units, double products) {
+    if (products >= ALONE) { everywhere(run, task, units); return; }
+    for (int unit = 0; unit < units; unit++) run(task, unit);
 }
 
 /* ---- products ---- */
@@ -189,6 +197,13 @@ INLINE vec numbers(int kind, const char* row, int at) {
     return __builtin_convertvector(codes, vec);
 }
 
+/* The last `count` of a row's numbers, fewer than LANES, and zeros; nothing behind the row is read. */
+INLINE vec last_numbers(int kind, const char* row, int at, int count) {
+    char few[sizeof(vec)] = {0};
+    memcpy(few, row + (long)at * bits_of(kind) / 8, (size_t)count * bits_of(kind) / 8);
+    return numbers(kind, few, 0);
+}
+
 #if LANES == 16
 #ifdef __clang__
 #define pick(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -245,7 +260,8 @@ INLINE void turn(const vec rows[LANES], vec out[LANES]) {
 }
 #endif
 
-/* Inputs [deep, deep + depth) of LANES outputs from `column`; behind the last one it is repeated. depth: whole vectors. */
+/* Inputs [deep, deep + depth) of LANES outputs from `column`; behind the last one it is repeated. Whole vectors of inputs
+   are written: the last ones are zeros, or what pads the rows of codes, which are whole vectors. */
 INLINE void turn_rows(int kind, const linear* w, long stride, int column, int deep, int depth, float* out) {
     const char* rows[LANES];
     vec scale = all(1.0f), bias = all(0.0f), found[LANES], turned[LANES];
@@ -256,7 +272,10 @@ INLINE void turn_rows(int kind, const linear* w, long stride, int column, int de
                 const size_t at = (size_t)least(column + j, w->n - 1) * w->groups + (deep + i) / w->group;
                 scale[j] = w->scales[at], bias[j] = w->biases[at];
             }
-        for (int j = 0; j < LANES; j++) found[j] = numbers(kind, rows[j], deep + i);
+        if (is_code(kind) || depth - i >= LANES)
+            for (int j = 0; j < LANES; j++) found[j] = numbers(kind, rows[j], deep + i);
+        else
+            for (int j = 0; j < LANES; j++) found[j] = last_numbers(kind, rows[j], deep + i, depth - i);
         turn(found, turned);
         for (int j = 0; j < LANES; j++)
             *(vec*)(out + (i + j) * WIDTH) = is_code(kind) ? turned[j] * scale + bias : turned[j];
@@ -363,19 +382,19 @@ static void multiply(const linear* w, int first, int end, int m, const float* a,
     }
 }
 
-typedef struct { const linear* w; int m, rows, columns; const float* x; float* y; long stride; int add; } product;
+typedef struct { const linear* w; int m, rows, columns; const float* x; long apart; float* y; long stride; int add; } product;
 
 static void product_unit(const void* task, int unit) {
     const product* p = task;
     const int across = parts(p->w->n, p->columns), top = unit / across * p->rows, first = unit % across * p->columns;
-    multiply(p->w, first, least(p->w->n, first + p->columns), least(p->rows, p->m - top), p->x + (size_t)top * p->w->k,
-             p->w->k, p->y + top * p->stride, p->stride, p->add);
+    multiply(p->w, first, least(p->w->n, first + p->columns), least(p->rows, p->m - top), p->x + top * p->apart, p->apart,
+             p->y + top * p->stride, p->stride, p->add);
 }
 
-/* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y. */
-void engine_product(const linear* w, int m, const float* x, float* y, long stride, int add) {
-    product p = {w, m, even(m, BLOCK), 4 * WIDTH, x, y, stride, add};
-    everywhere(product_unit, &p, parts(m, p.rows) * parts(w->n, p.columns));
+/* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y; x's are `apart`. */
+void engine_product(const linear* w, int m, const float* x, long apart, float* y, long stride, int add) {
+    product p = {w, m, even(m, BLOCK), 4 * WIDTH, x, apart, y, stride, add};
+    where_it_pays(product_unit, &p, parts(m, p.rows) * parts(w->n, p.columns), (double)m * w->n * w->k);
 }
 
 /* ---- LayerNorm ---- */
@@ -660,4 +679,85 @@ void engine_lstm(int directions, int batch, int steps, int size, int kind, const
     const int share = least(parts(batch, shares), TOGETHER);
     lstm l = {batch, steps, size, kind, share, weights, gates, states};
     everywhere(lstm_unit, &l, directions * parts(batch, l.share));
+}
+
+/* ---- small weights, made into panels once ---- */
+
+/* Write the weights w as what a linear of kind PANELS has: k (n in whole panels) numbers. */
+void engine_pack(const linear* w, float* packed) {
+    float panel[DEPTH * WIDTH] __attribute__((aligned(64))); /* whole vectors of inputs are made, and fewer may be kept */
+    for (int deep = 0; deep < w->k; deep += DEPTH)
+        for (int column = 0; column < w->n; column += WIDTH) {
+            const int depth = least(DEPTH, w->k - deep);
+            make_panel(w, stride_of(w), column, deep, depth, panel);
+            memcpy(packed, panel, (size_t)depth * WIDTH * sizeof(float)), packed += depth * WIDTH;
+        }
+}
+
+/* ---- taps of an FSMN that may stand apart, behind frames of the past, in a stream ---- */
+
+typedef struct {
+    int utterances, d, taps, dilation, past;
+    const int* starts;
+    const float *weights, *before, *v; /* before: (utterances, past, d) */
+    long stride;
+    float* y;
+} recall;
+
+/* How many taps stand before a frame, where the first of them stands `ahead` frames before it. */
+static int taps_before(const recall* f, int ahead) { return ahead > 0 ? least(f->taps, parts(ahead, f->dilation)) : 0; }
+
+/* The row at `row` of an utterance whose first is v and whose past ends before `end`; the last tap is on the row itself. */
+static void recall_row(const recall* f, int row, const float* v, const float* end, float* y) {
+    const int first = row - (f->taps - 1) * f->dilation, from = taps_before(f, -f->past - first), own = taps_before(f, -first);
+    const long step = f->dilation * f->stride, past_step = (long)f->dilation * f->d;
+    const float *frames = v + first * f->stride, *past = end + (long)first * f->d;
+    for (int i = 0; i < f->d; i += LANES) {
+        vec sum = all(0.0f);
+        for (int tap = from; tap < own; tap++)
+            sum += *(const vec*)(past + tap * past_step + i) * *(const vec*)(f->weights + tap * f->d + i);
+        for (int tap = own; tap < f->taps; tap++)
+            sum += *(const vec*)(frames + tap * step + i) * *(const vec*)(f->weights + tap * f->d + i);
+        *(vec*)(y + i) += sum;
+    }
+}
+
+static void recall_unit(const void* task, int unit) {
+    const recall* f = task;
+    int row = unit * MEMORY_ROWS, end = least(f->starts[f->utterances], row + MEMORY_ROWS), u = 0;
+    for (; row < end; row++) {
+        while (f->starts[u + 1] <= row) u++;
+        recall_row(f, row - f->starts[u], f->v + f->starts[u] * f->stride, f->before + (long)(u + 1) * f->past * f->d,
+                   f->y + (size_t)row * f->d);
+    }
+}
+
+/* Added to y (m, d): the convolution of v, whose rows are `stride` apart, with taps `dilation` frames apart, the last of
+   them on the row itself; weights (taps, d), d whole vectors. Before an utterance stand `past` frames of its own,
+   (utterances, past, d), and zeros before those. */
+void engine_recall(int utterances, const int* starts, int d, int taps, int dilation, const float* weights, int past,
+                   const float* before, const float* v, long stride, float* y) {
+    recall f = {utterances, d, taps, dilation, past, starts, weights, before, v, stride, y};
+    const int m = starts[utterances];
+    where_it_pays(recall_unit, &f, parts(m, MEMORY_ROWS), (double)m * d * taps);
+}
+
+/* ---- softmax ---- */
+
+typedef struct { int m, n; const float* x; long stride; float* y; } softmax;
+
+static void softmax_unit(const void* task, int unit) {
+    const softmax* s = task;
+    for (int row = unit * NORM_ROWS; row < least(s->m, (unit + 1) * NORM_ROWS); row++) {
+        float* y = s->y + (size_t)row * s->n;
+        memcpy(y, s->x + row * s->stride, s->n * sizeof(float));
+        const float factor = softmax_row(y, s->n, 1.0f);
+        for (int i = 0; i < s->n; i++) y[i] *= factor;
+    }
+}
+
+/* y (m, n) = softmax of x over n, any number; x's rows are `stride` apart. */
+void engine_softmax(int m, int n, const float* x, long stride, float* y) {
+    softmax s = {m, n, x, stride, y};
+    where_it_pays(softmax_unit, &s, parts(m, NORM_ROWS), 30.0 * m * n); /* what an exponential takes */
 }

@@ -31,11 +31,14 @@ from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import Kept, kind_of
 from mlx_model.ops import Mask
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
+from mlx_model.parts.fsmn import Taps
 from mlx_model.parts.quantized import QuantizedLinear, padded_width
 
 Rows = Float[np.ndarray, "M _"]
 Starts = Int[np.ndarray, " B1"]
+Past = Float[np.ndarray, "B P D"]  # frames that stand before each utterance
 Source = Callable[[nn.Module, str], np.ndarray]  # where a module's parameter lies in memory
+SMALL = 1 << 16  # numbers of a weight that is made into panels once: a stream's chunk has too few rows to pay for it
 CODES = (4, 6, 8)  # bits of a quantised weight
 KINDS = {mx.float32: 32, mx.float16: 16, mx.bfloat16: 17}  # of weights that are not; as cpu_engine.c names them
 
@@ -85,7 +88,7 @@ class _Operation:
 
 
 class Product(_Operation):
-    """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole vectors); Din is whole vectors."""
+    """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole panels); x may be columns of something wider."""
 
     def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory):
         if isinstance(linear, QuantizedLinear):
@@ -102,6 +105,10 @@ class Product(_Operation):
         given = {"weights": _address(self._weight), "bias": _address(self._bias), "n": self.outputs}
         given |= self._codes(linear) or {"k": self._weight.shape[1], "kind": KINDS[linear.weight.dtype]}
         self.inputs = given["k"]
+        if self.outputs * self.inputs <= SMALL:
+            self._panels = np.empty(self.inputs * self._width, np.float32)
+            kernels().engine_pack(LinearStruct(**given), _address(self._panels))
+            given = {"weights": _address(self._panels), "bias": given["bias"], "n": self._width, "k": self.inputs}
         self._structs = [LinearStruct(relu=relu, **given) for relu in (0, 1)]
 
     def _codes(self, linear: Linear | QuantizedLinear) -> dict[str, Any]:
@@ -122,11 +129,11 @@ class Product(_Operation):
         if bias is not None and not _is_array(bias, 1, len(weight)):
             return False
         if "scales" not in linear:
-            return weight.dtype in KINDS and weight.shape[1] % kernels().engine_lanes() == 0
+            return weight.dtype in KINDS
         padded = padded_width(linear.input_dims, linear.group_size)
         factors = linear.get("scales"), linear.get("biases")
         return (
-            linear.mode == "affine" and linear.bits in CODES and linear.input_dims % kernels().engine_lanes() == 0
+            linear.mode == "affine" and linear.bits in CODES and padded % kernels().engine_lanes() == 0
             and weight.shape[1] * 32 == padded * linear.bits and weight.dtype == mx.uint32
             and all(_is_array(each, 2) and each.shape == (len(weight), padded // linear.group_size) for each in factors)
         )  # fmt: skip
@@ -146,7 +153,8 @@ class Product(_Operation):
         self._compute(x, y, 1, False)
 
     def _compute(self, x: Rows, y: Rows, add: int, relu: bool) -> None:
-        kernels().engine_product(self._structs[relu], len(x), _address(x), _address(y), self._width, add)
+        apart = x.strides[0] // x.itemsize
+        kernels().engine_product(self._structs[relu], len(x), _address(x), apart, _address(y), self._width, add)
 
 
 def _settings(linear: Any) -> tuple[Any, ...]:
@@ -179,26 +187,53 @@ class Norm(_Operation):
 
 
 class Memory(_Operation):
-    """The FSMN: v and its depthwise convolution over time, within each utterance; `attention.forward_fsmn`."""
+    """A depthwise convolution over time, within each utterance: an FSMN's memory, whole or in a stream."""
 
     names = ("weight",)
 
-    def __init__(self, block: DepthwiseConv1d):
+    def __init__(self, block: DepthwiseConv1d | Taps):
         super().__init__(block)
-        self._taps = np.ascontiguousarray(in_float32(block.weight)[:, :, 0].T)  # (K, D)
-        self.size = self._taps.shape[1]
+        self._taps = np.ascontiguousarray(in_float32(block.weight).reshape(block.weight.shape[:2]).T)  # (K, D)
+        self.count, self.size = self._taps.shape
 
     @staticmethod
     def can(block: Any) -> bool:
         """Whether the taps are there, and for whole vectors."""
         weight = block.get("weight")
-        return _is_array(weight, 3) and weight.shape[2] == 1 and len(weight) % kernels().engine_lanes() == 0
+        known = _is_array(weight, 3) or _is_array(weight, 4)
+        return known and set(weight.shape[2:]) == {1} and len(weight) % kernels().engine_lanes() == 0
 
     def add(self, v: Rows, starts: Starts, y: Rows, left: int) -> None:
-        """Add the result to y, (M, D); v may be some columns of something wider. `left` taps reach into the past."""
-        taps, size = self._taps.shape
-        arguments = (size, taps, left, _address(self._taps), _address(v), v.strides[0] // v.itemsize)
+        """Add v and the result to y, (M, D); v may be columns of something wider. `left` taps reach into the past."""
+        arguments = (self.size, self.count, left, _address(self._taps), _address(v), v.strides[0] // v.itemsize)
         kernels().engine_memory(len(starts) - 1, _address(starts), *arguments, _address(y))
+
+    def recall(self, v: Rows, starts: Starts, y: Rows, apart: int, past: Past | None) -> None:
+        """Add the result alone to y, (M, D), the last tap on the row itself; v may be columns of something wider.
+
+        Taps stand `apart` frames from one another; before each utterance is its past, then zeros (None: zeros).
+        """
+        before = (0, None) if past is None else (past.shape[1], _address(past))
+        arguments = (self.size, self.count, apart, _address(self._taps), *before, _address(v))
+        kernels().engine_recall(len(starts) - 1, _address(starts), *arguments, v.strides[0] // v.itemsize, _address(y))
+
+
+class Weightless(_Operation):
+    """What has no parameters: its operation is one of the rows, and this says that there is one."""
+
+    names = ()
+
+    @staticmethod
+    def can(module: Any) -> bool:
+        """Whether there is something to be done, which there always is."""
+        return True
+
+
+def softmax(x: Rows) -> Rows:
+    """Return the probabilities over D, (M, D); x may be some columns of something wider."""
+    y = np.empty(x.shape, np.float32)
+    kernels().engine_softmax(*x.shape, _address(x), x.strides[0] // x.itemsize, _address(y))
+    return y
 
 
 def _is_array(value: Any, ndim: int, size: int | None = None, *, dtypes: Collection[mx.Dtype] = tuple(KINDS)) -> bool:
@@ -206,16 +241,20 @@ def _is_array(value: Any, ndim: int, size: int | None = None, *, dtypes: Collect
     return found and size in (None, value.shape[0])
 
 
-OPERATIONS = {"Linear": Product, "QuantizedLinear": Product, "LayerNorm": Norm, "DepthwiseConv1d": Memory}
+OPERATIONS = {
+    "Linear": Product, "QuantizedLinear": Product, "LayerNorm": Norm, "DepthwiseConv1d": Memory, "Taps": Memory,
+    "RectifiedLinear": Weightless, "Softmax": Weightless,
+}  # fmt: skip
 KEPT = "_operation"  # the attribute of a module under which its operation stands
 
 
-def operation(module: Any) -> Any:
+def operation(module: Any, kind: str | None = None) -> Any:
     """Return what computes a linear layer, a norm or an FSMN here, made anew where its parameters are others.
 
-    None where nothing here does: another class, other functions, another precision, widths that are no whole vectors.
+    None where nothing here does: another class, other functions, another precision, norms and taps that are no whole
+    vectors. `kind` is the module's `kind_of`, where it is known.
     """
-    make = OPERATIONS.get(kind_of(module))
+    make = OPERATIONS.get(kind_of(module) if kind is None else kind)
     if make is None:
         return None
     kept = vars(module).get(KEPT)
@@ -253,12 +292,16 @@ def _address(array: np.ndarray | None) -> int | None:
 
 def starts_of(x: mx.array, mask: Mask) -> Starts:
     """Return where each utterance's rows begin, and where the last one's end; x (B, T, ...), mask (B, T)."""
-    lengths = np.full(x.shape[0], x.shape[1]) if mask is None else np.asarray(mask).sum(axis=1)
+    if mask is None:
+        return np.arange(x.shape[0] + 1, dtype=np.int32) * x.shape[1]
+    lengths = np.asarray(mask).sum(axis=1)
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
 
 
 def rows_of(x: mx.array, starts: Starts) -> Rows:
-    """Return (B, T, D) without its padding, (M, D) in float32: a copy."""
+    """Return (B, T, D) without its padding, (M, D) in float32: a copy, or the same memory where nothing is padded."""
+    if starts[-1] == x.shape[0] * x.shape[1]:
+        return in_float32(x).reshape(-1, x.shape[2])
     return np.concatenate([part[:size] for part, size in zip(in_float32(x), np.diff(starts), strict=True)])
 
 

@@ -10,22 +10,34 @@ An engine computes a stack where it has an operation for every leaf. Where one d
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from mlx_model import ops
+from mlx_model import ops, ops_stream
 from mlx_model.engines import cpu_bodies, cpu_engine, cpu_lstm
-from mlx_model.engines.cpu_engine import KINDS, OPERATIONS, Starts, kernels, operation, padded, rows_of, starts_of
-from mlx_model.engines.stacks import below, is_leaf
+from mlx_model.engines.cpu_engine import (
+    KINDS,
+    OPERATIONS,
+    Starts,
+    in_float32,
+    kernels,
+    operation,
+    padded,
+    rows_of,
+    starts_of,
+)
+from mlx_model.engines.stacks import with_leaves
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.device import cores
-from mlx_model.machine.kept import kind_of
+from mlx_model.machine.kept import kind_of, kinds_of
 from mlx_model.ops import Mask
 from mlx_model.parts.basic import DepthwiseConv1d
 
@@ -94,7 +106,28 @@ class _Memory:
         return y
 
 
-Waiting = _Product | _Memory
+@dataclass(slots=True)
+class _Recalled:
+    """Taps of a stream that wait for their sum; see `cpu_engine.Memory.recall`."""
+
+    operation: Any
+    v: np.ndarray
+    starts: Starts
+    apart: int
+    past: np.ndarray | None
+
+    @property
+    def width(self) -> int:
+        return self.operation.size
+
+    def to(self, y: np.ndarray | None) -> np.ndarray:
+        """Return the result, added to y where there is one, in its place."""
+        y = np.zeros(self.v.shape, np.float32) if y is None else y
+        self.operation.recall(self.v, self.starts, y, self.apart, self.past)
+        return y
+
+
+Waiting = _Product | _Memory | _Recalled
 
 
 class Rows(ops.Rows):
@@ -131,7 +164,7 @@ class Rows(ops.Rows):
         product = self.of.operation(module)
         if product is None or product.inputs != self.width:
             return self._by_mlx(lambda x: ops.linear(x, module))
-        return Rows(self.of, None, (_Product(product, np.ascontiguousarray(self.array)),))
+        return Rows(self.of, None, (_Product(product, self.array),))
 
     def norm(self, module: Any) -> Rows:
         """Return LayerNorm over D."""
@@ -171,13 +204,38 @@ class Rows(ops.Rows):
             return self.like(ops.memory(self.leave(), block, self.of.mask))
         return Rows(self.of, None, (_Memory(found, self.array, self.of.starts, block.left),))
 
+    def recall(self, taps: Any, past: mx.array | None) -> tuple[Rows, mx.array]:
+        """Return the convolution with taps that reach into the past, which waits, and the past of what comes next."""
+        found, reach = self.of.operation(taps), taps.reach
+        known = found is not None and found.size == self.width and reach == (found.count - 1) * taps.stride
+        if not known or not (past is None or past.shape[1] == reach):
+            y, past = ops_stream.recall(self.leave(), taps, past)
+            return self.like(y), past
+        before = None if past is None else in_float32(past)
+        after = _last(self.array, self.of.starts, reach, before)
+        waiting = _Recalled(found, self.array, self.of.starts, taps.stride, before)
+        return Rows(self.of, None, (waiting,)), mx.array(after).astype(self.of.dtype)
+
+    def behind(self, past: Float[mx.array, "B P D"]) -> Rows:
+        """Return longer recordings: these behind frames of their past."""
+        count, starts = past.shape[1], self.of.starts
+        of = dataclasses.replace(
+            self.of, starts=(starts + count * np.arange(len(starts))).astype(np.int32), steps=self.of.steps + count
+        )
+        pieces = zip(in_float32(past), np.split(self.array, starts[1:-1]), strict=True)
+        return Rows(of, np.concatenate([part for pair in pieces for part in pair]))
+
+    def softmax(self) -> Rows:
+        """Return the probabilities over D."""
+        return Rows(self.of, cpu_engine.softmax(self.array))
+
     def __add__(self, other: Rows) -> Rows:
         if (self._array is not None and other._array is not None) or self.width != other.width:
             return Rows(self.of, self.array + other.array)
         first = other._array if self._array is None else self._array
         waiting = (*self._waiting, *other._waiting)
         # Products first: where there is no array yet, one makes it, and needs no zeros to begin with.
-        return Rows(self.of, first, tuple(sorted(waiting, key=lambda term: isinstance(term, _Memory))))
+        return Rows(self.of, first, tuple(sorted(waiting, key=lambda term: not isinstance(term, _Product))))
 
     def beside(self, x: Float[mx.array, "B T _"], mask: Mask) -> Rows:
         """Return rows of other inputs of the same stack."""
@@ -198,6 +256,19 @@ class Rows(ops.Rows):
     def _by_mlx(self, function: Callable[[mx.array], mx.array]) -> Rows:
         """Return what MLX makes of rows that need nothing of each other."""
         return Rows(self.of, np.array(function(mx.array(self.array)[None]).astype(mx.float32))[0])
+
+
+def _last(
+    v: Float[np.ndarray, "M D"], starts: Starts, count: int, past: Float[np.ndarray, "B P D"] | None
+) -> Float[np.ndarray, "B P D"]:
+    """Return so many last frames of each recording; where it has fewer, behind those of its past, or zeros."""
+    last = np.zeros((len(starts) - 1, count, v.shape[1]), np.float32)
+    for number, (start, end) in enumerate(pairwise(starts.tolist())):
+        own = min(end - start, count)
+        if past is not None and own < count:
+            last[number, : count - own] = past[number, own:]
+        last[number, count - own :] = v[end - own : end]
+    return last
 
 
 class Kernels:
@@ -227,11 +298,12 @@ def operations_of(stack: nn.Module) -> Operations | None:
     if device.on_gpu() or not cpu_engine.available():
         return None
     found: dict[int, Any] = {}
-    for module in below(stack):
-        if not kind_of(module):
+    modules = with_leaves(stack)
+    for (module, is_leaf), kind in zip(modules, kinds_of(module for module, _ in modules), strict=True):
+        if not kind:
             return None
-        if is_leaf(module):
-            made = operation(module)
+        if is_leaf:
+            made = operation(module, kind)
             if made is None:
                 return None
             found[id(module)] = made
@@ -242,8 +314,8 @@ def products_of(stack: nn.Module) -> list[nn.Module]:
     """Return the linear layers of a stack that can be computed, without a look at their weights; [] where it cannot."""
     if device.on_gpu() or not cpu_engine.available():
         return []
-    kinds = [(module, kind_of(module)) for module in below(stack)]
-    leaves = [(module, OPERATIONS.get(kind)) for module, kind in kinds if is_leaf(module)]
-    if not all(kind for _, kind in kinds) or not all(make is not None and make.can(leaf) for leaf, make in leaves):
+    found = [(module, is_leaf, kind_of(module)) for module, is_leaf in with_leaves(stack)]
+    leaves = [(module, OPERATIONS.get(kind)) for module, is_leaf, kind in found if is_leaf]
+    if not all(kind for *_, kind in found) or not all(make is not None and make.can(leaf) for leaf, make in leaves):
         return []
     return [module for module, make in leaves if make is cpu_engine.Product]

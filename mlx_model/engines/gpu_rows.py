@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
 
-from mlx_model import ops
+from mlx_model import ops, ops_stream
 from mlx_model.engines.gpu_kernels import Memory, Padding, padding_of, relu_and_norm, remembered, sum_and_norm
 from mlx_model.engines.stacks import is_written
 from mlx_model.machine import device
@@ -164,6 +164,20 @@ class Rows(ops.Rows):
         else:
             found = Memory(block, self.array, 0, self.of.padding)
         return Rows(self.of, None, Sum((), found))
+
+    def recall(self, taps: Any, past: mx.array | None) -> tuple[Rows, mx.array]:
+        """Return the convolution with taps into the past, and the past of what comes next."""
+        y, past = ops_stream.recall(self.leave(), taps, past)
+        return self.like(y), past
+
+    def behind(self, past: Float[mx.array, "B P _"]) -> Rows:
+        """Return longer recordings: these behind frames of their past."""
+        keep = mx.concatenate([mx.ones(past.shape[:2], mx.bool_), self.of.padding.keep], axis=1)
+        return rows_of(mx.concatenate([past, self.leave()], axis=1), keep)
+
+    def softmax(self) -> Rows:
+        """Return the probabilities over D."""
+        return Rows(self.of, ops.softmax(self.array))
 
     def __add__(self, other: Rows) -> Rows:
         (terms, memory), (others, another) = self._summands(), other._summands()

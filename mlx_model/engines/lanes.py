@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 from typing import Any
 
 from jaxtyping import Float
 
-from mlx_model import ops
+from mlx_model import ops, ops_stream
 from mlx_model.engines.stacks import is_written
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.device import cores, few_cores, share_products, streams
@@ -128,6 +129,24 @@ class Rows(ops.Rows):
             return masked(convolve(around, block) + x, mask)
 
         return Rows(each(remember, blocks, self.masks, starts), self.masks)
+
+    def recall(self, taps: Any, past: mx.array | None) -> tuple[Rows, mx.array]:
+        """Return the convolution with taps into the past, each lane's with what stands before its rows; new past."""
+        reach = taps.reach
+        whole = joined([ops_stream.before(self.blocks[0], reach, past), *self.blocks])  # (B, reach + T, D)
+        ends = list(accumulate(block.shape[1] for block in self.blocks))
+        around = [whole[:, start : end + reach] for start, end in pairwise([0, *ends])]
+        return Rows(each(taps.convolve, around), self.masks), whole[:, whole.shape[1] - reach :]
+
+    def behind(self, past: Float[mx.array, "B P _"]) -> Rows:
+        """Return longer recordings: the first lane has the past."""
+        first = self.masks[0] if self.masks else None
+        mask = None if first is None else joined([mx.ones(past.shape[:2], mx.bool_), first])
+        return Rows([joined([past, self.blocks[0]]), *self.blocks[1:]], [mask, *self.masks[1:]])
+
+    def softmax(self) -> Rows:
+        """Return the probabilities over the last axis."""
+        return self._each(ops.softmax)
 
     def __add__(self, other: Rows) -> Rows:
         return Rows(each(mx.add, self.blocks, other.blocks), self.masks)

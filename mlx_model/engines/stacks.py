@@ -20,17 +20,21 @@ _asked = threading.local()
 
 def below(stack: nn.Module) -> list[Any]:
     """Return the modules below a stack, in no order; a module that has none is its own."""
-    found: list[Any] = []
+    return [module for module, _ in with_leaves(stack)]
+
+
+def with_leaves(stack: nn.Module) -> list[tuple[Any, bool]]:
+    """Return the same modules, each with whether it has no modules in it: one operation computes a leaf."""
+    found: list[tuple[Any, bool]] = []
     waiting: list[Any] = [stack]
     for holder in waiting:  # which grows meanwhile
+        size = len(waiting)
         for value in holder if type(holder) is list else dict.values(holder):
-            if type(value) is mx.array:
-                continue
-            if isinstance(value, nn.Module):
-                found.append(value)
-            if isinstance(value, (dict, list)):
+            if type(value) is not mx.array and isinstance(value, (dict, list)):
                 waiting.append(value)
-    return found or [stack]
+        if holder is not stack and isinstance(holder, nn.Module):
+            found.append((holder, len(waiting) == size))
+    return found or [(stack, True)]
 
 
 def stacks_of(model: nn.Module) -> list[ops.Stack]:
@@ -44,11 +48,6 @@ def stacks_of(model: nn.Module) -> list[ops.Stack]:
             elif isinstance(value, (dict, list)):
                 waiting.append(value)
     return found
-
-
-def is_leaf(module: nn.Module) -> bool:
-    """Whether a module has no modules in it: one operation computes it."""
-    return not any(isinstance(value, (dict, list)) for value in dict.values(module))
 
 
 def is_written(stack: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -103,6 +103,18 @@ def kind_of(module: Any) -> str:
     if names is None or not vars(module).keys().isdisjoint(names):
         return ""
     return _names.get(cls, cls.__name__)
+
+
+def kinds_of(modules: Iterable[Any]) -> Iterator[str]:
+    """Yield the `kind_of` each of many modules, each class looked at once."""
+    classes: dict[type, tuple[frozenset[str] | None, str]] = {}
+    for module in modules:
+        found = classes.get(type(module))
+        if found is None:
+            cls = type(module)
+            found = classes[cls] = _functions_of(cls), _names.get(cls, cls.__name__)
+        names, kind = found
+        yield kind if names is not None and module.__dict__.keys().isdisjoint(names) else ""
 
 
 def are_written(modules: Iterable[Any]) -> bool:

@@ -112,6 +112,17 @@ class DepthwiseConv1d(nn.Module):
     def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
         return ops.depthwise(x, self)
 
+    stride = 1  # as `ops_stream.recall` asks of taps; a stream's window ends with the frame itself, whatever `left` is
+
+    @property
+    def reach(self) -> int:
+        """How many frames the first tap is behind the last."""
+        return self.weight.shape[1] - 1
+
+    def convolve(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
+        """Return the convolution of frames that are padded already, T = Tp - reach."""
+        return ops.convolve(padded, self)
+
     @property
     def keeps_length(self) -> bool:
         """Whether there is a frame of output for every frame of input, which changed padding may not leave so."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
-from mlx_model import ops
+from mlx_model import ops, ops_stream
 from mlx_model.config.parts import FSMNConfig
 from mlx_model.machine.blas import mx, nn
-from mlx_model.machine.kept import Kept
+from mlx_model.machine.kept import Kept, as_written
 from mlx_model.ops_cpu import depthwise_taps
 from mlx_model.parts.basic import Linear
 
 Cache = dict[str, mx.array]  # "cache_layer_0" -> (B, past, D): what a block's taps still need of earlier chunks
+X = ops.X
 
 
+@as_written
 class LinearTransform(nn.Module):
     """x W^T. Mirrors encoder.py::LinearTransform."""
 
@@ -25,10 +27,11 @@ class LinearTransform(nn.Module):
         super().__init__()
         self.linear = Linear(input_dim, output_dim, bias=False)
 
-    def __call__(self, x: Float[mx.array, "B T Din"]) -> Float[mx.array, "B T Dout"]:
+    def __call__(self, x: X) -> X:
         return self.linear(x)
 
 
+@as_written
 class AffineTransform(nn.Module):
     """x W^T + b. Mirrors encoder.py::AffineTransform."""
 
@@ -36,31 +39,35 @@ class AffineTransform(nn.Module):
         super().__init__()
         self.linear = Linear(input_dim, output_dim)
 
-    def __call__(self, x: Float[mx.array, "B T Din"]) -> Float[mx.array, "B T Dout"]:
+    def __call__(self, x: X) -> X:
         return self.linear(x)
 
 
+@as_written
 class RectifiedLinear(nn.Module):
     """max(x, 0). Mirrors encoder.py::RectifiedLinear, whose dropout acts in training only."""
 
-    def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
-        return nn.relu(x)
+    def __call__(self, x: X) -> X:
+        return ops.relu(x)
 
 
+@as_written
 class Softmax(nn.Module):
     """Probabilities over the last axis. Exponentials of 16-bit scores are taken and added up in float32, as in torch.
 
     MLX would take them in 16 bits: five times further from the truth than FunASR in float16, measured by parity.
     """
 
-    def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
-        return mx.softmax(x, axis=-1, precise=True)
+    def __call__(self, x: X) -> X:
+        return ops.softmax(x)
 
 
+@as_written
 class Taps(nn.Module):
     """One bias-free kernel per channel over time; `weight` is (D, K, 1, 1), FunASR's Conv2d (D, 1, K, 1) transposed.
 
-    `stride` is the distance of the taps (the convolution's dilation), FunASR's lstride / rstride.
+    `stride` is the distance of the taps (the convolution's dilation), FunASR's lstride / rstride; `reach` that of the
+    first from the last. `ops_stream` computes with them.
     """
 
     def __init__(self, dims: int, order: int, stride: int):
@@ -70,8 +77,8 @@ class Taps(nn.Module):
         self.reach = (order - 1) * stride
         self._taps: tuple[Kept, list[mx.array], mx.array] | None = None  # the weight, and what the CPU made of it
 
-    def __call__(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
-        """Return the convolution of padded frames, T = Tp - (K - 1) * stride."""
+    def convolve(self, padded: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T D"]:
+        """Return the convolution of padded frames, T = Tp - reach."""
         return ops.dilated(padded, self)
 
     def taps(self) -> tuple[list[mx.array], mx.array]:
@@ -83,6 +90,7 @@ class Taps(nn.Module):
         return self._taps[1:]
 
 
+@as_written
 class FSMNBlock(nn.Module):
     """x + taps over the past + taps over the future. Mirrors encoder.py::FSMNBlock.
 
@@ -93,27 +101,16 @@ class FSMNBlock(nn.Module):
     def __init__(self, dims: int, config: FSMNConfig):
         super().__init__()
         self.conv_left = Taps(dims, config.lorder, config.lstride)
-        self.ahead = config.rorder * config.rstride
         self.conv_right = Taps(dims, config.rorder, config.rstride) if config.rorder > 0 else None
 
-    def __call__(
-        self, x: Float[mx.array, "B T D"], cache: Float[mx.array, "B past D"] | None = None
-    ) -> tuple[Float[mx.array, "B T D"], Float[mx.array, "B past D"]]:
+    def __call__(self, x: X, cache: Float[mx.array, "B past D"] | None = None) -> tuple[X, Float[mx.array, "B past D"]]:
         """Return the block's output and the cache for the next chunk; a missing cache is a past of zeros."""
-        if cache is None:
-            cache = self.empty_cache(x)
-        past = mx.concatenate([cache, x], axis=1)  # (B, past + T, D)
-        out = x + self.conv_left(past)
-        if self.conv_right is not None:
-            future = mx.pad(x, [(0, 0), (0, self.ahead), (0, 0)])[:, self.conv_right.stride :]
-            out = out + self.conv_right(future)
-        return out, past[:, past.shape[1] - self.conv_left.reach :]
-
-    def empty_cache(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B past D"]:
-        """Return a past of zeros for frames like x."""
-        return mx.zeros((x.shape[0], self.conv_left.reach, x.shape[2]), dtype=x.dtype)
+        memory, past = ops_stream.recall(x, self.conv_left, cache)
+        out = x + memory
+        return (out if self.conv_right is None else out + ops_stream.expect(x, self.conv_right)), past
 
 
+@as_written
 class BasicBlock(nn.Module):
     """relu(affine(fsmn_block(linear(x)))). Mirrors encoder.py::BasicBlock."""
 
@@ -125,7 +122,7 @@ class BasicBlock(nn.Module):
         self.affine = AffineTransform(config.proj_dim, config.linear_dim)
         self.relu = RectifiedLinear()
 
-    def __call__(self, x: Float[mx.array, "B T D"], cache: Cache | None = None) -> Float[mx.array, "B T D"]:
+    def __call__(self, x: X, cache: Cache | None = None) -> X:
         """Return the block's output; what `cache` holds of this block is replaced, as in FunASR."""
         x, past = self.fsmn_block(self.linear(x), None if cache is None else cache.get(self.name))
         if cache is not None:
@@ -133,7 +130,8 @@ class BasicBlock(nn.Module):
         return self.relu(self.affine(x))
 
 
-class FSMN(nn.Module):
+@as_written
+class FSMN(ops.Stack):
     """Features (B, T, input_dim) -> probabilities of the pdfs (B, T, output_dim). Mirrors encoder.py::FSMN.
 
     `in_linear1` has no activation of its own; the ReLU stands after `in_linear2`.
@@ -151,7 +149,8 @@ class FSMN(nn.Module):
 
     def __call__(self, feats: Float[mx.array, "B T Din"], cache: Cache | None = None) -> Float[mx.array, "B T pdfs"]:
         """Return the probabilities; `cache` is {} at the start of a stream and updated in place, as in FunASR."""
-        x = self.relu(self.in_linear2(self.in_linear1(feats)))
+        x, _ = ops.enter(feats, None, self)
+        x = self.relu(self.in_linear2(self.in_linear1(x)))
         for block in self.fsmn:
             x = block(x, cache)
-        return self.softmax(self.out_linear2(self.out_linear1(x)))
+        return ops.leave(self.softmax(self.out_linear2(self.out_linear1(x))))

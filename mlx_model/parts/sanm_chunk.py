@@ -9,16 +9,18 @@ is masked: the zeros that stand for what was before a stream's first frame are a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
 
-from mlx_model import ops
+from mlx_model import ops, ops_stream
 from mlx_model.config.chunking import UNLIMITED, Chunking
 from mlx_model.config.parts import SANMEncoderConfig
 from mlx_model.machine.blas import mx
 from mlx_model.machine.kept import as_written
 from mlx_model.ops import TokenMask, X, attend
+from mlx_model.ops_stream import memory_behind
 from mlx_model.parts.sanm import (
     DecoderLayerSANM,
     EncoderLayerSANM,
@@ -37,9 +39,11 @@ class Keys(NamedTuple):
     k: mx.array
     v: mx.array
 
-    def layer(self, index: int) -> Keys:
-        """Return one layer's."""
-        return Keys(self.k[:, index], self.v[:, index])
+    def layers(self) -> list[Keys]:
+        """Return each layer's. They are there: layers that had to wait for their own would do so one by one."""
+        found = [Keys(self.k[:, index], self.v[:, index]) for index in range(self.k.shape[1])]
+        mx.eval(found)
+        return found
 
 
 def stacked(layers: Sequence[Keys | None]) -> Keys | None:
@@ -52,7 +56,7 @@ def behind(past: Keys | None, k: X, v: X) -> tuple[X, X]:
     """Return keys and values with those of the past in front."""
     if past is None:
         return k, v
-    return ops.behind(past.k, k), ops.behind(past.v, v)
+    return ops_stream.behind(past.k, k), ops_stream.behind(past.v, v)
 
 
 @as_written
@@ -112,8 +116,9 @@ class SANMEncoderChunkOpt(SANMEncoder):
     ) -> tuple[Float[mx.array, "B W D"], Keys | None]:
         x, _ = ops.enter(window, None, self)
         kept: list[Keys | None] = []
-        for index, layer in enumerate(self.layers):
-            x, keys = layer(x, None if past is None else past.layer(index), chunking)
+        layers = self.layers
+        for layer, known in zip(layers, [None] * len(layers) if past is None else past.layers(), strict=True):
+            x, keys = layer(x, known, chunking)
             kept.append(keys)
             ops.start(x)
         return ops.leave(self.after_norm(x)), stacked(kept)
@@ -127,6 +132,13 @@ class TokenPast(NamedTuple):
 
     inputs: mx.array
     keys: Keys | None
+
+    def layers(self) -> list[TokenPast]:
+        """Return each layer's, which are there; those behind the layers with keys have none."""
+        inputs = [self.inputs[:, index] for index in range(self.inputs.shape[1])]
+        keys = [] if self.keys is None else self.keys.layers()
+        mx.eval(inputs)
+        return [TokenPast(*each) for each in zip_longest(inputs, keys)]
 
 
 @as_written
@@ -145,7 +157,7 @@ class MultiHeadedAttentionSANMDecoderChunk(MultiHeadedAttentionSANMDecoder):
         reach = block.weight.shape[1] - 1
         own = ops.masked(ops.leave(inputs), mask)
         padded = block.pad(own) if past is None else mx.concatenate([past, own], axis=1)  # (B, U + K - 1, D)
-        memory = forward_fsmn(block, inputs, mask) if past is None else ops.memory_behind(past, inputs, block, mask)
+        memory = forward_fsmn(block, inputs, mask) if past is None else memory_behind(past, inputs, block, mask)
         return memory, last_of(padded, counts, reach)
 
 
@@ -219,8 +231,8 @@ class ParaformerSANMDecoderChunk(ParaformerSANMDecoder):
         x, _ = ops.enter(embeds, mask, self)
         seen, _ = ops.enter(memory, None, self, like=x)
         kept: list[TokenPast] = []
-        for index, layer in enumerate(self.streamed(as_funasr)):
-            x, after = layer(x, seen, _layer_past(past, index), chunking, counts, mask)
+        for layer, known in zip_longest(self.streamed(as_funasr), [] if past is None else past.layers()):
+            x, after = layer(x, seen, known, chunking, counts, mask)
             kept += [] if after is None else [after]
             ops.start(x)
         logits = ops.leave(self.output_layer(self.after_norm(x)))
@@ -230,11 +242,3 @@ class ParaformerSANMDecoderChunk(ParaformerSANMDecoder):
         """Return the layers that a stream runs through, in order."""
         more = self.get("decoders2", [])
         return [*self.decoders, *([] if as_funasr and len(more) == 1 else more), *self.decoders3]
-
-
-def _layer_past(past: TokenPast | None, index: int) -> TokenPast | None:
-    """Return one layer's part of a decoder's past; layers without cross-attention have no keys there."""
-    if past is None or index >= past.inputs.shape[1]:
-        return None
-    has_keys = past.keys is not None and index < past.keys.k.shape[1]
-    return TokenPast(past.inputs[:, index], past.keys.layer(index) if has_keys and past.keys is not None else None)

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from mlx_model.engines.stacks import below, is_leaf, is_written, looked_at, stacks_of
+from mlx_model.engines.stacks import below, is_written, looked_at, stacks_of, with_leaves
 from mlx_model.machine.kept import are_written, kind_of
-from mlx_model.parts.basic import LayerNorm
+from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
 from tests.mlx_model.asr_models import CONFIG
 from tests.mlx_model.engines.test_lanes import random_model
 
@@ -21,8 +21,10 @@ def test_all_modules_are_found_once():
     assert {id(stack) for stack in stacks_of(model)} == {id(model.encoder), id(model.decoder)}
     norm = model.encoder.after_norm
     assert below(norm) == [norm]
-    assert is_leaf(norm)
-    assert not is_leaf(model.encoder)
+    leaves = {id(module) for module, is_leaf in with_leaves(model.encoder) if is_leaf}
+    kinds = (Linear, LayerNorm, DepthwiseConv1d)  # what an encoder's layers are made of in the end
+    assert leaves == {id(module) for module in below(model.encoder) if isinstance(module, kinds)}
+    assert with_leaves(norm) == [(norm, True)]
 
 
 def louder(norm: LayerNorm, patch: pytest.MonkeyPatch) -> None:
