@@ -168,6 +168,11 @@ class SpeechStream(Protocol):
 
     speech: list[bool] | None
 
+    @property
+    def earliest_ms(self) -> int:
+        """No segment that is not known of begins before."""
+        ...
+
     def feed(self, samples: np.ndarray, *, is_final: bool = False) -> Times:
         """Return the segments that became known with these samples."""
         ...

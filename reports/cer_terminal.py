@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from reports import cer_views, compare_views
+from reports import cer_views, compare_views, latency_views
 from reports import formatting as fmt
 from reports.schema.cer import CerDivision, CerReport, CerUtterance, CompareReport, DifferingUtterance
 from reports.schema.hotwords import HotwordCounts
@@ -35,6 +35,7 @@ def show_cer(report: CerReport, console: Console, full: bool) -> None:
             console.print(text(f"{kind.title.lower()} most often: {pairs}"))
     figures(cer_views.cer_counters(report), console)
     figures(cer_views.hotword_figures(report), console)
+    figures(latency_views.latency_figures(report), console)
     for title, rows in cer_views.hotword_lists(report):
         told = ", ".join(f"{row.hotword} ×{_wrong(row, title)}" for row in rows[:CONFUSED])
         console.print(text(f"hotwords {title.lower()}: {told}"))

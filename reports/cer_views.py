@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from reports import calibration_charts, cer_charts
 from reports import formatting as fmt
 from reports.formatting import Figure
+from reports.latency_views import delay_picture, latency_figures
 from reports.schema.cer import CerDivision, CerGroup, CerReport, CerUtterance, Confusion
 from reports.schema.hotwords import HotwordCounts
 
@@ -216,6 +217,8 @@ def cer_context(report: CerReport) -> dict[str, Any]:
         "histograms": [(name, chart) for name, chart in histograms if chart],
         "confused": confused(report),
         "hotwords": hotword_figures(report),
+        "latency": latency_figures(report),
+        "delays": delay_picture(report),
         "hotword_lists": hotword_lists(report),
         "open": OPEN,
         "incomplete": incomplete(report),

@@ -36,6 +36,8 @@ FamilyOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the model's family; a wrong name lists them."),
 ]
+Chunk = Annotated[str | None, typer.Option(metavar="L,S,R", help="Streaming models: frames of a window; 0,10,5.")]
+LookBack = Annotated[str | None, typer.Option(metavar="E,D", help="Streaming models: chunks looked back at; 0,0.")]
 AsFunasr = Annotated[
     bool, typer.Option("--as-funasr", help="Follow FunASR 1.4.16 also where it is wrong, where the two differ.")
 ]

@@ -50,7 +50,7 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path):
     header = (folder / "a.wav").read_bytes()
     for words, stdin, says in (
         ((folder / "nothing.wav",), b"", "not found"),
-        (("-",), header, "WAV header"),
+        (("-",), b"fLaC" + header, "FLAC header"),
         (("-", "--rate", "5"), b"", "--rate 5: expected 1000 to 768000"),
         ((folder / "a.wav", "--format", "srt"), b"", "unknown format 'srt'"),
         ((folder / "a.wav", "--stream", "--chunk-ms", "0"), b"", "--chunk-ms 0: expected 1 to 60000"),

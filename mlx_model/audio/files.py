@@ -93,8 +93,7 @@ def blocks(
 ) -> Iterator[Float32[np.ndarray, " S"]]:
     """Yield the waveform of `load_audio` piece by piece, a minute or so each.
 
-    Only one piece is in memory where libsndfile reads the file and it has the rate asked for; what has to be resampled
-    or is FFmpeg's to read is decoded as a whole first.
+    Only one piece is in memory where libsndfile reads the file; what is FFmpeg's to read is decoded as a whole first.
 
     Args:
         source, sample_rate: as for `load_audio`.
@@ -105,38 +104,46 @@ def blocks(
     """
     found = survey(opened(source))
     name, said = found.medium.name, [] if notes is None else notes
-    if not _has_rate(found.medium, sample_rate):
+    rate = _rate(found.medium)
+    if rate is None:
         recording = load_recording(source, sample_rate)
         said += recording.notes
         waveform = as_float(recording.samples)
         yield from (waveform[at : at + BLOCK] for at in range(0, len(waveform), BLOCK))
         return
     said += found.notes
+    resample = resampler(rate, sample_rate)
+    count = 0
+    for block in _read_on(found.medium, rate):
+        check_finite(name, block, rate, count)
+        count += len(block)
+        yield resample(as_float(block), False)
+    said += found.cut_short(count / rate)
+    _check_length(name, math.ceil(count * (sample_rate / rate)), sample_rate, said)
+    yield resample(np.empty(0, np.float32), True)
+
+
+def _read_on(medium: Medium, rate: int) -> Iterator[np.ndarray]:
+    """What libsndfile reads, and where it gives up FFmpeg."""
     count = 0
     try:
-        for block, _ in libsndfile.blocks(found.medium, BLOCK):
-            _check_finite(name, block, sample_rate, count)
-            count += len(block)
-            yield as_float(block)
-    except RefusedError as refused:
-        for block in _behind(found.medium, count, sample_rate, str(refused)):
+        for block, _ in libsndfile.blocks(medium, BLOCK):
             count += len(block)
             yield block
-    said += found.cut_short(count / sample_rate)
-    _check_length(name, count, sample_rate, said)
+    except RefusedError as refused:
+        yield from _behind(medium, count, rate, str(refused))
 
 
-def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Float32[np.ndarray, " S"]]:
+def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[np.ndarray]:
     """What FFmpeg reads behind the first `count` samples, where libsndfile gave up: a FLAC that was cut short."""
     at = 0
     try:
         for block, found_rate in ffmpeg.blocks(medium):
             if found_rate != rate:
                 raise RefusedError(f"its rate is {found_rate} Hz now")
-            _check_finite(medium.name, block, rate, at)
             at += len(block)
             if at > count:
-                yield as_float(block[max(len(block) - (at - count), 0) :])
+                yield block[max(len(block) - (at - count), 0) :]
     except RefusedError as refused:
         tried = "" if isinstance(refused, MissingError) else f"; ffmpeg: {refused}"
         where = max(at, count) / rate
@@ -145,6 +152,9 @@ def _behind(medium: Medium, count: int, rate: int, verdict: str) -> Iterator[Flo
 
 def resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray, bool], np.ndarray]:
     """Return function(samples, whether they are the last) -> samples at `sample_rate`, for a stream cut anyhow.
+
+    All it returns, one behind the other, are the samples of `load_audio`, to the bit: soxr computes a stream and a
+    whole in one way, and the length is made librosa's in both.
 
     Raises:
         AudioError: a rate that no recording has.
@@ -155,7 +165,20 @@ def resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray, bool], np.nd
         raise AudioError(f"absurd sample rate {rate} Hz, expected {MIN_RATE} to {MAX_RATE}")
     import soxr
 
-    return soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ").resample_chunk
+    # HQ because librosa and so FunASR use it; its 20 bits (-120 dB) lie below anything a 16-bit recording holds.
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    taken = given = 0
+
+    def resample(samples: np.ndarray, last: bool) -> np.ndarray:
+        nonlocal taken, given
+        found = stream.resample_chunk(np.ascontiguousarray(samples, np.float32), last)
+        taken, given = taken + len(samples), given + len(found)
+        if not last:
+            return found
+        # librosa.util.fix_length: soxr rounds, librosa wants the ceiling
+        return np.pad(found, (0, math.ceil(taken * (sample_rate / rate)) - given))
+
+    return resample
 
 
 def duration_s(source: Source) -> float:
@@ -192,7 +215,7 @@ def _read(source: Source, longest_s: float | None) -> tuple[str, np.ndarray, int
         raise AudioError(f"{error}{_appended(found.notes)}") from None
     if not len(waveform):
         raise AudioError(f"{name}: empty audio, the file holds a header and no samples{_appended(found.notes)}")
-    _check_finite(name, waveform, rate)
+    check_finite(name, waveform, rate)
     return name, waveform, rate, found.notes + found.cut_short(len(waveform) / rate)
 
 
@@ -261,16 +284,17 @@ def _check_content(medium: Medium) -> None:
         )
 
 
-def _has_rate(medium: Medium, sample_rate: int) -> bool:
-    """Whether libsndfile reads the file, knows its length, and it has this rate."""
+def _rate(medium: Medium) -> int | None:
+    """The rate of a file that libsndfile reads, if it knows its length, and the rate is one that recordings have."""
     try:
-        return libsndfile.length(medium)[1] == sample_rate
+        rate = libsndfile.length(medium)[1]
     except RefusedError:
-        return False
+        return None
+    return rate if MIN_RATE <= rate <= MAX_RATE else None
 
 
-def _check_finite(name: str, waveform: np.ndarray, rate: int, before: int = 0) -> None:
-    """Refuse NaN and infinities; `before` samples of the file came in earlier pieces."""
+def check_finite(name: str, waveform: np.ndarray, rate: int, before: int = 0) -> None:
+    """Raise AudioError for NaN and infinities; `before` samples of the file came in earlier pieces."""
     if waveform.dtype == np.int16 or (finite := np.isfinite(waveform)).all():
         return
     bad = np.flatnonzero(~finite)
@@ -294,13 +318,7 @@ def _check_length(name: str, samples: int, sample_rate: int, notes: list[str]) -
 
 
 def _resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
-    """HQ because librosa and so FunASR use it; its 20 bits (-120 dB) lie below anything a 16-bit recording holds."""
+    """The waveform at another rate; int16 stays where nothing is to be done."""
     if rate == sample_rate:
         return np.ascontiguousarray(waveform)
-    import soxr
-
-    resampled = soxr.resample(as_float(waveform), rate, sample_rate, quality="HQ")
-    result = np.zeros(math.ceil(len(waveform) * (sample_rate / rate)), np.float32)
-    kept = min(len(result), len(resampled))  # librosa.util.fix_length: soxr rounds, librosa wants the ceiling
-    result[:kept] = resampled[:kept]
-    return result
+    return resampler(rate, sample_rate)(as_float(waveform), True)

@@ -19,7 +19,7 @@ def vad(
     stream: Annotated[bool, typer.Option("--stream", help="Decide chunk by chunk; print segments at once.")] = False,
     chunk_ms: Annotated[int | None, typer.Option(help="Length of a chunk, for --stream and -; 200.")] = None,
     rate: Annotated[
-        int | None, typer.Option(help="Sample rate of the pipe: raw 16-bit little-endian mono PCM; 16000.")
+        int | None, typer.Option(help="Sample rate of a pipe's raw 16-bit little-endian mono PCM; 16000.")
     ] = None,
     max_end_silence_ms: Annotated[int | None, typer.Option(help="Silence that ends a segment.")] = None,
     threshold: Annotated[float | None, typer.Option(help="speech_noise_thres, 0 to 1.")] = None,
@@ -44,7 +44,7 @@ def vad(
     wanted = {"max_end_silence_time": max_end_silence_ms, "speech_noise_thres": threshold}
     chosen = options.options_from(network, {**wanted, "dynamic_silence": dynamic_silence or None})
     runtime(False, network)
-    asked: dict[str, Any] = {"options": chosen, "rate": 16000 if rate is None else rate}
+    asked: dict[str, Any] = {"options": chosen, "rate": rate}
     asked["chunk_ms"] = (200 if chunk_ms is None else chunk_ms) if stream or "-" in audio else None
     live = (lambda line: put(line, flush=True)) if asked["chunk_ms"] is not None and format == "tsv" else None
     with progress_bar("listening", len(audio)) as advance:

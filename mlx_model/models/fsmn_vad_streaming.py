@@ -147,6 +147,11 @@ class Stream:
         self.is_over = False
         self.speech: list[bool] | None = None  # a list here is given the verdict on every frame
 
+    @property
+    def earliest_ms(self) -> int:
+        """No segment that is not known of begins before."""
+        return self.decision.position * self.model.config.vad_opts.frame_in_ms
+
     def feed(self, samples: np.ndarray, *, is_final: bool = False) -> Times:
         """Return what became known with these samples, in milliseconds since the stream began; see the class.
 

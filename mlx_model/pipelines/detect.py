@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from mlx_model.audio.files import blocks, resampler
 from mlx_model.audio.items import Audio, listed, path_of
+from mlx_model.audio.pieces import pieces_of
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.roles import Detector, SpeechStream
 from mlx_model.text.formats import name, tsv_row
 from mlx_model.text.results import Detection, Times
 from mlx_model.text.textgrid import textgrid
 from mlx_model.text.token_times import pauses as silence
-
-HEADERS = {b"RIFF": "WAV", b"RF64": "WAV", b"FORM": "AIFF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3"}
-HEADER_BYTES = max(map(len, HEADERS))  # a first write may be shorter
-CLOSED = "standard input is closed; - reads samples from a pipe"
-PIPE_BYTES = 1 << 16  # at most so much is taken from a pipe at once; what has arrived is taken at once
 
 
 def detect(
@@ -32,7 +24,7 @@ def detect(
     *,
     options: Any = None,
     chunk_ms: int | None = None,
-    rate: int = 16000,
+    rate: int | None = None,
     pauses: bool = False,
     live: Callable[[str], None] | None = None,
     progress: Callable[[float], None] | None = None,
@@ -43,10 +35,10 @@ def detect(
 
     Args:
         model: what `mlx_model.load` returned.
-        audio: a path, "-" for standard input (see `pcm`), a mono waveform at the model's rate in [-1, 1], or several.
+        audio: a path, "-" for standard input (`pipes.pcm`), a mono waveform at the model's rate in [-1, 1], or several.
         options: the family's `Options`; None: as they are by default.
         chunk_ms: decide in pieces of this length, as a stream would; None: as FunASR does with a whole recording.
-        rate: of what comes through the pipe, Hz.
+        rate: of raw samples that come through a pipe, Hz; None: 16000, or what a WAV header says.
         pauses: fill in `pauses`.
         live: called with the table's header and with every segment's row as soon as it is known.
         progress: called with the number of recordings done since the last call.
@@ -68,14 +60,14 @@ def detect(
 
 
 def _detect_one(
-    model: Detector, stream: SpeechStream, item: Audio, pipe_rate: int, live: Callable[[str], None] | None
+    model: Detector, stream: SpeechStream, item: Audio, pipe_rate: int | None, live: Callable[[str], None] | None
 ) -> Detection:
     path, frontend = path_of(item), model.config.frontend
     segments: Times = []
     notes: list[str] = []
     samples, error = 0, None
     try:
-        for found, count in detected(stream, _pieces(item, frontend.fs, pipe_rate, notes)):
+        for found, count in detected(stream, pieces_of(item, frontend.fs, pipe_rate, notes)):
             segments += found
             if found and live is not None:
                 live(tsv_rows(path, found))
@@ -92,23 +84,6 @@ def _detect_one(
     )
 
 
-def _pieces(item: Audio, rate: int, pipe_rate: int, notes: list[str]) -> Iterator[np.ndarray]:
-    if isinstance(item, np.ndarray):
-        yield item
-    elif str(item) == "-":
-        yield from pcm(_standard_input(), pipe_rate, rate)
-    else:
-        yield from blocks(item, rate, notes)
-
-
-def _standard_input() -> int:
-    """The descriptor to read from; Python has no `sys.stdin` where the caller closed it."""
-    try:
-        return sys.stdin.fileno()
-    except (AttributeError, OSError, ValueError):
-        raise AudioError(CLOSED) from None
-
-
 def detected(stream: SpeechStream, pieces: Iterator[np.ndarray]) -> Iterator[tuple[Times, int]]:
     """Yield (whole segments that became known, samples so far) for every piece, and for the end.
 
@@ -120,47 +95,6 @@ def detected(stream: SpeechStream, pieces: Iterator[np.ndarray]) -> Iterator[tup
         count += len(piece)
         yield stream.feed(piece), count
     yield stream.feed(np.empty(0, np.float32), is_final=True), count
-
-
-def pcm(descriptor: int, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yield samples as they arrive at a pipe: raw 16-bit little-endian mono PCM of `rate` Hz, until it is closed.
-
-    Half a sample at the end (an abrupt end) is dropped.
-
-    Raises:
-        AudioError: a rate that no recording has, a file's header where raw samples are expected, or nothing to read
-            from.
-    """
-    resample = resampler(rate, sample_rate)
-    rest = _received(descriptor)
-    while 0 < len(rest) < HEADER_BYTES and (more := _received(descriptor)):
-        rest += more
-    _check_raw(rest)
-    is_open = bool(rest)
-    while is_open:
-        whole = len(rest) // 2 * 2
-        yield resample(np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32768, False)
-        more = _received(descriptor)
-        rest, is_open = rest[whole:] + more, bool(more)
-    yield resample(np.empty(0, np.float32), True)
-
-
-def _received(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, PIPE_BYTES)
-    except OSError as error:  # a directory, a terminal that has gone
-        if error.errno == errno.EBADF:
-            raise AudioError(CLOSED) from None
-        raise AudioError(f"standard input cannot be read: {error.strerror}") from None
-
-
-def _check_raw(start: bytes) -> None:
-    """Refuse what begins as a file does: its header would be heard as samples, or all of it as noise."""
-    for magic, what in HEADERS.items():
-        if start.startswith(magic):
-            raise AudioError(
-                f"standard input carries a {what} header; send raw 16-bit PCM (ffmpeg -f s16le) or name the file"
-            )
 
 
 def to_document(results: Sequence[Detection], **about: Any) -> dict[str, Any]:

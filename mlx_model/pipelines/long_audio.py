@@ -181,7 +181,7 @@ def _segments(
             continue
         window = times[len(done) : number]
         for (start, end), result in zip(window, recognise(waveforms), strict=True):
-            done.append(_segment(start, end, result))
+            done.append(segment_of(start, end, result))
         waveforms = []
         if progress is not None:
             progress(window[-1][1] / 1000 - reported)
@@ -191,8 +191,8 @@ def _segments(
     return done
 
 
-def _segment(start_ms: int, end_ms: int, heard: Transcript) -> Segment:
-    """What was heard between two times of a recording; its words get the recording's times."""
+def segment_of(start_ms: int, end_ms: int, heard: Transcript) -> Segment:
+    """Return what was heard between two times of a recording; its words get the recording's times."""
     words = heard.words and [
         replace(word, start_ms=word.start_ms + start_ms, end_ms=word.end_ms + start_ms) for word in heard.words
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -71,18 +72,18 @@ def check_transcribe(audio: Sequence[Any], format: str, given: Mapping[str, Any]
         UsageError: names the option, and what it needs; or one is out of its range.
     """
     check_ranges({option: value for option, value in given.items() if option in RANGES})
-    if any(str(item) == "-" for item in audio):
-        raise UsageError("transcribe reads files; - (samples from a pipe) is for vad. A file of that name is ./-")
+    refuse(given, ("--second-pass",), "needs --stream: the second pass hears what a stream's --vad has found")
+    refuse(given, ("--rate",), "is the rate of a pipe: it needs - as AUDIO; files say theirs")
     if given["--vad"] is None:
-        _refuse(given, ("--merge-seconds", "--dynamic-silence"), "needs --vad VAD_MODEL")
+        refuse(given, ("--merge-seconds", "--dynamic-silence"), "needs --vad VAD_MODEL")
     if format not in ("srt", "vtt"):
-        _refuse(given, ("--cue-seconds", "--cue-chars", "--cue-chars-cjk"), "is for subtitles: --format srt or vtt")
+        refuse(given, ("--cue-seconds", "--cue-chars", "--cue-chars-cjk"), "is for subtitles: --format srt or vtt")
     if format not in ("json", "tsv"):
-        _refuse(given, ("--words",), f"is for json and tsv; {format} {_has_words(format)}")
+        refuse(given, ("--words",), f"is for json and tsv; {format} {_has_words(format)}")
     if format != "json":
-        _refuse(given, ("--nbest",), "needs --json: no other format has room for several readings")
+        refuse(given, ("--nbest",), "needs --json: no other format has room for several readings")
     if not given["--dither"]:
-        _refuse(given, ("--seed",), "needs --dither above 0: nothing else is drawn at random")
+        refuse(given, ("--seed",), "needs --dither above 0: nothing else is drawn at random")
 
 
 def _has_words(format: str) -> str:
@@ -92,21 +93,27 @@ def _has_words(format: str) -> str:
 def check_vad(audio: Sequence[str], stream: bool, given: Mapping[str, Any]) -> None:
     """Refuse what means nothing together; arguments and errors as for `check_transcribe`."""
     check_ranges({option: value for option, value in given.items() if option in RANGES})
-    piped = audio.count("-")
+    if not check_pipe(audio, given) and not stream:
+        refuse(given, ("--chunk-ms",), "needs --stream, or - as AUDIO: a file is decided on as a whole")
+    if given["--dynamic-silence"]:
+        replaced = ("--max-end-silence-ms", "--threshold")
+        refuse(given, replaced, "means nothing beside --dynamic-silence, which sets it: leave one of them out")
+
+
+def check_pipe(audio: Sequence[Any], given: Mapping[str, Any]) -> bool:
+    """Return whether - (standard input) is to be read; UsageError where it does not stand alone."""
+    piped = [str(item) for item in audio].count("-")
     if piped > 1:
         raise UsageError("- (standard input) is given twice; it can be read once")
     if piped and len(audio) > 1:
         raise UsageError("- (standard input) stands alone; run once more for the files")
     if not piped:
-        _refuse(given, ("--rate",), "is the rate of a pipe: it needs - as AUDIO; files say theirs")
-    if not piped and not stream:
-        _refuse(given, ("--chunk-ms",), "needs --stream, or - as AUDIO: a file is decided on as a whole")
-    if given["--dynamic-silence"]:
-        replaced = ("--max-end-silence-ms", "--threshold")
-        _refuse(given, replaced, "means nothing beside --dynamic-silence, which sets it: leave one of them out")
+        refuse(given, ("--rate",), "is the rate of a pipe: it needs - as AUDIO; files say theirs")
+    return bool(piped)
 
 
-def _refuse(given: Mapping[str, Any], options: Sequence[str], why: str) -> None:
+def refuse(given: Mapping[str, Any], options: Sequence[str], why: str) -> None:
+    """Raise UsageError for the first of these options that was given."""
     for option in options:
         value = given[option]
         if value is not None:
@@ -114,7 +121,10 @@ def _refuse(given: Mapping[str, Any], options: Sequence[str], why: str) -> None:
 
 
 # Options of families that the command line has by names of their own; every other one is --option NAME=VALUE.
-FLAGS = {"language": "--language", "use_itn": "--itn", "as_funasr": "--as-funasr", "hotwords": "--hotwords"}
+FLAGS = {
+    "language": "--language", "use_itn": "--itn", "as_funasr": "--as-funasr", "hotwords": "--hotwords",
+    "chunk_size": "--chunk", "encoder_chunk_look_back": "--look-back", "decoder_chunk_look_back": "--look-back",
+}  # fmt: skip
 SWITCHES = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
 
@@ -209,6 +219,8 @@ def _family(model: Any) -> str:
 def _read(name: str, text: str, kind: Any) -> Any:
     wanted = _simple(kind)
     try:
+        if wanted == (Sequence[int],):
+            return [int(part) for part in text.split(",")]
         return SWITCHES[text.lower()] if bool in wanted else next(iter(wanted))(text)
     except (KeyError, ValueError):
         raise UsageError(f"--option {name}={text}: expected {_kind(kind)}") from None
@@ -216,7 +228,8 @@ def _read(name: str, text: str, kind: Any) -> Any:
 
 def _simple(kind: Any) -> tuple[type[Any], ...]:
     """Return the types that a value may have, None left out."""
-    return tuple(one for one in (typing.get_args(kind) or (kind,)) if one is not type(None))
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    return tuple(one for one in kinds if one is not type(None))
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -229,7 +242,7 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 
 def _kind(kind: Any) -> str:
-    names = {bool: "on or off", int: "a whole number", float: "a number", str: "text"}
+    names = {bool: "on or off", int: "a whole number", float: "a number", str: "text", Sequence[int]: "whole numbers"}
     return " or ".join(names.get(one, one.__name__) for one in _simple(kind))
 
 

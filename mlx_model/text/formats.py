@@ -62,14 +62,15 @@ def _row(result: Transcript) -> dict[str, Any]:
         "words": _words(result.words),
         **_sureness(result),
         "sentences": result.sentences and [dataclasses.asdict(sentence) for sentence in result.sentences],
-        "segments": result.segments and [_segment(part) for part in result.segments],
+        "segments": result.segments and [segment_row(part) for part in result.segments],
         "language": result.language,
         "emotion": result.emotion,
         "events": result.events,
     }
 
 
-def _segment(part: Segment) -> dict[str, Any]:
+def segment_row(part: Segment) -> dict[str, Any]:
+    """Return a segment as documents hold it."""
     return {
         "start_ms": part.start_ms,
         "end_ms": part.end_ms,

@@ -22,6 +22,8 @@ from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
 from parity.cer.hotwords import Given, asked, listed
 from parity.cer.journal import Journal
+from parity.cer.latency import LatencyTally, Probe
+from parity.cer.latency import check as check_timer
 from parity.cer.normalize import DEFAULT, find_normalizer
 from parity.cer.recognizers import (
     Engine,
@@ -62,6 +64,7 @@ def evaluate(
     batch_seconds: float = BATCH_SECONDS,
     options: Options = None,
     hotwords: Given = None,
+    times_by: StrPath | None = None,
     workers: int | str | None = None,
     allow_pipes: bool = False,
     recognizer: Recognizer | None = None,
@@ -83,6 +86,7 @@ def evaluate(
         batch_seconds: audio per batch, padding included; bounds memory.
         options, hotwords: of the model's family, as language="zh", by FunASR's names; what it is to listen for, of
             which recall and precision are counted, too: words, a file or a list.
+        times_by: of a streaming model's text how late it comes, too, against the times of this model; see latency.py.
         workers: None runs here; a number of processes or the address of a cluster, see distributed.py.
         allow_pipes: run the commands of a wav.scp.
         named: what the user calls the model, where `model` is a directory made of it.
@@ -93,18 +97,16 @@ def evaluate(
         DatasetError, DependencyError: see `read_dataset`; or no recording could be read, so that there is no rate.
         OutputError: see `run_folder.claim`.
     """
-    _check_options(engine, batch_seconds, workers)
-    summary, options = _begun(normalize, unit, engine, hotwords, options)
+    timer = _checked(engine, batch_seconds, workers, model, times_by)
+    summary, options = _begun(normalize, unit, engine, hotwords, options, timer)
     place = None if isinstance(dataset, Dataset) else dataset
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
-        if recognizer is None:
-            check_model(engine, os.fspath(model), options)
-        _check_audio(data)
+        _check_audio(data, model, None if recognizer else engine, options)
         source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
-        key = _key(source, data, batch_seconds, options)
+        key = _key(source, data, batch_seconds, options, timer)
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
-            opened = partial(_engine, source, workers, recognizer, recordings, options)
+            opened = partial(_engine, source, workers, recognizer, recordings, options, timer)
             running = _Running(data, journal, summary, progress)
             with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
                 _recognize(opened, data, journal, recordings, batch_seconds, running)
@@ -112,22 +114,30 @@ def evaluate(
             return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
 
 
-def _begun(normalize: str, unit: str | None, engine: str, hotwords: Given, options: Options) -> tuple[Summary, Options]:
+def _begun(
+    normalize: str, unit: str | None, engine: str, hotwords: Given, options: Options, timer: str | None
+) -> tuple[Summary, Options]:
     """Return an empty summary, and the options with the hotwords that the engine is given."""
     words = listed(hotwords)
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name, words)
+    summary.latency = None if timer is None else LatencyTally(timer)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     return summary, options if words is None else {**(options or {}), HOTWORDS[engine]: asked(words)}
 
 
-def _key(source: Source, data: Dataset, batch_seconds: float, options: Options) -> dict[str, Any]:
+def _key(source: Source, data: Dataset, batch_seconds: float, options: Options, timer: str | None) -> dict[str, Any]:
     """Return what a journal is of: a run of anything else does not go on with it."""
-    return {
-        "engine": source[1],
-        "model_sha256": model_sha256(source[0]),
-        "data_sha256": datasets.fingerprint(data),
-        "batch_seconds": batch_seconds,
-    } | ({"options": dict(options)} if options else {})
+    more = {} if timer is None else {"times_by": model_sha256(timer)}
+    return (
+        more
+        | {
+            "engine": source[1],
+            "model_sha256": model_sha256(source[0]),
+            "data_sha256": datasets.fingerprint(data),
+            "batch_seconds": batch_seconds,
+        }
+        | ({"options": dict(options)} if options else {})
+    )
 
 
 def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
@@ -137,6 +147,23 @@ def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
     if out is None:
         return f"{done} and are lost; with --out a run can go on"
     return f"{done} and are kept in {os.fspath(out)}; the same command (without --overwrite) goes on from there"
+
+
+def _checked(
+    engine: str, batch_seconds: float, workers: int | str | None, model: StrPath, times_by: StrPath | None
+) -> str | None:
+    """Return who says when words are said, if latency is asked for.
+
+    Raises:
+        UsageError: an unknown engine, an impossible number, or a latency that cannot be measured.
+    """
+    _check_options(engine, batch_seconds, workers)
+    if times_by is None:
+        return None
+    if engine != "mlx" or workers is not None:
+        raise UsageError("--times-by measures a stream of engine mlx in this process: leave --engine and --workers out")
+    check_timer(os.fspath(model), os.fspath(times_by))
+    return os.fspath(times_by)
 
 
 def _check_options(engine: str, batch_seconds: float, workers: int | str | None) -> None:
@@ -150,8 +177,10 @@ def _check_options(engine: str, batch_seconds: float, workers: int | str | None)
         check_workers(workers)
 
 
-def _check_audio(data: Dataset) -> None:
-    """Raise DatasetError where no recording of the set exists: a rate would say nothing about the model."""
+def _check_audio(data: Dataset, model: StrPath, engine: str | None, options: Options) -> None:
+    """Look at the model, if an engine opens it, and the recordings: of none a rate would say nothing (DatasetError)."""
+    if engine is not None:
+        check_model(engine, os.fspath(model), options)
     paths = {item.path for item in data.utterances}
     if not any(path.is_file() for path in paths):
         raise DatasetError(
@@ -186,13 +215,15 @@ def _engine(
     recognizer: Recognizer | None,
     recordings: Recordings,
     options: Options,
+    timer: str | None,
 ) -> Engine:
     model, name, _ = source
     if workers is not None:
         from parity.cer.distributed import open_cluster
 
         return open_cluster(name, model, workers, options)
-    return local(recognizer or open_recognizer(name, model, options), recordings)
+    probe = None if timer is None else Probe(model, timer, options or {})
+    return local(recognizer or open_recognizer(name, model, options), recordings, probe)
 
 
 class _Running:

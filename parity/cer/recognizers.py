@@ -28,6 +28,7 @@ Recognizer = Callable[[Iterable[Sequence[Path]]], Iterator[Sequence[Mapping[str,
 # Batches of utterances in; out, in any order, the batch's number and one answer per utterance: text, duration_s, error,
 # and rtf where the engine has timed itself, confidences where it knows them.
 Engine = Callable[[Iterable[Sequence[Utterance]]], Generator[tuple[int, list[dict[str, Any]]], None, None]]
+Probe = Callable[[Utterance, Path], Mapping[str, Any]]  # see latency.py
 Options = Mapping[str, Any] | None  # of the model's family, by their names
 
 ENGINES = ("mlx", "funasr")
@@ -137,8 +138,11 @@ def _open_funasr(model: str, options: Mapping[str, Any]) -> Recognizer:
     return saying(lambda batches: reference.transcribe(model, batches, options), lambda: FUNASR)
 
 
-def local(recognizer: Recognizer, recordings: Recordings) -> Engine:
-    """Return the engine that runs a recogniser here, on the files that `recordings` makes of the utterances."""
+def local(recognizer: Recognizer, recordings: Recordings, probe: Probe | None = None) -> Engine:
+    """Return the engine that runs a recogniser here, on the files that `recordings` makes of the utterances.
+
+    What a probe finds out about a recording stands in its answer, too.
+    """
 
     def engine(batches: Iterable[Sequence[Utterance]]) -> Generator[tuple[int, list[dict[str, Any]]], None, None]:
         waiting: list[tuple[Sequence[Utterance], list[Path | str]]] = []  # batches asked for and not yet answered
@@ -150,7 +154,11 @@ def local(recognizer: Recognizer, recordings: Recordings) -> Engine:
 
         for number, answers in enumerate(recognizer(paths())):
             batch, files = waiting.pop(0)
-            yield number, _matched(batch, files, answers)
+            found = _matched(batch, files, answers)
+            if probe is not None:
+                for answer, item, file in zip(found, batch, files, strict=True):
+                    answer |= probe(item, file) if isinstance(file, Path) else {}
+            yield number, found
             for file in _paths(files):
                 recordings.release(file)
 

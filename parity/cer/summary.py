@@ -19,6 +19,7 @@ import numpy as np
 from parity.cer.calibration import Confidences
 from parity.cer.groups import Group
 from parity.cer.hotwords import HotwordTally
+from parity.cer.latency import LatencyTally
 from parity.cer.normalize import Normalizer
 from parity.cer.score import score_utterance
 from parity.cer.statistics import bootstrap_interval
@@ -51,6 +52,8 @@ class Heard:
     error: str | None = None
     rtf: float | None = None
     confidences: list[float] | None = None  # one for each character of the text that is no white space
+    emissions: list[Any] | None = None  # see latency.py
+    times: list[Any] | None = None
 
 
 class Summary:
@@ -59,6 +62,7 @@ class Summary:
     def __init__(self, normalizer: Normalizer, unit: str | None, hotwords: Sequence[str] | None = None):
         self.normalizer, self.unit = normalizer, unit or normalizer.unit
         self.hotwords = None if hotwords is None else HotwordTally(hotwords, normalizer, self.unit)
+        self.latency: LatencyTally | None = None
         self.tally = Tally()
         self.confidences = Confidences()
         self.failures: list[Failure] = []
@@ -83,6 +87,8 @@ class Summary:
             self.confidences.add(heard.text, heard.confidences, row.alignment, find_unit(self.unit))
         if self.hotwords is not None:
             self.hotwords.add(row)
+        if self.latency is not None and heard.emissions is not None:
+            self.latency.add(heard.emissions, heard.times or [])
         if heard.error is None:
             self.audio_s += heard.duration_s or 0.0
         else:
@@ -131,6 +137,8 @@ class Summary:
             notes=[*self._failed(), *notes, *self._notes(interval.note, by_speaker.note if by_speaker else "")],
             confidence=self.confidences.report(),
             hotwords=None if self.hotwords is None else self.hotwords.report(),
+            latency=None if self.latency is None else self.latency.report(),
+            delay_bins=[] if self.latency is None else self.latency.bins(),
             environment=describe(bootstrap={"resamples": interval.resamples, "seed": interval.seed}),
             **known,
         )
@@ -271,4 +279,6 @@ def heard_from(answer: Mapping[str, Any] | None, **known: Any) -> Heard:
         error=found.get("error"),
         rtf=found.get("rtf"),
         confidences=found.get("confidences"),
+        emissions=found.get("emissions"),
+        times=found.get("times"),
     )

@@ -17,11 +17,13 @@ from parity.commands.report_folder import finish, report_folder
 from reports.console import (
     Base,
     Checkpoint,
+    Chunk,
     FamilyOptions,
     Hotwords,
     Itn,
     Json,
     Language,
+    LookBack,
     Out,
     Overwrite,
     rated_bar,
@@ -30,11 +32,35 @@ from reports.console import (
 USAGE = "MODEL DATASET | score REF HYP | compare RUN_A RUN_B"
 # The options of each command, besides those of all; a model and a test set are "run".
 MEANING: dict[str, set[str]] = {
-    "run": {"engine", "normalize", "unit", "workers", "batch_seconds", "allow_pipes", "checkpoint", "base", "language",
-            "itn", "option", "hotwords"},
+    "run": {
+        "engine",
+        "normalize",
+        "unit",
+        "workers",
+        "batch_seconds",
+        "allow_pipes",
+        "checkpoint",
+        "base",
+        "language",
+        "itn",
+        "option",
+        "hotwords",
+        "chunk",
+        "look_back",
+        "times_by",
+    },
     "score": {"normalize", "unit", "format", "hotwords"},
     "compare": {"parity"},
 }
+TimesBy = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="Streaming models: latency, too, against this aligner's times.")
+]
+Margins = Annotated[
+    Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
+]  # fmt: skip
+TextFormat = Annotated[
+    str | None, typer.Option(help="score: kaldi, trn, stm, ctm, json, tsv, csv or plain; told by content.")
+]
 NAMES = {"run": "cer MODEL DATASET", "score": "cer score", "compare": "cer compare"}
 
 
@@ -58,14 +84,12 @@ def cer_command(
     itn: Itn = None,
     option: FamilyOptions = None,
     hotwords: Hotwords = None,
+    chunk: Chunk = None,
+    look_back: LookBack = None,
+    times_by: TimesBy = None,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run the commands of a wav.scp.")] = False,
-    parity: Annotated[
-        Path | None, typer.Option(help="compare: a parity run's folder, for the margins of what differs.")
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(help="score: kaldi, trn, stm, ctm, json, tsv, csv or plain; told by content."),
-    ] = None,
+    parity: Margins = None,
+    format: TextFormat = None,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -92,10 +116,10 @@ def cer_command(
         else:
             options = {"engine": engine, "normalize": normalize, "unit": unit, "workers": workers}
             opened = (lambda src: context.obj.opened(src, checkpoint, base)) if engine == "funasr" else nullcontext
-            family = {"language": language, "use_itn": itn}
+            family = {"language": language, "use_itn": itn, "windows": (chunk, look_back)}
             report = _evaluate(
                 arguments, opened, family, option, batch_seconds=batch_seconds, allow_pipes=allow_pipes,
-                hotwords=hotwords, **options, **writing,
+                hotwords=hotwords, times_by=times_by, **options, **writing,
             )  # fmt: skip
         finish(report, out, json, passed=not getattr(report, "failed", 0))
 
@@ -144,9 +168,18 @@ def _evaluate(
 
     model, dataset = _two(arguments, "cer", "MODEL and DATASET (or: cer score REF HYP, cer compare RUN_A RUN_B)")
     count = int(workers) if workers is not None and re.fullmatch("[0-9]{1,9}", workers) else workers
+    family |= _windows(*family.pop("windows"))
     given = _family_options(options["engine"], model, family, texts)
     with opened(model) as loaded, rated_bar("recognising", "CER") as progress:
         return evaluate(loaded, dataset, named=model, workers=count, options=given, progress=progress, **options)
+
+
+def _windows(chunk: str | None, look_back: str | None) -> dict[str, Any]:
+    if chunk is None and look_back is None:
+        return {}
+    from mlx_model.pipelines.live_options import chunking
+
+    return chunking(chunk, look_back)
 
 
 def _family_options(engine: str, model: str, family: dict[str, Any], texts: list[str] | None) -> dict[str, Any]:

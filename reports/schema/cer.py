@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from reports.checking import no_interval, not_pairs
 from reports.schema.hotwords import CerHotwords
+from reports.schema.latency import CerLatency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class CerReport:
     `failures` holds the first of `failed`, `worst` the utterances with the highest rate. `dataset_path` is where the
     data set was read from: a path or a hub id. `options` are those given of the model's family, as language.
     `confidence` is None where the engine gave none, as FunASR's and texts without a model.
-    `hotwords` is there where a list was given.
+    `hotwords` is there where a list was given, `latency` where a streaming model's was asked for (`delay_bins`: ms).
     """
 
     SCHEMA: ClassVar[str] = "cer/1"
@@ -180,6 +181,8 @@ class CerReport:
     options: dict[str, Any] = field(default_factory=dict)
     confidence: Calibration | None = None
     hotwords: CerHotwords | None = None
+    latency: CerLatency | None = None
+    delay_bins: list[Bin] = field(default_factory=list)
 
     def unfit(self) -> str:
         """Return what of a report that was read cannot be shown, "" where all can."""

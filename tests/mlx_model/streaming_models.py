@@ -28,6 +28,11 @@ LOOK_BACK = {"encoder_chunk_look_back": 2, "decoder_chunk_look_back": 1}
 
 def load_streaming(folder: Path) -> Any:
     """Return a model that was written into `folder`."""
+    return mlx_model.load(write_streaming(folder))
+
+
+def write_streaming(folder: Path) -> Path:
+    """Write a model directory and return it."""
     folder.mkdir(exist_ok=True)
     mx.random.seed(5)
     leaves: Any = tree_flatten(Model(CONFIG).parameters())
@@ -36,4 +41,4 @@ def load_streaming(folder: Path) -> Any:
     mx.save_safetensors(str(folder / "model.safetensors"), weights)
     (folder / "config.json").write_text(json.dumps(CONFIG.to_dict()), "utf-8")
     (folder / "tokens.json").write_text(json.dumps(TOKENS, ensure_ascii=False), "utf-8")
-    return mlx_model.load(folder)
+    return folder

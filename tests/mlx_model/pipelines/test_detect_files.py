@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ import mlx_model
 from mlx_model.audio import files as audio
 from mlx_model.errors import AudioError, UsageError
 from mlx_model.models.fsmn_vad_streaming import Model, VadOptions
-from mlx_model.pipelines.detect import FORMATS, check_format, pcm
+from mlx_model.pipelines.detect import FORMATS, check_format
 from mlx_model.text.results import Detection
 from tests.conftest import speech_like
 from tests.mlx_model.vad_models import write_vad
@@ -27,27 +25,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("vad")
     convert.convert(write_vad(folder / "source"), folder / "model")
     return mlx_model.load(folder / "model")
-
-
-def through_pipe(data: bytes, sizes: list[int], rate: int = 16000) -> np.ndarray:
-    """Write bytes into a pipe in writes of these sizes, over and over, and return what `pcm` makes of them."""
-    reading, writing = os.pipe()
-
-    def write() -> None:
-        at, turn = 0, 0
-        while at < len(data):
-            size = sizes[turn % len(sizes)]
-            os.write(writing, data[at : at + size])
-            at, turn = at + size, turn + 1
-        os.close(writing)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        return np.concatenate(list(pcm(reading, rate, 16000)))
-    finally:
-        thread.join()
-        os.close(reading)
 
 
 def test_files_arrays_and_errors_in_order(model: Model, tmp_path: Path):
@@ -97,34 +74,6 @@ def test_nan_in_a_later_piece_is_named_by_its_place(model: Model, tmp_path: Path
     monkeypatch.setattr(audio, "BLOCK", 1000)
     (found,) = model.detect(tmp_path / "a.wav")
     assert "the first at sample 12345" in str(found.error)
-
-
-@pytest.mark.parametrize("sizes", [[1], [3, 1, 64], [100_000]])
-def test_a_pipe_gives_the_samples_however_they_are_written(sizes: list[int]):
-    samples = np.random.default_rng(0).integers(-32768, 32767, 2000).astype("<i2")
-    found = through_pipe(samples.tobytes(), sizes)
-    np.testing.assert_array_equal(found, samples / 32768)
-
-
-def test_half_a_sample_at_the_end_of_a_pipe_is_dropped():
-    assert through_pipe(b"\x00\x40\x00", [1]).tolist() == [0.5]
-    assert through_pipe(b"", [1]).tolist() == []
-
-
-def test_a_pipe_of_another_rate_is_resampled():
-    """Oracle: load_audio's resampler on the whole; a stream's filter gives the same samples (measured: below 1e-6)."""
-    samples = (speech_like(1.0, rate=8000) * 32768).astype("<i2")
-    found = through_pipe(samples.tobytes(), [1001], rate=8000)
-    expected = audio._resample((samples / 32768).astype(np.float32), 8000, 16000)
-    assert len(found) == len(expected)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_a_pipe_that_is_no_pcm():
-    with pytest.raises(AudioError, match="WAV header"):
-        through_pipe(b"RIFF" + bytes(100), [200])
-    with pytest.raises(AudioError, match="absurd sample rate 5 Hz"):
-        through_pipe(b"", [1], rate=5)
 
 
 def test_live_rows_come_while_the_recording_is_read(model: Model):
