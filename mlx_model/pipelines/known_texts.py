@@ -23,12 +23,13 @@ KEYS, TEXTS = ("key", "utt", "id"), ("text", "txt", "target")  # of such an obje
 MAX_BYTES = 256 << 20  # the largest text file that is read
 
 
-def pairs(audio: Sequence[str], text: str) -> list[tuple[Path, str]]:
+def pairs(audio: Sequence[str], text: str, *, spare: bool = False) -> list[tuple[Path, str]]:
     """Return (recording, what is said in it) of each, in the order of `audio`.
 
     Args:
         audio: files, folders of them, or a wav.scp.
         text: the text itself, where there is one recording; or a file (`@FILE`, or the path of one), or a folder.
+        spare: texts without a recording are left be.
 
     Raises:
         UsageError: something is missing, cannot be read, or keys do not pair.
@@ -46,7 +47,10 @@ def pairs(audio: Sequence[str], text: str) -> list[tuple[Path, str]]:
         content = _read(path)
         if key not in {line.split(maxsplit=1)[0] for line in content.splitlines() if line.strip()}:
             return [(file, " ".join(content.split("\n")).strip())]
-    return _paired(recordings, _texts(path), path)
+    texts = _texts(path)
+    if spare:
+        texts = {key: said for key, said in texts.items() if key in recordings}
+    return _paired(recordings, texts, path)
 
 
 def _path_of(text: str) -> Path | None:

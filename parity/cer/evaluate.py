@@ -20,7 +20,7 @@ from mlx_model.errors import DatasetError, UsageError
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
-from parity.cer.hotwords import Given, asked, listed
+from parity.cer.hotwords import Given, listed
 from parity.cer.journal import Journal
 from parity.cer.normalize import DEFAULT, find_normalizer
 from parity.cer.recognizers import (
@@ -32,11 +32,13 @@ from parity.cer.recognizers import (
     local,
     model_sha256,
     open_recognizer,
+    said_of_hotwords,
 )
 from parity.cer.recordings import Recordings
 from parity.cer.run_folder import REPORT, replaced, run_folder
 from parity.cer.summary import Heard, Summary, heard_from, written
 from parity.cer.units import find_unit
+from parity.sides.hotwords import carried
 from reports import ending, schema
 from reports.schema import CerReport, CerUtterance
 
@@ -99,7 +101,7 @@ def evaluate(
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
         if recognizer is None:
-            check_model(engine, os.fspath(model), options)
+            summary.said += _looked_at(engine, os.fspath(model), options)
         _check_audio(data)
         source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
         key = _key(source, data, batch_seconds, options)
@@ -117,7 +119,13 @@ def _begun(normalize: str, unit: str | None, engine: str, hotwords: Given, optio
     words = listed(hotwords)
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name, words)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
-    return summary, options if words is None else {**(options or {}), HOTWORDS[engine]: asked(words)}
+    return summary, options if words is None else {**(options or {}), HOTWORDS[engine]: carried(words)}
+
+
+def _looked_at(engine: str, model: str, options: Options) -> list[str]:
+    """Return what there is to say of the model and the hotwords, the model checked; see `check_model`."""
+    check_model(engine, model, options)
+    return said_of_hotwords(engine, model, options)
 
 
 def _key(source: Source, data: Dataset, batch_seconds: float, options: Options) -> dict[str, Any]:

@@ -7,14 +7,13 @@ inside the commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mlx_model.errors import UsageError
 from mlx_model.files.destination import reserved
 from parity.commands.report_folder import finish, report_folder
 from reports.console import (
@@ -50,6 +49,13 @@ Hotwords = Annotated[
     str | None,
     typer.Option(metavar="WORDS|FILE", help="Both sides listen for these: words, or a file with one a line."),
 ]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT|FILE|DIR",
+        help="What an aligner aligns: the text, or `KEY TEXT` lines; if left out, KEY.txt beside each recording.",
+    ),
+]
 Invariance = Annotated[
     bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
 ]
@@ -73,6 +79,7 @@ def run_command(
     steps: Steps = True,
     invariance: Invariance = True,
     hotwords: Hotwords = None,
+    text: Text = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -80,12 +87,13 @@ def run_command(
     with report_folder(out, "parity.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.run import run
 
+        recordings = [*audio, *(more or [])]
+        options = _options(hotwords, text, recordings, limit)
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "candidate") as progress:
             report = run(
-                source, candidate, [*audio, *(more or [])], named=src,
-                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance, options=_options(hotwords),
-                progress=progress,
+                source, candidate, recordings, named=src, out=out, limit=limit, taps=taps or (), steps=steps,
+                invariants=invariance, options=options, progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
@@ -104,9 +112,11 @@ def record_command(
     steps: Steps = True,
     precision: Precision = None,
     hotwords: Hotwords = None,
+    text: Text = None,
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
+    recordings = [*audio, *(more or [])]
     with (
         reserved(trace, apart_from=[src]),
         context.obj.opened(src, checkpoint, base) as source,
@@ -115,9 +125,8 @@ def record_command(
         from parity.layers.run import record
 
         recorded = record(
-            source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
-            halves=precision or (), options=_options(hotwords),
-            progress=lambda done: progress("reference", done),
+            source, trace, recordings, named=src, limit=limit, taps=taps or (), steps=steps, halves=precision or (),
+            options=_options(hotwords, text, recordings, limit), progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
     talk.print(
@@ -162,6 +171,7 @@ def selftest_command(
     base: Base = None,
     limit: Limit = 3,
     hotwords: Hotwords = None,
+    text: Text = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -169,30 +179,38 @@ def selftest_command(
     with report_folder(out, "selftest.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.selftest import selftest
 
+        recordings = [*audio, *(more or [])]
+        options = _options(hotwords, text, recordings, limit)
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "faults") as progress:
             report = selftest(
-                source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit,
-                options=_options(hotwords), progress=progress,
-            )  # fmt: skip
+                source, candidate, recordings, named=src, out=out, limit=limit, options=options, progress=progress
+            )
         finish(report, out, json, passed=report.verdict == "pass")
 
 
-def _options(hotwords: str | None) -> dict[str, Any]:
-    """Return the run's options: hotwords as the text that FunASR takes, a file's lines side by side.
+def _options(hotwords: str | None, text: str | None, audio: Sequence[Path], limit: int | None) -> dict[str, Any]:
+    """Return the run's options as a trace carries them; texts by the paths of their recordings.
 
     Raises:
-        UsageError: the file cannot be read, or one of its lines is a phrase, which FunASR takes from files alone.
+        UsageError: a file of them cannot be read, or a recording has no text.
     """
-    if hotwords is None:
-        return {}
-    from mlx_model.decoding.hotwords import words_of
+    found: dict[str, Any] = {}
+    if hotwords is not None:
+        from mlx_model.decoding.hotwords import words_of
+        from parity.sides.hotwords import carried
 
-    words = words_of(hotwords) or ()
-    phrase = next((word for word in words if len(word.split()) > 1), None)
-    if phrase is not None:
-        raise UsageError(f"--hotwords: {phrase!r} is a phrase; a trace carries hotwords as words with blanks between")
-    return {"hotwords": " ".join(words)}
+        words = words_of(hotwords) or ()
+        for note in getattr(words, "notes", ()):
+            talk.print(f"note: {note}", highlight=False, soft_wrap=True)
+        found["hotwords"] = carried(words)
+    if text is not None:
+        from mlx_model.pipelines.known_texts import pairs
+        from parity.layers.run import find_audio
+
+        paths = [str(path) for _, path in find_audio(audio, limit)]
+        found["text"] = {str(path): said for path, said in pairs(paths, text, spare=True)}
+    return found
 
 
 @contextmanager
