@@ -116,7 +116,7 @@ def evaluate(
 
 def _begun(normalize: str, unit: str | None, engine: str, hotwords: Given, options: Options) -> tuple[Summary, Options]:
     """Return an empty summary, and the options with the hotwords that the engine is given."""
-    words = listed(hotwords)
+    words = listed(hotwords, allow_urls=bool((options or {}).get("hotword_urls")))
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name, words)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
     return summary, options if words is None else {**(options or {}), HOTWORDS[engine]: carried(words)}

@@ -20,13 +20,13 @@ Span = tuple[int, int]
 Given = str | Sequence[str] | None
 
 
-def listed(given: Given) -> tuple[str, ...] | None:
+def listed(given: Given, *, allow_urls: bool = False) -> tuple[str, ...] | None:
     """Return the hotwords that are scored, None where none were given; see `words_of`.
 
     Raises:
         UsageError: the list cannot be read.
     """
-    return words_of(given)
+    return words_of(given, allow_urls=allow_urls)
 
 
 class HotwordTally:

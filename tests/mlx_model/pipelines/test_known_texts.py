@@ -57,6 +57,8 @@ def test_one_text_is_itself_or_a_whole_file(folder: Path):
         (["wav", "more.wav"], "text", "text: recordings without a text: 1 of 3 (first: more); a"),
         (["wav", "wav/a.wav"], "text", "two recordings have the key a: "),
         (["wav"], "@nowhere", "nowhere: no such file or folder (a text that begins with @ names one)"),
+        (["wav/a.wav"], "nowhere/", "nowhere: no such file or folder; to align that as a text, put it into a file"),
+        (["wav/a.wav"], "./text 2", "text 2: no such file or folder; to"),
         (["wav"], "literal", "one text for 2 recordings: give a file of `KEY TEXT` lines"),
         (["each"], "text", "no recordings in "),
         (["wav"], "wav", "texts without a recording: 1 of 1 (first: notes)"),
