@@ -39,6 +39,13 @@ def test_the_order_is_the_recordings(folder: Path):
     assert [text for _, text in found] == ["二", "一  二"]
 
 
+def test_texts_to_spare_are_let_be_where_that_is_asked_for(folder: Path):
+    found = pairs([str(folder / "wav/a.wav")], str(folder / "text"), spare=True)
+    assert found == [(folder / "wav/a.wav", "一  二")]
+    with pytest.raises(UsageError, match=r"recordings without a text: 1 of 2 \(first: more\)"):
+        pairs([str(folder / "wav/a.wav"), str(folder / "more.wav")], str(folder / "text"), spare=True)
+
+
 def test_one_text_is_itself_or_a_whole_file(folder: Path):
     recording = folder / "wav/a.wav"
     assert pairs([str(recording)], "你 好") == [(recording, "你 好")]
