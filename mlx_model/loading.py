@@ -42,9 +42,19 @@ def load(path: str | Path) -> Any:
         AssetError: tokens.json missing or malformed, where the family has a vocabulary.
     """
     directory = Path(path)
-    model = unfilled(config_of(directory))
+    model = unread(directory)
     _fill(model, read_weights(directory), directory)
     model.eval()
+    return model
+
+
+def unread(directory: Path) -> Any:
+    """Return the `Model` of a converted directory with its vocabulary and without its weights: it can say, not compute.
+
+    Raises:
+        ConfigError, AssetError: see `load`.
+    """
+    model = unfilled(config_of(directory))
     if hasattr(model, "set_tokens"):
         model.set_tokens(directory / "tokens.json")
         words = directory / seg_dict.FILE

@@ -81,7 +81,7 @@ class _Product:
         """Return the result, added to y where there is one, in its place."""
         if y is None or self.relu or self.operation.padding:
             made = self.operation(self.x, relu=self.relu)[:, : self.width]
-            return made if y is None else y + made
+            return np.ascontiguousarray(made) if y is None else y + made  # a memory may be added to it in its place
         self.operation.add(self.x, y)
         return y
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,17 +19,19 @@ SUFFIXES = frozenset(  # of recordings in a folder
     {".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64", ".sph",
      ".wma", ".webm", ".mka", ".mp4", ".amr"}
 )  # fmt: skip
+PATHS = re.compile(r"(?:~|\.{0,2}/).*|\S+(?:/|\.(?:txt|jsonl|list|scp|trn))")  # what names a file, there or not
 LISTS = (".jsonl", ".list")  # a JSON object a line
 KEYS, TEXTS = ("key", "utt", "id"), ("text", "txt", "target")  # of such an object
 MAX_BYTES = 256 << 20  # the largest text file that is read
 
 
-def pairs(audio: Sequence[str], text: str) -> list[tuple[Path, str]]:
+def pairs(audio: Sequence[str], text: str, *, spare: bool = False) -> list[tuple[Path, str]]:
     """Return (recording, what is said in it) of each, in the order of `audio`.
 
     Args:
         audio: files, folders of them, or a wav.scp.
         text: the text itself, where there is one recording; or a file (`@FILE`, or the path of one), or a folder.
+        spare: texts without a recording are left be.
 
     Raises:
         UsageError: something is missing, cannot be read, or keys do not pair.
@@ -46,7 +49,10 @@ def pairs(audio: Sequence[str], text: str) -> list[tuple[Path, str]]:
         content = _read(path)
         if key not in {line.split(maxsplit=1)[0] for line in content.splitlines() if line.strip()}:
             return [(file, " ".join(content.split("\n")).strip())]
-    return _paired(recordings, _texts(path), path)
+    texts = _texts(path)
+    if spare:
+        texts = {key: said for key, said in texts.items() if key in recordings}
+    return _paired(recordings, texts, path)
 
 
 def _path_of(text: str) -> Path | None:
@@ -57,9 +63,13 @@ def _path_of(text: str) -> Path | None:
             raise UsageError(f"{shown(path)}: no such file or folder (a text that begins with @ names one)")
         return path
     try:
-        return Path(text) if text and Path(text).exists() else None
+        if text and Path(text).exists():
+            return Path(text)
     except (OSError, ValueError):  # longer than a name may be, or with a NUL: a text
         return None
+    if PATHS.fullmatch(text):
+        raise UsageError(f"{shown(Path(text))}: no such file or folder; to align that as a text, put it into a file")
+    return None
 
 
 def _recordings(audio: Sequence[str]) -> dict[str, Path]:

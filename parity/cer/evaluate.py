@@ -20,7 +20,7 @@ from mlx_model.errors import DatasetError, UsageError
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
-from parity.cer.hotwords import Given, asked, listed
+from parity.cer.hotwords import Given, listed
 from parity.cer.journal import Journal
 from parity.cer.latency import LatencyTally, Probe
 from parity.cer.latency import check as check_timer
@@ -34,11 +34,13 @@ from parity.cer.recognizers import (
     local,
     model_sha256,
     open_recognizer,
+    said_of_hotwords,
 )
 from parity.cer.recordings import Recordings
 from parity.cer.run_folder import REPORT, replaced, run_folder
 from parity.cer.summary import Heard, Summary, heard_from, written
 from parity.cer.units import find_unit
+from parity.sides.hotwords import carried
 from reports import ending, schema
 from reports.schema import CerReport, CerUtterance
 
@@ -102,7 +104,9 @@ def evaluate(
     place = None if isinstance(dataset, Dataset) else dataset
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
-        _check_audio(data, model, None if recognizer else engine, options)
+        if recognizer is None:
+            summary.said += _looked_at(engine, os.fspath(model), options)
+        _check_audio(data)
         source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
         key = _key(source, data, batch_seconds, options, timer)
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
@@ -118,11 +122,17 @@ def _begun(
     normalize: str, unit: str | None, engine: str, hotwords: Given, options: Options, timer: str | None
 ) -> tuple[Summary, Options]:
     """Return an empty summary, and the options with the hotwords that the engine is given."""
-    words = listed(hotwords)
+    words = listed(hotwords, allow_urls=bool((options or {}).get("hotword_urls")))
     summary = Summary(find_normalizer(normalize), unit and find_unit(unit).name, words)
     summary.latency = None if timer is None else LatencyTally(timer)
     _ = summary.normalizer.fingerprint  # a missing library is said before hours of work
-    return summary, options if words is None else {**(options or {}), HOTWORDS[engine]: asked(words)}
+    return summary, options if words is None else {**(options or {}), HOTWORDS[engine]: carried(words)}
+
+
+def _looked_at(engine: str, model: str, options: Options) -> list[str]:
+    """Return what there is to say of the model and the hotwords, the model checked; see `check_model`."""
+    check_model(engine, model, options)
+    return said_of_hotwords(engine, model, options)
 
 
 def _key(source: Source, data: Dataset, batch_seconds: float, options: Options, timer: str | None) -> dict[str, Any]:
@@ -177,10 +187,8 @@ def _check_options(engine: str, batch_seconds: float, workers: int | str | None)
         check_workers(workers)
 
 
-def _check_audio(data: Dataset, model: StrPath, engine: str | None, options: Options) -> None:
-    """Look at the model, if an engine opens it, and the recordings: of none a rate would say nothing (DatasetError)."""
-    if engine is not None:
-        check_model(engine, os.fspath(model), options)
+def _check_audio(data: Dataset) -> None:
+    """Raise DatasetError where no recording of the set exists: a rate would say nothing about the model."""
     paths = {item.path for item in data.utterances}
     if not any(path.is_file() for path in paths):
         raise DatasetError(

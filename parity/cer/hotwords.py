@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mlx_model.decoding.hotwords import words_of
-from mlx_model.errors import UsageError
 from parity.cer.normalize import Normalizer
 from parity.cer.units import find_unit
 from reports.schema.cer import CerUtterance
@@ -21,28 +20,13 @@ Span = tuple[int, int]
 Given = str | Sequence[str] | None
 
 
-def listed(given: Given) -> tuple[str, ...] | None:
+def listed(given: Given, *, allow_urls: bool = False) -> tuple[str, ...] | None:
     """Return the hotwords that are scored, None where none were given; see `words_of`.
 
     Raises:
         UsageError: the list cannot be read.
     """
-    return words_of(given)
-
-
-def asked(words: Sequence[str]) -> str:
-    """Return a list as both engines are given it: FunASR splits a text at white space.
-
-    Raises:
-        UsageError: a hotword is a phrase, which FunASR takes from no text.
-    """
-    phrases = [word for word in words if len(word.split()) > 1]
-    if phrases:
-        raise UsageError(
-            f"hotwords: {phrases[0]!r} is a phrase ({len(phrases)} are), and cer gives both engines a list of words; "
-            "write it without blanks, or score what `transcribe --hotwords` wrote with `cer score --hotwords`"
-        )
-    return " ".join(words)
+    return words_of(given, allow_urls=allow_urls)
 
 
 class HotwordTally:

@@ -19,6 +19,7 @@ from parity.cer.datasets import Utterance
 from parity.cer.parts import source_name
 from parity.cer.recordings import Recordings
 from parity.sides import guard
+from parity.sides.hotwords import of_ours
 from reports.environment import directory_sha256
 
 # Batches of paths in; for each batch, in order, one mapping per path with fields of `transcribe --json`: path, text
@@ -70,6 +71,21 @@ def check_model(engine: str, model: str, options: Options = None) -> None:
     options_from(model_class(family), options or {})
 
 
+def said_of_hotwords(engine: str, model: str, options: Options) -> list[str]:
+    """Return what a conversion says of the hotwords among the options, as those that it has no tokens for.
+
+    Raises:
+        UsageError: a list that the model cannot take.
+    """
+    if engine != "mlx" or not options or "hotwords" not in options:
+        return []
+    from mlx_model.loading import unread
+    from mlx_model.pipelines.options import options_from
+
+    found = unread(Path(model))
+    return [*found.hotwords(options_from(found, {"as_funasr": True, **of_ours(options)})).notes]
+
+
 def open_recognizer(engine: str, model: str, options: Options = None) -> Recognizer:
     """Return the recogniser of the engine of that name, its model loaded where it runs in this process.
 
@@ -94,7 +110,7 @@ def _open_mlx(model: str, options: Mapping[str, Any]) -> Recognizer:
     loaded = load_as(model, roles.Recognizer)
     # Both engines give what FunASR gives: one that shows emotions as emojis would be charged with them.
     as_funasr = {"as_funasr": True} if "as_funasr" in option_kinds(loaded) else {}
-    chosen = options_from(loaded, {**as_funasr, **options})
+    chosen = options_from(loaded, {**as_funasr, **of_ours(options)})
 
     def recognize(batches: Iterable[Sequence[Path]]) -> Iterator[list[dict[str, Any]]]:
         for transcripts in in_batches(loaded, batches, options=chosen, confidence=True):

@@ -63,6 +63,7 @@ class Summary:
         self.normalizer, self.unit = normalizer, unit or normalizer.unit
         self.hotwords = None if hotwords is None else HotwordTally(hotwords, normalizer, self.unit)
         self.latency: LatencyTally | None = None
+        self.said = [*getattr(hotwords, "notes", ())]  # of the list
         self.tally = Tally()
         self.confidences = Confidences()
         self.failures: list[Failure] = []
@@ -134,14 +135,15 @@ class Summary:
             rtf_bins=_bins(tally.rtf, RTFS, [f"{edge:g}" for edge in RTFS]) if len(tally.rtf) else [],
             failures=self.failures,
             worst=known.pop("worst", tally.worst()),
-            notes=[*self._failed(), *notes, *self._notes(interval.note, by_speaker.note if by_speaker else "")],
+            notes=[*self._failed(), *self.said, *notes,
+                   *self._notes(interval.note, by_speaker.note if by_speaker else "")],
             confidence=self.confidences.report(),
             hotwords=None if self.hotwords is None else self.hotwords.report(),
             latency=None if self.latency is None else self.latency.report(),
             delay_bins=[] if self.latency is None else self.latency.bins(),
             environment=describe(bootstrap={"resamples": interval.resamples, "seed": interval.seed}),
             **known,
-        )
+        )  # fmt: skip
 
     def _scoring(self) -> dict[str, Any]:
         normalizer = self.normalizer

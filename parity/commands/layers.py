@@ -7,17 +7,16 @@ inside the commands.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mlx_model.errors import UsageError
 from mlx_model.files.destination import reserved
 from parity.commands.report_folder import finish, report_folder
+from parity.commands.run_options import Chunk, Hotwords, LookBack, Text, run_options
 from reports.console import (
     Audio,
     Base,
@@ -47,18 +46,6 @@ Precision = Annotated[
         help="Run FunASR in this precision as well, to judge candidates of it by; repeatable.",
     ),
 ]  # fmt: skip
-Hotwords = Annotated[
-    str | None,
-    typer.Option(metavar="WORDS|FILE", help="Both sides listen for these: words, or a file with one a line."),
-]
-Chunk = Annotated[
-    str | None,
-    typer.Option(metavar="L,C,R", help="A streaming model's chunks: frames before, of, and after each, as 0,10,5."),
-]
-LookBack = Annotated[
-    str | None,
-    typer.Option(metavar="E,D", help="Chunks that a streaming model's encoder and decoder look back, as 4,1."),
-]
 Invariance = Annotated[
     bool, typer.Option("--invariance/--no-invariance", help="Check batch, padding, device, compilation, format, order.")
 ]
@@ -82,6 +69,7 @@ def run_command(
     steps: Steps = True,
     invariance: Invariance = True,
     hotwords: Hotwords = None,
+    text: Text = None,
     chunk: Chunk = None,
     look_back: LookBack = None,
     overwrite: Overwrite = False,
@@ -91,12 +79,13 @@ def run_command(
     with report_folder(out, "parity.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.run import run
 
+        recordings = [*audio, *(more or [])]
+        options = run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back)
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "candidate") as progress:
             report = run(
-                source, candidate, [*audio, *(more or [])], named=src,
-                out=out, limit=limit, taps=taps or (), steps=steps, invariants=invariance,
-                options=_options(hotwords, chunk, look_back), progress=progress,
+                source, candidate, recordings, named=src, out=out, limit=limit, taps=taps or (), steps=steps,
+                invariants=invariance, options=options, progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
@@ -115,11 +104,13 @@ def record_command(
     steps: Steps = True,
     precision: Precision = None,
     hotwords: Hotwords = None,
+    text: Text = None,
     chunk: Chunk = None,
     look_back: LookBack = None,
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
+    recordings = [*audio, *(more or [])]
     with (
         reserved(trace, apart_from=[src]),
         context.obj.opened(src, checkpoint, base) as source,
@@ -128,8 +119,8 @@ def record_command(
         from parity.layers.run import record
 
         recorded = record(
-            source, trace, [*audio, *(more or [])], named=src, limit=limit, taps=taps or (), steps=steps,
-            halves=precision or (), options=_options(hotwords, chunk, look_back),
+            source, trace, recordings, named=src, limit=limit, taps=taps or (), steps=steps, halves=precision or (),
+            options=run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back),
             progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
@@ -175,6 +166,7 @@ def selftest_command(
     base: Base = None,
     limit: Limit = 3,
     hotwords: Hotwords = None,
+    text: Text = None,
     chunk: Chunk = None,
     look_back: LookBack = None,
     overwrite: Overwrite = False,
@@ -184,50 +176,14 @@ def selftest_command(
     with report_folder(out, "selftest.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.selftest import selftest
 
+        recordings = [*audio, *(more or [])]
+        options = run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back)
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "faults") as progress:
             report = selftest(
-                source, candidate, [*audio, *(more or [])], named=src, out=out, limit=limit,
-                options=_options(hotwords, chunk, look_back), progress=progress,
-            )  # fmt: skip
+                source, candidate, recordings, named=src, out=out, limit=limit, options=options, progress=progress
+            )
         finish(report, out, json, passed=report.verdict == "pass")
-
-
-def _options(hotwords: str | None, chunk: str | None, look_back: str | None) -> dict[str, Any]:
-    """Return the run's options: hotwords as the text that FunASR takes, a file's lines side by side; a stream's cuts.
-
-    Raises:
-        UsageError: the file cannot be read, or one of its lines is a phrase, which FunASR takes from files alone; no
-            stream can be cut so.
-    """
-    cuts: dict[str, Any] = {} if chunk is None else {"chunk_size": _numbers("--chunk", chunk, 3)}
-    if look_back is not None:
-        names = ("encoder_chunk_look_back", "decoder_chunk_look_back")
-        cuts |= zip(names, _numbers("--look-back", look_back, 2), strict=True)
-    if cuts:
-        from mlx_model.config.chunking import Chunking
-
-        Chunking(**cuts)
-    return {**_hotwords(hotwords), **cuts}
-
-
-def _numbers(option: str, text: str, count: int) -> list[int]:
-    parts = text.split(",")
-    if len(parts) != count or not all(re.fullmatch(r"\s*-?\d{1,6}\s*", part) for part in parts):
-        raise UsageError(f"{option} {text!r}: expected {count} whole numbers with commas between")
-    return [int(part) for part in parts]
-
-
-def _hotwords(hotwords: str | None) -> dict[str, Any]:
-    if hotwords is None:
-        return {}
-    from mlx_model.decoding.hotwords import words_of
-
-    words = words_of(hotwords) or ()
-    phrase = next((word for word in words if len(word.split()) > 1), None)
-    if phrase is not None:
-        raise UsageError(f"--hotwords: {phrase!r} is a phrase; a trace carries hotwords as words with blanks between")
-    return {"hotwords": " ".join(words)}
 
 
 @contextmanager

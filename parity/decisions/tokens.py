@@ -69,7 +69,8 @@ class TokenDecisions(Decisions):
         decided: Sequence[DecisionRow],
     ) -> UtteranceRow:
         """Compare token ids and text from the waveform on; return the utterance's row."""
-        text = self._end_to_end(comparison, utterance, run.outcome, decided)
+        moved = [] if decided else self.moved(utterance.utt_id, recorded, run)
+        text = self._end_to_end(comparison, utterance, run.outcome, [*decided, *moved])
         return UtteranceRow(
             utt_id=utterance.utt_id,
             path=utterance.path,
@@ -78,8 +79,29 @@ class TokenDecisions(Decisions):
             candidate_text=text,
             found={"token": [*self.counts(recorded, run)]},
             outcomes=self.counted(decided, self.made(utterance, recorded)),
-            explanation="; ".join(map(line, decided)),
+            explanation="; ".join([*map(line, decided), *(f"from the waveform on: {line(row)}" for row in moved)]),
         )
+
+    def moved(self, utt_id: str, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
+        """Return every token that differs with the candidate's own features, of what is the same on the reference's.
+
+        The front ends' rounding moves scores: by how much is read from the candidate, which with the reference's
+        features is proved at every tap; features that are farther away fail by themselves. Nothing where anything that
+        comes before the tokens was decided otherwise, too.
+        """
+        own, plain, pair = run.own.get(self.LOGITS), run.taps.get(self.LOGITS), recorded.propagated.get(self.LOGITS)
+        if own is None or plain is None or pair is None:
+            return []
+        discrete = self.candidate.full_tapset.is_discrete
+        before = [tap for tap in self.decided.values() if tap in run.own and discrete(tap) and tap != "token_ids"]
+        (truth, reference), single = pair, pair.single
+        same = truth.shape == reference.shape == single.shape == own.shape == plain.shape
+        if not same or any(not np.array_equal(run.own[tap], run.taps[tap]) for tap in before):
+            return []
+        return argmax_differences(
+            utt_id, truth[0], reference[0], own[0], self.allowance, self.token, decided=single[0],
+            moved=np.abs(own[0] - plain[0]).max(axis=-1, initial=0.0),
+        )  # fmt: skip
 
     def _end_to_end(
         self, comparison: Comparison, utterance: TracedUtterance, ids: list[int], decided: Sequence[DecisionRow]

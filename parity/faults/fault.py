@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -23,6 +23,7 @@ class Fault:
 
     `module` is where the harness must say it is (a prefix of the address); `needs` says what audio shows it, where not
     all does. `batch` faults only show when utterances are batched. `fits` is False for models that have no such part.
+    `place` names the module in models that have fewer than `module` counts on.
     `engine` is the one that the fault is in, "" for one of the model; its address must end in one of `operations`.
     """
 
@@ -35,6 +36,11 @@ class Fault:
     fits: Callable[[Candidate], bool] = lambda candidate: True
     engine: str = ""
     operations: tuple[str, ...] = ()
+    place: Callable[[Candidate], str] | None = None
+
+    def of(self, candidate: Candidate) -> Fault:
+        """Return the fault with the name of the module that it is put into in this candidate."""
+        return self if self.place is None else replace(self, module=self.place(candidate))
 
     def is_at(self, address: str | None) -> bool:
         """Return whether an address lies in the fault's module, and is one of its operations where it has such."""

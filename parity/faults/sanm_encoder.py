@@ -34,9 +34,14 @@ LENGTHS = "utterances of different length"
 FILE = "mlx_model.parts.sanm"
 
 
+def nearest(encoder: Any, index: int) -> int:
+    """Return the number of a block away from the ends, or of the last one where the model has not as many."""
+    return min(index, len(encoder.encoders) - 1)
+
+
 def block(encoder: Any, index: int = 1) -> Any:
     """Return an encoder block away from the ends where the model has one."""
-    return encoder.encoders[min(index, len(encoder.encoders) - 1)]
+    return encoder.encoders[nearest(encoder, index)]
 
 
 def rounded(values: mx.array, bits: int) -> mx.array:
@@ -175,6 +180,7 @@ def faults(at: str) -> tuple[Fault, ...]:
             name, within(f"{at}.encoders.{index}", what), description,
             lambda candidate, stack: change(block(candidate.modules[at], index)),
             fits=lambda candidate: len(candidate.modules[at].encoders) > 0,
+            place=lambda candidate: within(f"{at}.encoders.{nearest(candidate.modules[at], index)}", what),
         )  # fmt: skip
 
     return (

@@ -12,6 +12,7 @@ from parity.decisions.base import Decisions
 from parity.layers.columns import Column, hold, in_force
 from parity.layers.invariance import AS_USERS_RUN_IT, invariance
 from parity.sides.candidate import Candidate
+from parity.sides.hotwords import of_ours
 from parity.taps.distances import PASS, Comparison
 from parity.taps.pictures import heat_map
 from parity.taps.tapset import FLOAT32, Precision
@@ -60,7 +61,7 @@ class Comparing:
     ):
         same_checkpoint(trace, candidate)
         self.trace, self.candidate = trace, candidate
-        candidate.options = dict(trace.meta.get("options") or {})
+        candidate.options = of_ours(trace.meta.get("options") or {})
         self.precision, self.without_half = tolerance(trace, candidate)
         self.comparison = Comparison(candidate.full_tapset, self.precision)
         self.rows: list[UtteranceRow] = []

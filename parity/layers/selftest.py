@@ -171,6 +171,7 @@ def seeded(
             return []
         if fault.engine and fault.engine not in candidate.engines():
             return []
+        fault = fault.of(candidate)
         fault.seed(candidate, stack)
         comparing = examine(trace, recorded, candidate, only_engines=bool(fault.engine))
         report = comparing.report(invariants=fault.batch)

@@ -64,7 +64,7 @@ class BatchCandidate(Candidate):
 
     def network(self, feats: np.ndarray) -> dict[str, np.ndarray]:
         """Return {tap: array} of one utterance's features (1, T, m*M), token ids among them."""
-        return _first(self._watched(feats)[0])
+        return _only(0, self._watched(feats)[0])
 
     def run(self, plain: Arrays, front: Arrays, inputs: Inputs, *, steps: bool) -> CandidateRun:
         """Return `network` of the reference's features, the token ids of the candidate's own, and `introduced`.
@@ -83,8 +83,11 @@ class BatchCandidate(Candidate):
                 last = {key: [part[2:] for part in values] for key, values in seen.items()}
                 introduced = self.collected(last, [row for row in isolated if beside[row[0]].given])
                 left = {name: given for name, given in inputs.items() if name not in beside or not beside[name].given}
-                return CandidateRun(_first(taps), ids[1], introduced | self.introduced(left, steps=steps))
-        return CandidateRun(self.network(feats), self._watched(own)[1][0], self.introduced(inputs, steps=steps))
+                return CandidateRun(
+                    _only(0, taps), ids[1], introduced | self.introduced(left, steps=steps), _only(1, taps)
+                )
+        taps, ids, _ = self._watched(own)
+        return CandidateRun(self.network(feats), ids[0], self.introduced(inputs, steps=steps), _only(0, taps))
 
     def _watched(
         self, feats: np.ndarray, inside: Sequence[str] = (), around: Mapping[str, Beside] | None = None
@@ -123,6 +126,6 @@ class BatchCandidate(Candidate):
         return [scores[i, :count] for i, count in enumerate(counts)]
 
 
-def _first(taps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return a batch's taps as of its first utterance alone; token ids have no batch axis."""
-    return {name: value[0] if name == "token_ids" else value[:1] for name, value in taps.items()}
+def _only(number: int, taps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a batch's taps as of one utterance alone; token ids are those of the first, and have no batch axis."""
+    return {name: value[0] if name == "token_ids" else value[number : number + 1] for name, value in taps.items()}

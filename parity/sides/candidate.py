@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,12 +35,14 @@ LANES = 2  # in which the lanes' column is read, however short an utterance
 class CandidateRun(NamedTuple):
     """One utterance on the candidate's side: taps on the reference's features, and what it decides end to end.
 
-    `outcome` is the family's own (token ids, segments); `introduced` holds taps of modules run on given inputs.
+    `outcome` is the family's own (token ids, segments); `introduced` holds taps of modules run on given inputs; `own`
+    the taps on the candidate's own features, where they were read.
     """
 
     taps: dict[str, np.ndarray]
     outcome: Any
     introduced: dict[str, np.ndarray]
+    own: Arrays = MappingProxyType({})
 
 
 class Candidate(ABC):

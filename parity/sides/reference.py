@@ -24,10 +24,12 @@ import numpy as np
 
 from mlx_model.errors import DependencyError, MlxFunasrError, UsageError
 from mlx_model.families import FAMILIES, module_of
+from mlx_model.files.scratch import scratch
 from parity import facts
 from parity.sides import guard
 from parity.sides.child import MARK, Progress, ask_reference, stream_reference
 from parity.sides.halves import Halves, computing
+from parity.sides.hotwords import of_funasr
 from parity.sides.proof import prove, state_of
 from parity.taps.packing import Pair
 from parity.taps.tap import ARGS
@@ -315,12 +317,13 @@ def _record(request: dict[str, Any]) -> None:
         single, load(request["src"], "float64"), load_tapset(family.FAMILY.name), request["taps"], request["steps"]
     )
     reference.halves.models |= {name: load(request["src"], name) for name in request["halves"]}
-    reference.ask(request["options"])
-    for utt_id, path in request["audio"]:
-        row, arrays = reference.utterance(path)
-        reference.add_halves(arrays)
-        trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
-        _answer(1.0)
+    with scratch("hotwords") as folder:
+        reference.ask(of_funasr(request["options"], folder))
+        for utt_id, path in request["audio"]:
+            row, arrays = reference.utterance(path)
+            reference.add_halves(arrays)
+            trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
+            _answer(1.0)
     trace.finish(
         {
             "source": request["named"],
@@ -351,8 +354,10 @@ def _family(funasr_class: str) -> Any:
 
 def _transcribe(request: dict[str, Any]) -> None:
     auto = load(request["src"])
-    for line in sys.stdin:
-        _answer(_transcript(auto, json.loads(line), request["options"]))
+    with scratch("hotwords") as folder:
+        options = of_funasr(request["options"], folder)
+        for line in sys.stdin:
+            _answer(_transcript(auto, json.loads(line), options))
 
 
 def _transcript(auto: Any, path: str, options: Mapping[str, Any]) -> dict[str, Any]:

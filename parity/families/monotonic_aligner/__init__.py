@@ -19,8 +19,8 @@ FAMILY = Family(
     scored="firing",
     words={"firing": "places where a token begins", "time": "times of tokens", "text": "texts with times"},
     notes=(
-        "The text of KEY.wav is that of KEY.txt beside it; where there is none, as many tokens of the vocabulary as "
-        "FunASR's second head hears. Of a text the network sees the number of tokens alone.",
+        "The text of KEY.wav is what --text says, or that of KEY.txt beside it; where there is none, as many tokens of "
+        "the vocabulary as FunASR's second head hears. Of a text the network sees the number of tokens alone.",
         "A place fires where the integral of the scaled alphas reaches 1 - 1e-4. Times are FunASR's, in milliseconds, "
         "which follow from where it fires alone.",
     ),

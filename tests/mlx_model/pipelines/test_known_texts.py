@@ -39,6 +39,13 @@ def test_the_order_is_the_recordings(folder: Path):
     assert [text for _, text in found] == ["二", "一  二"]
 
 
+def test_texts_to_spare_are_let_be_where_that_is_asked_for(folder: Path):
+    found = pairs([str(folder / "wav/a.wav")], str(folder / "text"), spare=True)
+    assert found == [(folder / "wav/a.wav", "一  二")]
+    with pytest.raises(UsageError, match=r"recordings without a text: 1 of 2 \(first: more\)"):
+        pairs([str(folder / "wav/a.wav"), str(folder / "more.wav")], str(folder / "text"), spare=True)
+
+
 def test_one_text_is_itself_or_a_whole_file(folder: Path):
     recording = folder / "wav/a.wav"
     assert pairs([str(recording)], "你 好") == [(recording, "你 好")]
@@ -57,6 +64,8 @@ def test_one_text_is_itself_or_a_whole_file(folder: Path):
         (["wav", "more.wav"], "text", "text: recordings without a text: 1 of 3 (first: more); a"),
         (["wav", "wav/a.wav"], "text", "two recordings have the key a: "),
         (["wav"], "@nowhere", "nowhere: no such file or folder (a text that begins with @ names one)"),
+        (["wav/a.wav"], "nowhere/", "nowhere: no such file or folder; to align that as a text, put it into a file"),
+        (["wav/a.wav"], "./text 2", "text 2: no such file or folder; to"),
         (["wav"], "literal", "one text for 2 recordings: give a file of `KEY TEXT` lines"),
         (["each"], "text", "no recordings in "),
         (["wav"], "wav", "texts without a recording: 1 of 1 (first: notes)"),

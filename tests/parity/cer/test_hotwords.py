@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import mlx_funasr
 from mlx_model.errors import UsageError
 from parity.cer.files import score_files
-from parity.cer.hotwords import HotwordTally, asked
+from parity.cer.hotwords import HotwordTally
 from parity.cer.normalize import find_normalizer
 from parity.cer.score import score_utterance
 from reports import schema
@@ -96,12 +96,6 @@ def test_every_hotword_of_aishell_1_ne_occurs_in_its_test_set():
     assert (found.hotwords, found.recall, found.precision, found.f1) == (400, 1.0, 1.0, 1.0)
     assert found.occurring >= 395  # README: every one occurs; some only within a longer one
     assert (found.inside_errors, found.outside_errors) == (0, 0)
-
-
-def test_phrases_are_refused_where_both_engines_get_a_text():
-    assert asked(("阿里", "通义")) == "阿里 通义"
-    with pytest.raises(UsageError, match="'new york' is a phrase"):
-        asked(("阿里", "new york"))
 
 
 def test_the_command_and_the_report(tmp_path):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 
 from parity.decisions.boundary import first_difference
 from parity.decisions.count import count_difference, unexplained_count
 from parity.decisions.decision import decision
 from parity.decisions.threshold import threshold_differences
+from parity.decisions.tokens import TokenDecisions
+from parity.sides.candidate import CandidateRun
+from parity.taps.packing import Pair
+from parity.taps.trace import Recorded
 
 ONE, OTHER = np.array([True, False, True]), np.array([True, True, False])
 
@@ -45,3 +52,29 @@ def test_a_boundary_is_explained_by_all_that_led_to_it():
     (missing,) = first_difference("segment", "a", reference, reference[:1], [near])
     assert (missing.position, missing.candidate) == (1, "nothing")
     assert first_difference("segment", "a", reference, reference, [far]) == []
+
+
+def run_of(scores: list[list[float]], own: list[list[float]]) -> CandidateRun:
+    """Return a run with these scores on the reference's features, and those on its own."""
+    taps, others = ({"logits": np.array([rows]), "predictor.fires": ONE} for rows in (scores, own))
+    return CandidateRun(taps, [], {}, others)
+
+
+def test_a_token_that_the_front_ends_rounding_moves_has_a_margin():
+    """Two tokens, 2e-4 apart in truth; on its own features the candidate's scores are 1.5e-4 away, or other firings."""
+    candidate = SimpleNamespace(full_tapset=SimpleNamespace(is_discrete=lambda tap: tap == "predictor.fires"))
+    decided = {"firing": "predictor.fires", "token": "token_ids"}
+    scores = np.array([[[1.0, 1.0002], [0.0, 1.0]]])
+    pair = Pair.of(scores, scores.astype(np.float32))
+    recorded = Recorded(plain={}, propagated={"logits": pair}, introduced={}, inputs={})
+    made = SimpleNamespace(LOGITS="logits", candidate=candidate, decided=decided, allowance=5.0, token=str)
+    moved = lambda run: TokenDecisions.moved(made, "a", recorded, run)  # noqa: E731  # pyright: ignore
+    (row,) = moved(run_of([[1.0, 1.0002], [0.0, 1.0]], [[1.00015, 1.00005], [0.0, 1.0]]))
+    assert (row.position, row.reference, row.candidate, row.explained) == (0, "1", "0", True)
+    assert row.margin == pytest.approx(2e-4, rel=1e-3)
+    assert moved(run_of([[1.0, 1.0002], [0.0, 1.0]], [[1.0, 1.0002], [0.0, 1.0]])) == []
+    run = run_of([[1.0, 1.0002], [0.0, 1.0]], [[1.00015, 1.00005], [0.0, 1.0]])
+    assert moved(run._replace(own={**run.own, "predictor.fires": OTHER})) == []  # it follows from a firing
+    # What the candidate says on the reference's features is far from the truth: moving it by little explains nothing.
+    (wrong,) = moved(run_of([[1.0001, 1.0], [0.0, 1.0]], [[1.00011, 1.0], [0.0, 1.0]]))
+    assert not wrong.explained

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.reference, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trace]:
-    """A conversion, and FunASR's own run of two recordings, one with a text beside it."""
+    """A conversion, and FunASR's own run of two recordings, one with a text beside it, one with a text that was given."""
     folder = tmp_path_factory.mktemp("monotonic_aligner_parity")
     (folder / "audio").mkdir()
     soundfile.write(folder / "audio/a.wav", speech_like(1.5), 16000, subtype="PCM_16")
@@ -31,11 +31,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trace]:
     (folder / "audio/a.txt").write_text("你好 A龘，b", "utf-8")
     made_by_funasr(folder, {"plain": BASE}, [])
     convert.convert(folder / "plain", folder / "plain.mlx")
-    return folder / "plain.mlx", record(folder / "plain", folder / "trace", [folder / "audio"])
+    options = {"text": {str(folder / "audio/b.wav"): "世界  天 b"}}
+    return folder / "plain.mlx", record(folder / "plain", folder / "trace", [folder / "audio"], options=options)
 
 
 def test_every_tap_of_a_random_model(recorded: tuple[Path, Trace]):
     model, trace = recorded
+    assert [row.more["aligned"] for row in trace.utterances] == ["你好 A龘，b", "世界 天 b"]
     report = check(model, trace.directory)
     assert report.verdict == "pass", report.sentence
     names = {row.name for row in report.taps}

@@ -15,6 +15,7 @@ import soundfile
 import convert
 from mlx_model.errors import UsageError
 from parity import families, record
+from parity.cer.recognizers import said_of_hotwords
 from parity.decisions.ranking import ranking_differences
 from parity.layers.run import check
 from parity.layers.selftest import judge
@@ -35,7 +36,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trace]:
     soundfile.write(folder / "a.wav", speech_like(1.2), 16000, subtype="PCM_16")
     made_by_funasr(folder, {"released": configuration("released")}, [], [])
     convert.convert(folder / "released", folder / "released.mlx")
-    options = {"hotwords": " ".join(MANY)}
+    options = {"hotwords": [*MANY, "丁七 hello 丂"]}  # a phrase: FunASR is given a file
     trace = record(folder / "released", folder / "trace", [folder / "a.wav"], options=options)
     return folder / "released.mlx", trace
 
@@ -66,6 +67,15 @@ def test_faults_of_its_own_are_caught_where_they_were_put(recorded: tuple[Path, 
     assert [(row.name, row.engine) for row in seen if not row.caught] == []
     assert [(row.name, row.address) for row in seen if not row.right_address] == []
     assert report.false_alarms == 0
+
+
+@pytest.mark.reference
+@pytest.mark.slow
+def test_cer_says_which_hotwords_a_model_has_no_tokens_for(recorded: tuple[Path, Trace]):
+    said = said_of_hotwords("mlx", str(recorded[0]), {"hotwords": ["丁七", "龘 龘"]})
+    assert said == ["hotwords: 1 of 2 hold <unk>, as FunASR has them: 龘 龘"]
+    assert said_of_hotwords("mlx", str(recorded[0]), {"hotwords": "丁七"}) == []
+    assert said_of_hotwords("funasr", "nowhere", {"hotword": "龘"}) == []
 
 
 def test_an_option_that_a_family_cannot_be_asked_is_refused():

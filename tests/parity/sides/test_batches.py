@@ -40,7 +40,7 @@ def test_one_run_gives_what_three_give(
     run = candidate.introduced
     monkeypatch.setattr(candidate, "introduced", lambda inputs, **how: (separate.extend(inputs), run(inputs, **how))[1])
     own = np.concatenate([feats[:, :frames], feats], axis=1) + np.float32(1e-4)
-    taps, heard, alone = candidate.run({"feats": feats}, {"feats": own}, recorded.inputs, steps=True)
+    taps, heard, alone, _ = candidate.run({"feats": feats}, {"feats": own}, recorded.inputs, steps=True)
     assert separate == (list(recorded.inputs) if frames else ["predictor"])
     wanted, ids, isolated = separately(candidate, feats, own, recorded.inputs)
     assert heard == ids.tolist()
@@ -58,7 +58,7 @@ def test_a_truth_with_another_number_of_tokens_is_run_alone(candidate: Candidate
         module: {number: value[:, 1:] if module.startswith("decoder.") else value for number, value in given.items()}
         for module, given in recorded.inputs.items()
     }
-    _, _, alone = candidate.run({"feats": feats}, {"feats": feats}, cut, steps=False)
+    alone = candidate.run({"feats": feats}, {"feats": feats}, cut, steps=False).introduced
     expected = candidate.introduced(cut, steps=False)
     assert alone.keys() == expected.keys()
     tokens = recorded.plain["predictor.token_num"].max()
