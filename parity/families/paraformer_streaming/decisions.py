@@ -50,12 +50,12 @@ class Decisions(tokens.TokenDecisions):
         return (SUMS, *AFTER) if rounding(decided, "firing") else ()
 
     def order(self, names: list[str]) -> list[str]:
-        """Return tap names with what a layer keeps where it comes about: before what the layer returns."""
+        """Return tap names with what a layer keeps behind the layer: what it introduces itself stands before."""
         kept = [name for name in names if name.endswith((".keys", ".values", ".past"))]
         order = [name for name in names if name not in kept]
         for name in kept:
             layer = name.rsplit(".", 2)[0]
-            order.insert(order.index(layer) if layer in order else len(order), name)
+            order.insert(order.index(layer) + 1 if layer in order else len(order), name)
         return order
 
     def compare(
