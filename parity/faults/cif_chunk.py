@@ -17,7 +17,7 @@ from mlx_model.parts.cif_chunk import CifCarry, Fired
 from parity.faults.fault import Fault, Seed, exchange, fault, within
 from parity.sides.candidate import Candidate
 
-PLACES = ("mlx_model.parts.cif_chunk.integrate", "mlx_model.models.paraformer_streaming.integrate")
+PART = "mlx_model.parts.cif_chunk"
 DECIDED = "mlx_model.config.chunking.Chunking.decided"
 healthy = cif_chunk.integrate
 
@@ -29,8 +29,8 @@ def _integrate(function: Callable[..., Fired]) -> Seed:
         return function(hidden, alphas, carry, tail)
 
     def seed(candidate: Candidate, stack: ExitStack) -> None:
-        for place in PLACES:
-            exchange(stack, place, integrate)
+        for place in (PART, type(candidate.model).__module__):
+            exchange(stack, f"{place}.integrate", integrate)
 
     return seed
 

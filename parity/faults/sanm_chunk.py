@@ -18,7 +18,7 @@ from mlx_model.parts.sanm_chunk import Keys
 from parity.faults.fault import Fault, Seed, exchange, fault, method, rewrite_all, within
 from parity.sides.candidate import Candidate
 
-PART, MODEL = "mlx_model.parts.sanm_chunk", "mlx_model.models.paraformer_streaming"
+PART = "mlx_model.parts.sanm_chunk"
 CHUNKING = "mlx_model.config.chunking.Chunking"
 ATTENTION = sanm_chunk.MultiHeadedAttentionSANMChunk
 LOOKS_BACK = "a setting in which the encoder looks back"
@@ -45,7 +45,7 @@ def _with_positions(model: Any, zeros: mx.array) -> mx.array:
 
 
 def _positions(change: Callable[[int, int, int], Any]) -> Seed:
-    return lambda candidate, stack: exchange(stack, f"{MODEL}.positions_from", change)
+    return lambda candidate, stack: exchange(stack, f"{type(candidate.model).__module__}.positions_from", change)
 
 
 def _window_scaled(candidate: Candidate, stack: ExitStack) -> None:

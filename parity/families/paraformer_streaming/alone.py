@@ -126,12 +126,10 @@ class Predictor(Alone):
     """CIF and the pseudo-frame that a window leaves to the next; what it hands on is among what it returns."""
 
     def __init__(self, model: Any, name: str, chunking: Chunking):
-        import torch
-
         super().__init__(model, name, chunking)
-        size = self.module.cif_output.weight.shape[1]
-        self.cache = {"chunk_size": [*chunking.chunk_size], "cif_alphas": torch.zeros(1, 1)}
-        self.cache["cif_hidden"] = torch.zeros(1, 1, size)
+        weight = self.module.cif_output.weight.detach()
+        self.cache = {"chunk_size": [*chunking.chunk_size], "cif_alphas": weight.new_zeros(1, 1)}
+        self.cache["cif_hidden"] = weight.new_zeros(1, 1, weight.shape[1])
 
     def __call__(self, hidden: Any, *, final: bool) -> None:
         """Run it on one window."""

