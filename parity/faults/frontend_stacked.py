@@ -22,7 +22,7 @@ def _chunks(change: Callable[[Any, Any, Any, bool], tuple[Any, Any]]) -> Seed:
 
         def chunks(self: Any, samples: Any, caches: Any, final: Any) -> Any:
             found = healthy(self, samples, caches, final)
-            return [change(self, *each, last) for each, last in zip(found, final, strict=True)]
+            return [change(self, each[0], each[1], last) for each, last in zip(found, final, strict=True)]
 
         method(candidate.model.frontend, "chunks", chunks)
 

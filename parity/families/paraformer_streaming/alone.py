@@ -96,7 +96,7 @@ class EncoderLayer(Alone):
 
     keys: Any = None
 
-    def __call__(self, x: Any, *, final: bool) -> None:
+    def __call__(self, x: Any, *, final: bool) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  each kind's inputs
         """Run it on one window."""
         _, self.keys = self.module(x, self.keys, [*self.chunking.chunk_size], self.chunking.encoder_chunk_look_back)
 
@@ -111,7 +111,7 @@ class DecoderLayer(Alone):
     past: Any = None
     keys: Any = None
 
-    def __call__(self, x: Any, memory: Any = None, *, final: bool) -> None:
+    def __call__(self, x: Any, memory: Any = None, *, final: bool) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  each kind's inputs
         """Run it on one window."""
         look = {"chunk_size": [*self.chunking.chunk_size], "look_back": self.chunking.decoder_chunk_look_back}
         self.past, self.keys = self.module(x, memory, fsmn_cache=self.past, opt_cache=self.keys, **look)[2:]
@@ -131,7 +131,7 @@ class Predictor(Alone):
         self.cache = {"chunk_size": [*chunking.chunk_size], "cif_alphas": weight.new_zeros(1, 1)}
         self.cache["cif_hidden"] = weight.new_zeros(1, 1, weight.shape[1])
 
-    def __call__(self, hidden: Any, *, final: bool) -> None:
+    def __call__(self, hidden: Any, *, final: bool) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  each kind's inputs
         """Run it on one window."""
         self.module(hidden, self.cache, is_final=final)
 

@@ -27,7 +27,7 @@ class Decisions(tokens.TokenDecisions):
         """Return every firing and every arg-max on which the sides differ; the latter follow from the former."""
         utt_id, fires = utterance.utt_id, (recorded.plain[FIRES][0], run.taps[FIRES][0])
         if len(fires[0]) != len(fires[1]):
-            return [unexplained_count(utt_id, *map(len, fires), "frames decided on")]
+            return [unexplained_count(utt_id, len(fires[0]), len(fires[1]), "frames decided on")]
         truth, (exact, single) = recorded.propagated["predictor.alphas"][0][0], recorded.propagated[SUMS]
         sums = Sums(truth, exact[0], single[0], recorded.plain[FIRES][0], self.allowance)
         firing = firing_differences(utt_id, sums, *fires)

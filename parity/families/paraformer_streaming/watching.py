@@ -37,7 +37,7 @@ def returning(function: Callable[..., Any]) -> Iterator[list[dict[str, Any]]]:
     """Yield a list that fills with the local variables of a function whenever it returns."""
     code, frames, before = function.__code__, list[dict[str, Any]](), sys.getprofile()
 
-    def profile(frame: Any, event: str, more: Any) -> None:
+    def profile(frame: Any, event: Any, more: Any) -> None:
         if event == "return" and frame.f_code is code:
             frames.append(dict(frame.f_locals))
         if before is not None:
