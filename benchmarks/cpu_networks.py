@@ -130,6 +130,11 @@ def convert(family: str, folder: Path, dtypes: set[str]) -> None:
 Ids = list[Any]
 
 
+def within(rows: Ids, counts: list[int] | None) -> Ids:
+    """Return each recording's tokens without those of the padding, which mean nothing; None: there is none."""
+    return rows if counts is None else [row[:count] for row, count in zip(rows, counts, strict=True)]
+
+
 def peaks_in(us_peaks: Any) -> Ids:
     """Return where each recording's tokens are: a MonotonicAligner's decision."""
     return [np.flatnonzero(row > 1 - 1e-4).tolist() for row in np.array(us_peaks)]
@@ -143,17 +148,15 @@ def ours_runs(path: Path) -> tuple[Callable[[np.ndarray], Ids], Callable[[], str
     model = load(path)
 
     def recognise(feats: mx.array, sizes: mx.array) -> Ids:
-        return model.best(model(feats, sizes)).tokens.tolist()
-
-    def with_words(feats: mx.array, sizes: mx.array) -> Ids:
-        return model.best(model(feats, sizes, asked)).tokens.tolist()
+        best = model.best(model(feats, sizes, asked))
+        counts = getattr(best, "token_num", None)
+        return within(best.tokens.tolist(), None if counts is None else counts.tolist())
 
     def peaks(feats: mx.array, sizes: mx.array) -> Ids:
         return peaks_in(model(feats, sizes, sizes // 4 + 1).heads.us_peaks)
 
     asked = model.Options(hotwords=WORDS) if model.config.model_type == "contextual_paraformer" else None
-    runs = {"contextual_paraformer": with_words, "monotonic_aligner": peaks}
-    network = runs.get(model.config.model_type, recognise)
+    network = peaks if model.config.model_type == "monotonic_aligner" else recognise
     return lambda feats: network(mx.array(feats), mx.array([feats.shape[1]] * len(feats))), lambda: model.engine
 
 
@@ -168,40 +171,42 @@ def funasr_runs(path: Path) -> tuple[Callable[[np.ndarray], Ids], Callable[[], s
     def sense_voice(feats: Any, sizes: Any) -> Any:
         queries = model.embed(torch.tensor([[0, 1, 2, 15]])).repeat(len(feats), 1, 1)  # auto, emotion, event, no ITN
         encoder_out, _ = model.encoder(torch.cat([queries, feats], dim=1), sizes + 4)
-        return model.ctc.log_softmax(encoder_out)
+        return within(model.ctc.log_softmax(encoder_out).argmax(-1).tolist(), None)
+
+    def heard(feats: Any, sizes: Any) -> Any:
+        encoder_out, lengths, *_ = model.encoder(feats, sizes)
+        embeds, counts, *_ = model.calc_predictor(encoder_out, lengths)
+        return encoder_out, lengths, embeds, counts.round().long()
+
+    def spelled(found: Any, **given: Any) -> Ids:
+        scores = model.cal_decoder_with_predictor(*found, **given)[0]
+        return within(scores.argmax(-1).tolist(), found[3].tolist())
 
     def paraformer(feats: Any, sizes: Any) -> Any:
-        encoder_out, lengths, *_ = model.encoder(feats, sizes)
-        embeds, counts, *_ = model.calc_predictor(encoder_out, lengths)
-        return model.cal_decoder_with_predictor(encoder_out, lengths, embeds, counts.round().long())[0]
+        return spelled(heard(feats, sizes))
 
     def bicif(feats: Any, sizes: Any) -> Any:
-        encoder_out, lengths, *_ = model.encoder(feats, sizes)
-        embeds, counts, *_ = model.calc_predictor(encoder_out, lengths)
-        scores = model.cal_decoder_with_predictor(encoder_out, lengths, embeds, counts.round().long())[0]
-        model.calc_predictor_timestamp(encoder_out, lengths, counts.round().long())
-        return scores
+        found = heard(feats, sizes)
+        model.calc_predictor_timestamp(*found[:2], found[3])
+        return spelled(found)
 
     def contextual(feats: Any, sizes: Any) -> Any:
-        encoder_out, lengths, *_ = model.encoder(feats, sizes)
-        embeds, counts, *_ = model.calc_predictor(encoder_out, lengths)
         listed = [[known[sign] for sign in word] for word in WORDS] + [[model.sos]]
-        return model.cal_decoder_with_predictor(encoder_out, lengths, embeds, counts.round().long(), hw_list=listed)[0]
+        return spelled(heard(feats, sizes), hw_list=listed)
 
     def aligner(feats: Any, sizes: Any) -> Any:
         encoder_out, lengths, *_ = model.encoder(feats, sizes)
-        return model.calc_predictor_timestamp(encoder_out, lengths, token_num=sizes // 4 + 1)[3]
+        return peaks_in(model.calc_predictor_timestamp(encoder_out, lengths, token_num=sizes // 4 + 1)[3])
 
     known = {token: number for number, token in enumerate(full_size_checkpoint.vocabulary())}
     network: Callable[[Any, Any], Any] = {
         "sense_voice": sense_voice, "paraformer": paraformer, "bicif_paraformer": bicif,
         "contextual_paraformer": contextual, "monotonic_aligner": aligner,
     }[path.stem]  # fmt: skip
-    read = peaks_in if path.stem == "monotonic_aligner" else lambda scores: scores.argmax(-1).tolist()
 
     def run(feats: np.ndarray) -> Ids:
         with torch.inference_mode():
-            return read(network(torch.from_numpy(feats), torch.full((len(feats),), feats.shape[1])))
+            return network(torch.from_numpy(feats), torch.full((len(feats),), feats.shape[1]))
 
     return run, lambda: f"FunASR, torch {torch.__version__}, {torch.get_num_threads()} threads"
 

@@ -3,14 +3,14 @@
     python benchmarks/precisions.py [--utterances 500] [--calibration 250] [--group-size 32] [--checkpoints NAME...]
     python benchmarks/precisions.py --checkpoints /tmp/full --utterances 20 --budgets      any FunASR directory
 
-Each checkpoint is converted to float32, float16, bfloat16, and to 8, 6 and 4 bits everywhere `convert --bits`
-quantises; then `quantize` finds recipes on the first utterances (budgets tokens=0 and cer=+0.1). All transcribe the
-same utterances of S0150. Changed tokens are the fewest edits between the token ids of a precision and of float32; the
-difference in CER is paired, with its 95 % interval, on all of them and on those that no recipe has seen. Bars: 8 bits
-change no token, or the interval of the difference includes 0; the recipe for cer=+0.1: CER +0.1 at most, on all of them
-and on the unseen, and smaller than a quarter of float32. Time is
-one run each, of the network and its front end, not interleaved: it says whether a precision is usable on this machine,
-not more. Exit code 1 where a bar is missed.
+Each checkpoint is converted to float32, float16, bfloat16, to 8, 6 and 4 bits everywhere `convert --bits` quantises,
+and by `convert --int8`; then `quantize` finds recipes on the first utterances (budgets tokens=0 and cer=+0.1). All
+transcribe the same utterances of S0150. Changed tokens are the fewest edits between the token ids of a precision and of
+float32; the difference in CER is paired, with its 95 % interval, on all of them and on those that no recipe has seen.
+Bars: 8 bits and int8 change no token, or the interval of the difference includes 0; the recipe for cer=+0.1: CER +0.1
+at most, on all of them and on the unseen, and smaller than a quarter of float32. Time is one run each, of the network
+and its front end, not interleaved: it says whether a precision is usable on this machine, not more. Exit code 1 where a
+bar is missed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def made(source: Path, dataset: Path, options: argparse.Namespace, scratch: Path
     group = options.group_size
     for name, how in {
         "float32": {}, "float16": {"dtype": "float16"}, "bfloat16": {"dtype": "bfloat16"},
-        **{f"{bits} bit": {"bits": bits, "group_size": group} for bits in (8, 6, 4)},
+        **{f"{bits} bit": {"bits": bits, "group_size": group} for bits in (8, 6, 4)}, "int8": {"int8": True},
     }.items():  # fmt: skip
         convert.convert(source, scratch / name, **how)
         yield name, scratch / name
@@ -106,7 +106,7 @@ def table(name: str, rows: Sequence[Heard]) -> tuple[list[str], bool]:
             f"| {name}, {row.name} | {row.size_mb:.1f} MB ({row.size_mb / base.size_mb:.3f}) | {changed} of {total} "
             f"| {rate:.2f} % ({differences}) | {row.seconds:.1f} s |"
         )
-        if row.name == "8 bit":
+        if row.name in ("8 bit", "int8"):
             passed &= changed == 0 or low <= 0 <= high
         if row.name == "recipe cer=+0.1":
             holds = all(100 * report.difference <= 0.1 for report in reports)

@@ -33,6 +33,7 @@ def convert(
     dtype: str = "float32",
     bits: int | None = None,
     group_size: int = 64,
+    int8: bool = False,
     overwrite: bool = False,
     revision: str | None = None,
     checkpoint: str | None = None,
@@ -47,6 +48,7 @@ def convert(
         dtype: float32, float16 or bfloat16; CMVN stays float32.
         bits: 8, 6 or 4 quantises the linear layers after the conversion was verified; None leaves them.
         group_size: 64, 32 or 128, for `bits`.
+        int8: linear layers get weights of int8 and round their inputs as they come, instead of `bits`.
         overwrite: replace `out` if it is an earlier conversion; nothing else is ever replaced.
         revision: of a hub id; the same as `@revision`.
         checkpoint: name of the weights in a folder that holds several; left out, the one FunASR's AutoModel takes.
@@ -58,7 +60,7 @@ def convert(
     from convert import pipeline
 
     return pipeline.convert(
-        src, Path(out), dtype=dtype, bits=bits, group_size=group_size, overwrite=overwrite,
+        src, Path(out), dtype=dtype, bits=bits, group_size=group_size, int8=int8, overwrite=overwrite,
         revision=revision, checkpoint=checkpoint, base=base,
     )  # fmt: skip
 

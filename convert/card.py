@@ -55,10 +55,12 @@ def copy_attribution(source: Source, out: Path) -> list[str]:
 
 
 def precision_of(config: Mapping[str, Any]) -> str:
-    """Return what a conversion's config.json says about its precision: float32, 8-bit, "4 to 8 bit", ..."""
+    """Return what a conversion's config.json says about its precision: float32, int8, 8-bit, "4 to 8 bit", ..."""
     settings = config.get("quantization")
     if not settings:
         return str(config["dtype"])
+    if "mode" in settings:
+        return str(settings["mode"])
     modules = settings["modules"]
     bits = sorted(set(modules.values())) if isinstance(modules, dict) else [settings["bits"]]
     return f"{bits[0]}-bit" if len(bits) == 1 else f"{bits[0]} to {bits[-1]} bit"

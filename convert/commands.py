@@ -89,6 +89,7 @@ def convert_command(
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
     bits: Annotated[int | None, typer.Option(help="Quantise the weights to 8, 6 or 4 bits.")] = None,
     group_size: Annotated[int | None, typer.Option(help="Weights that share a scale: 64 [default] or 32.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Products of weights and inputs in 8 bits, for CPUs.")] = False,
     revision: Revision = None,
     checkpoint: Checkpoint = None,
     base: Base = None,
@@ -106,7 +107,7 @@ def convert_command(
 
             check_access(upload)  # before the work, not after it
         report = convert.convert(
-            src, out, dtype=dtype, bits=bits, group_size=64 if group_size is None else group_size,
+            src, out, dtype=dtype, bits=bits, group_size=64 if group_size is None else group_size, int8=int8,
             overwrite=overwrite, revision=revision, checkpoint=checkpoint, base=base,
         )  # fmt: skip
     show(report, json)

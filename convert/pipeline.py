@@ -16,11 +16,13 @@ from typing import Any
 from convert import output, quantize
 from convert.card import copy_attribution, model_card, precision_of
 from convert.dtypes import cast, check_target
+from convert.packing import packings_of
 from convert.planning import Plan, hashes, make_plan, report
 from convert.safetensors_file import SafetensorsReader, SafetensorsWriter, TensorInfo, shards
 from convert.sources import resolve
 from convert.verify import verify
 from convert.weight_map import Assignment
+from mlx_model.config.sections import INT8
 from mlx_model.errors import UsageError
 from mlx_model.files.destination import staged, sync_file
 from mlx_model.text import seg_dict
@@ -47,12 +49,13 @@ def convert(
     dtype: str,
     bits: int | None,
     group_size: int,
+    int8: bool,
     overwrite: bool,
     **which: Any,
 ) -> ConversionReport:
     """Convert; see convert.convert. `which` is what `resolve` takes."""
     check_target(dtype)
-    quantize.check_options(bits, group_size)
+    quantize.check_options(bits, group_size, int8=int8)
     given = Path(src)
     output.check_target(out, given if os.path.exists(given) else None, overwrite=overwrite)
     with staged(out, overwrite=overwrite) as stage, ThreadPoolExecutor(2) as background:
@@ -60,17 +63,17 @@ def convert(
         output.check_apart(out, source.directory)
         plan = make_plan(source, dtype)
         size = sum(info.nbytes for info in plan.infos)
-        output.check_space(out, size * 2 if bits else size)
+        output.check_space(out, size * 2 if bits or int8 else size)
         options = {
-            "dtype": dtype, "bits": bits, "group_size": group_size if bits else None, "revision": source.revision,
-            "checkpoint": source.checkpoint, "base": source.base,
+            "dtype": dtype, "bits": bits, "group_size": group_size if bits else None, "int8": int8,
+            "revision": source.revision, "checkpoint": source.checkpoint, "base": source.base,
         }  # fmt: skip
         return _fill(stage, plan, background, out, options)
 
 
 def _fill(stage: Path, plan: Plan, background: Executor, out: Path, options: dict[str, Any]) -> ConversionReport:
     """Write everything into `stage`; what need not be waited for (it releases the GIL) rides along in `background`."""
-    bits, group_size = options["bits"], options["group_size"]
+    settings = quantization_of(options)
     hashed = background.submit(hashes, plan)
     files = write_weights(plan, stage)
     flushed = {path.name: background.submit(_flush, path) for path in files}
@@ -78,9 +81,9 @@ def _fill(stage: Path, plan: Plan, background: Executor, out: Path, options: dic
     verify(files, plan.assignments, plan.checkpoint, plan.cmvn)
     checked.result()
     written = {name: future.result() for name, future in flushed.items()}
-    quantization = _quantize(plan, stage, files, bits, group_size) if bits else None
+    quantization = None if settings is None else _quantize(plan, stage, files, settings)
     result = report(plan, output_path=out, options=options, sha256=hashed.result(), quantization=quantization)
-    return _write_sidecars(plan, stage, result, {} if bits else written)
+    return _write_sidecars(plan, stage, result, written if quantization is None else {})
 
 
 def _flush(path: Path) -> str:
@@ -124,22 +127,28 @@ def name_parts(files: Sequence[Path]) -> None:
     _write_index(files[0].parent)
 
 
-def _quantize(plan: Plan, stage: Path, files: Sequence[Path], bits: int, group_size: int) -> dict[str, Any]:
-    modules, kept = quantize.choose_modules(
-        plan.model, plan.family, bits=bits, group_size=group_size, dtype=plan.config.dtype
-    )
+def quantization_of(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return config.json's `quantization` but for the modules, of what a conversion was asked for."""
+    if options["int8"]:
+        return {"mode": INT8}
+    return {"bits": options["bits"], "group_size": options["group_size"]} if options["bits"] else None
+
+
+def _quantize(plan: Plan, stage: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> dict[str, Any]:
+    [packing] = packings_of({**settings, "modules": [""]}).values()
+    modules, kept = quantize.choose_modules(plan.model, plan.family, packing, dtype=plan.config.dtype)
     if not modules:
-        raise UsageError(f"no linear layer gets smaller with {bits} bits, groups of {group_size}; nothing to quantise")
-    made = quantize.quantize_files(files, stage, dict.fromkeys(modules, bits), group_size=group_size, limit=SHARD_BYTES)
+        raise UsageError(f"no linear layer gets smaller with {packing.words}; nothing to quantise")
+    made = quantize.quantize_files(files, stage, dict.fromkeys(modules, packing), limit=SHARD_BYTES)
     for path in files:
         path.unlink()
     name_parts(made)
-    plan.source.notes.append(f"quantised {len(modules)} linear layers to {bits} bits, groups of {group_size}")
+    plan.source.notes.append(f"quantised {len(modules)} linear layers to {packing.words}")
     reasons = sorted(set(kept.values()))
     for reason in reasons:
         names = sorted(name for name, why in kept.items() if why == reason)
         plan.source.notes.append(f"not quantised: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''} ({reason})")
-    return {"bits": bits, "group_size": group_size, "modules": modules}
+    return {**settings, "modules": modules}
 
 
 def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, known: Mapping[str, str]) -> ConversionReport:

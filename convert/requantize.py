@@ -10,6 +10,7 @@ from typing import Any
 
 from convert import output
 from convert.card import precision_of, with_precision
+from convert.packing import packings_of
 from convert.pipeline import SHARD_BYTES, name_parts, write_last
 from convert.quantize import BITS, check_options, quantize_files
 from convert.verify_conversion import read_conversion
@@ -25,11 +26,10 @@ def check_source(model: Path) -> None:
     """Raise UsageError where a directory is not a conversion that can be quantised."""
     if not output.is_conversion(model):
         raise UsageError(f"{model} is no conversion of ours; make one with `mlx-funasr convert SRC {model}` first")
-    settings = read_config(model).get("quantization")
+    config = read_config(model)
     read_conversion(model)
-    if settings is not None:
-        bits = f" ({settings['bits']} bits)" if isinstance(settings, dict) and "bits" in settings else ""
-        raise UsageError(f"{model} is quantised already{bits}; give the unquantised conversion")
+    if config.get("quantization") is not None:
+        raise UsageError(f"{model} is quantised already ({precision_of(config)}); give the unquantised conversion")
 
 
 def check(model: Path, out: Path, levels: Sequence[int], group_size: int, *, overwrite: bool) -> None:
@@ -62,7 +62,7 @@ def requantize(
     output.check_space(out, sum(file.stat().st_size for file in files))
     settings = {"bits": min(modules.values()), "group_size": group_size, "modules": dict(sorted(modules.items()))}
     with staged(out, overwrite=overwrite, apart_from=[model]) as stage:
-        name_parts(quantize_files(files, stage, modules, group_size=group_size, limit=SHARD_BYTES))
+        name_parts(quantize_files(files, stage, packings_of(settings), limit=SHARD_BYTES))
         for item in model.iterdir():
             if item.is_file() and item.name not in REWRITTEN and item not in files:
                 shutil.copyfile(item, stage / item.name)

@@ -18,6 +18,7 @@ import numpy as np
 
 from convert import hub, output
 from convert.dtypes import cast
+from convert.packing import packings_of
 from convert.planning import Plan, hashes, make_plan
 from convert.quantize import inexact
 from convert.sources import resolve
@@ -193,9 +194,7 @@ def _wrong_tensors(folder: Path, report: ConversionReport, plan: Plan) -> Iterat
     if settings is None:
         yield from differences(written, plan.assignments, plan.checkpoint, plan.cmvn)
     else:
-        modules: Any = settings["modules"]  # {name: bits} of a recipe, or the names of those that have `bits`
-        bits = modules if isinstance(modules, dict) else dict.fromkeys(modules, int(settings["bits"]))
-        yield from inexact(written, Planned(plan), bits, settings["group_size"])
+        yield from inexact(written, Planned(plan), packings_of(settings))
     if plan.tokens is not None and _tokens(folder) != plan.tokens:
         yield "tokens.json is not the source's vocabulary"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,11 +17,12 @@ import numpy as np
 
 from mlx_model import engines
 from mlx_model.config import config_class
-from mlx_model.config.sections import ModelConfig
+from mlx_model.config.sections import INT8, ModelConfig
 from mlx_model.errors import CheckpointError, ConfigError
 from mlx_model.families import FAMILIES, module_of
-from mlx_model.machine.blas import mx, nn, tree_flatten
+from mlx_model.machine.blas import mx, nn, tree_flatten, tree_unflatten
 from mlx_model.machine.safetensors import map_tensors
+from mlx_model.parts.int8 import Int8Linear
 from mlx_model.pipelines.methods import with_methods
 from mlx_model.roles import check_role
 from mlx_model.text import seg_dict
@@ -182,18 +183,26 @@ def _standard_descriptors() -> Iterator[None]:
 
 def _quantize(model: nn.Module, settings: dict[str, Any]) -> None:
     """Turn the listed layers into their quantised form, so that packed weights fit."""
-    modules, group_size = settings["modules"], settings["group_size"]
-    bits_of = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
-    layers = dict(model.named_modules())
-    for name in bits_of:
+    modules, layers = settings["modules"], dict(model.named_modules())
+    for name in modules:
         if not hasattr(layers.get(name), "to_quantized"):
             raise ConfigError(f"config.json: quantization: modules: {name!r} is no linear layer of this model")
+    if settings.get("mode") == INT8:
+        put(model, {name: Int8Linear.unfilled(layers[name]) for name in modules})
+        return
+    group_size = settings["group_size"]
+    bits_of = modules if isinstance(modules, dict) else dict.fromkeys(modules, settings["bits"])
     nn.quantize(
         model,
         class_predicate=lambda name, module: (
             {"group_size": group_size, "bits": bits_of[name]} if name in bits_of else False
         ),
     )
+
+
+def put(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Put layers in the places of those of these names."""
+    model.update_modules(tree_unflatten(list(layers.items())))  # pyright: ignore[reportArgumentType]
 
 
 def _fill(model: nn.Module, weights: dict[str, mx.array], directory: Path) -> None:

@@ -172,7 +172,8 @@ def _words_of(stack: nn.Module) -> str:
 
 
 def _called(stack: nn.Module) -> str:
-    return "decoder" if "Decoder" in type(stack).__name__ else "encoder"
+    name = type(stack).__name__
+    return next((part for part in ("decoder", "encoder") if part.title() in name), name)
 
 
 def enter(x: Any, mask: Mask, stack: nn.Module, like: Any = None) -> tuple[Any, Mask]:
@@ -252,15 +253,14 @@ def start(x: Any) -> None:
 
 
 def linear(x: X, module: Any, *, relu: bool = False) -> X:
-    """Return x W^T + bias, W plain or quantised; with `relu`, nothing below 0.
+    """Return x W^T + bias, W plain or quantised (which then says how MLX does it); with `relu`, nothing below 0.
 
     On a CPU the bias is added after the product: MLX's own (addmm) first copies it to every row.
     """
     if isinstance(x, Rows):
         y = x.linear(module)
     elif "scales" in module:
-        missing = module.missing
-        y = nn.QuantizedLinear.__call__(module, mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x)
+        y = module.by_mlx(x)
     elif device.on_gpu() or "bias" not in module:
         y = nn.Linear.__call__(module, x)
     else:

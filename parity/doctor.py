@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import DependencyError, MlxFunasrError, UsageError
-from mlx_model.machine import compiler
+from mlx_model.machine import bodies, compiler
 from parity.demo import MODEL, TRACE
 from reports.environment import DISTRIBUTION, describe, project_version, versions
 
@@ -122,10 +121,11 @@ def compute() -> Iterator[Finding]:
         return
     yield Finding(name="threads", status=OK, found=str(cores()))
     yield from _compiler()
-    known = platform.machine() == "x86_64" and cpu_engine.available()
+    known = cpu_engine.available()
     lacks = f"not for {platform.machine()} as it is here: "
     found = f"{cpu_bodies.in_words()}, compiled" if known else lacks + _why_not()
-    status_ = OK if known else WARN if platform.machine() == "x86_64" else NOTE
+    meant = any(body.is_for_this_machine for body in bodies.BODIES.values())
+    status_ = OK if known else WARN if meant else NOTE
     yield Finding(name="CPU engine", status=status_, found=found, advice="" if known else "MLX computes; slower")
 
 
@@ -140,7 +140,10 @@ def _why_not() -> str:
 
 
 def _compiler() -> Iterator[Finding]:
-    found = next((path for path in map(shutil.which, compiler.COMPILERS) if path), None)
+    program = compiler.compiler()
+    found = program[0] if program else None
+    if found is None and all(compiler.shipped(source, *body.options).is_file() for source, body in bodies.builds()):
+        found = "none, and none is needed: the wheel brought what is compiled"
     install = "xcode-select --install" if sys.platform == "darwin" else "apt install gcc (or your system's C compiler)"
     advice = "" if found else f"without one MLX's own operations run, slower: {install}"
     yield Finding(name="C compiler", status=OK if found else WARN, found=found or "none", advice=advice)

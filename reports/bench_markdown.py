@@ -19,7 +19,8 @@ def bench_table(report: BenchReport) -> str:
     ours = sides[0].name
     rate = f"; {sides[0].precision} matrix products: {report.matmul_gflops:.0f} GFLOP/s" if report.matmul_gflops else ""
     lines = [
-        f"{report.machine}{rate}. Medians; in brackets {ours}'s time over the side's, below 1 {ours} is faster.",
+        f"{report.machine}{_host(report)}{rate}. "
+        f"Medians; in brackets {ours}'s time over the side's, below 1 {ours} is faster.",
         "",
         _line(["", *(side.name for side in sides), f"{ours}, times real time", "of the product rate"]),
         _line(["---"] * (len(sides) + 3)),
@@ -35,6 +36,12 @@ def bench_table(report: BenchReport) -> str:
     lines += ["", _line(["Side", *FACTS]), _line(["---"] * (1 + len(FACTS)))]
     lines += [_line(_facts(side, report)) for side in report.sides if side.absent is None]
     return "\n".join([*lines, "", *(f"- {note}" for note in report.notes)]) + "\n"
+
+
+def _host(report: BenchReport) -> str:
+    """Return what hosts are compared by: the processor's instructions, and what an empty parallel region costs."""
+    empty = "" if report.empty_us is None else f"; nothing on all threads: {report.empty_us:.1f} us"
+    return (f"; {report.instructions}" if report.instructions else "") + empty
 
 
 def _cell(row: BenchRow | None) -> str:

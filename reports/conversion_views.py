@@ -14,6 +14,8 @@ from reports import formatting as fmt
 from reports.formatting import Figure
 from reports.schema import BenchReport, BenchRow, ConversionReport
 
+QUIET = 0.10  # other processes' share of the cores, above which times are said to be noisy
+
 
 def conversion_summary(report: ConversionReport) -> str:
     """Return the family and the size of what was converted."""
@@ -52,8 +54,12 @@ def bench_summary(report: BenchReport) -> str:
 
 
 def bench_context(report: BenchReport) -> dict[str, Any]:
-    """Return the picture of the timings."""
-    return {"chart": charts.bars([_bar(row) for row in report.rows]) if report.rows else ""}
+    """Return the picture of the timings, and how busy others kept the machine where that was too much."""
+    busiest = max((row.noise or 0.0 for row in report.rows), default=0.0)
+    return {
+        "chart": charts.bars([_bar(row) for row in report.rows]) if report.rows else "",
+        "noisy": f"Other processes used up to {busiest:.0%} of the cores meanwhile." if busiest > QUIET else "",
+    }
 
 
 def _bar(row: BenchRow) -> charts.Bar:

@@ -26,6 +26,14 @@ PACKAGES = (
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_EFFECT = (".md", ".html")  # files of a model directory that no result depends on
+# What decides how fast a processor multiplies, as Linux names it, and as people do; the former stand in /proc/cpuinfo.
+INSTRUCTIONS = {
+    "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "avx_vnni": "AVX-VNNI", "avx512f": "AVX-512F",
+    "avx512bw": "AVX-512BW", "avx512_vnni": "AVX-512 VNNI", "avx512_bf16": "AVX-512 BF16",
+    "avx512_fp16": "AVX-512 FP16", "amx_int8": "AMX int8", "amx_bf16": "AMX bfloat16",
+    "asimd": "NEON", "asimdhp": "NEON float16", "asimddp": "dot product", "i8mm": "I8MM", "bf16": "BF16", "sve": "SVE",
+    "sve2": "SVE2",
+}  # fmt: skip
 PROOF = "proof"  # the folder of a conversion's repository that holds its reports
 
 
@@ -126,6 +134,21 @@ def processor_name() -> str:
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def instruction_set() -> str:
+    """Return the processor's architecture and what of `INSTRUCTIONS` it has: "x86_64: AVX, AVX2, FMA, F16C".
+
+    Times of hosts with different ones say nothing of each other. "" beside the architecture where the system does not
+    tell; every 64-bit ARM processor has NEON.
+    """
+    machine, cpuinfo = platform.machine(), Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.is_file() else []
+    flags = next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set())
+    if machine in ("arm64", "aarch64"):
+        flags.add("asimd")
+    names = ", ".join(name for flag, name in INSTRUCTIONS.items() if flag in flags)
+    return f"{machine}: {names}" if names else machine
 
 
 def mlx_device() -> str | None:

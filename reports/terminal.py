@@ -115,6 +115,10 @@ def _bench(report: BenchReport, console: Console, full: bool) -> None:
     for side in report.sides:
         if side.device:  # those that are absent have a note
             console.print(text(f"{side.name}: {side.precision}, {side.device}", "dim"))
+    rate = None if report.matmul_gflops is None else f"products {report.matmul_gflops:.0f} GFLOP/s"
+    empty = None if report.empty_us is None else f"nothing on all threads {report.empty_us:.1f} us"
+    facts = [fact for fact in (report.machine, report.instructions, rate, empty) if fact]
+    console.print(text(f"host: {'; '.join(facts)}", "dim"))
     console.print(text(f"command: {report.command}", "dim"))
 
 

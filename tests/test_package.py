@@ -25,7 +25,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from mlx_model.engines import cpu_engine
 from mlx_model.families import FAMILIES
+from mlx_model.machine.bodies import builds
+from mlx_model.machine.compiler import compiler, shipped
 from tests.conftest import ROOT
 
 pytestmark = [
@@ -69,10 +72,26 @@ def foreign(names: set[str]) -> list[str]:
     """Return what belongs in no archive: tests, how the demo was trained, caches, anything of the shared data."""
     training = {path.relative_to(ROOT).as_posix() for path in (ROOT / "parity/demo").glob("*.py")}
     training.discard("parity/demo/__init__.py")
+    training.add("mlx_model/machine/wheel_hook.py")  # how a wheel is built: of the sdist only
     wrong = re.compile(
         r"(^|/)(tests|benchmarks|notebooks|shared|runs|__pycache__|\.[^/]+)/|conftest|\.py[co]$|\.partial"
     )
     return sorted(name for name in names if wrong.search(name) or name in training)
+
+
+def compiled_in(names: set[str]) -> set[str]:
+    return {name for name in names if name.endswith(".so")}
+
+
+def test_the_wheel_holds_what_this_machines_compiler_made_of_every_c_file(built):
+    made = compiled_in(names_in(built[0]))
+    expected = {
+        shipped(source, *body.options).relative_to(ROOT).as_posix() for source, body in builds(ROOT / "mlx_model")
+    }
+    assert made == (expected if compiler() else set())
+    *_, abi, system = built[0].stem.split("-")
+    assert abi == "none"
+    assert (system == "any") == (not made)
 
 
 def test_the_wheel_holds_the_program_and_what_it_reads(built):
@@ -94,9 +113,11 @@ def test_the_wheel_holds_the_program_and_what_it_reads(built):
 def test_the_sdist_holds_what_the_wheel_is_made_of(built):
     with tarfile.open(built[1]) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert inside >= names_in(built[0])
+    wheel = names_in(built[0])
+    assert inside >= wheel - compiled_in(wheel)
+    assert not compiled_in(inside)
     assert inside >= {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "SECURITY.md"}
-    assert foreign(inside) == []
+    assert foreign(inside) == ["mlx_model/machine/wheel_hook.py"]
 
 
 def test_the_metadata_says_what_pypi_shows(built):
@@ -149,10 +170,10 @@ def test_a_bare_install_is_small(built):
 
 
 class Bare:
-    """An environment that holds the wheel and its dependencies, and a folder far from the checkout to run it in."""
+    """An environment that holds the wheel and its dependencies and no compiler, and a folder to run it in, far away."""
 
     def __init__(self, folder: Path, wheel: Path):
-        self.folder, self.bin = folder / "work", folder / "venv/bin"
+        self.folder, self.bin, self.cache = folder / "work", folder / "venv/bin", folder / "cache"
         self.folder.mkdir()
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
         install = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "-q", "--no-deps"]
@@ -166,9 +187,14 @@ class Bare:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        environment |= {"CC": "/nonexistent", "XDG_CACHE_HOME": str(self.cache)}
         return subprocess.run(
             [str(self.bin / command[0]), *command[1:]], cwd=self.folder, env=environment, capture_output=True, text=True
         )
+
+    def kept_libraries(self) -> list[str]:
+        """Return what was compiled in it."""
+        return sorted(path.name for path in self.cache.glob("mlx-funasr/*.so"))
 
     def right(self, *command: str) -> str:
         done = self.run(*command)
@@ -213,6 +239,9 @@ def test_the_main_jobs_run_without_torch(bare):
     assert bare.right("mlx-funasr", "transcribe", "model", wav).strip() == "号码是九零四二七零八八"
     checked = json.loads(bare.right("mlx-funasr", "parity", "check", "model", str(demo / "trace"), "--json"))
     assert (checked["verdict"], checked["precision"]) == ("pass", "8bit")
+    if cpu_engine.available():
+        assert checked["numerics"]["engine"].startswith("CPU engine")
+        assert bare.kept_libraries() == []  # the wheel brought them; `Bare` has no compiler
     assert json.loads(bare.right("mlx-funasr", "verify", "model", "--json"))["verdict"] == "pass"
     if re.search(r"\bdoctor\b", bare.right("mlx-funasr", "--help")):
         assert bare.run("mlx-funasr", "doctor").returncode in (0, 1)  # 1: it found something, as the want of a BLAS

@@ -17,6 +17,7 @@ from mlx_model.errors import ConfigError
 
 MAX_SIZE = 1 << 20  # no width or vocabulary is larger; stops a hostile configuration before a model is built
 BITS, GROUP_SIZES = (8, 6, 4), (32, 64, 128)  # of `quantization`
+INT8 = "int8"  # the mode of `quantization` in which inputs are rounded, too
 DTYPES = ("float32", "float16", "bfloat16")
 MISSING: Any = dataclasses.MISSING
 
@@ -171,8 +172,9 @@ class ModelConfig:
 
     `quantization` is None or {"bits", "group_size", "modules"} in mlx-lm's manner, `modules` a list, or {name: bits}
     where a recipe gives them different ones (`bits` is then the lowest); rows of weights are stored in whole groups,
-    zeros fill the last one. `dtype` is that of the network's weights (CMVN stays float32). A family names the
-    sections of its config.json (`SECTIONS`) and its arguments in config.yaml (`ARGUMENTS`).
+    zeros fill the last one. Or it is {"mode": "int8", "modules"}: int8 dynamic (parts/int8.py). `dtype` is that of
+    the network's other weights (CMVN stays float32). A family names the sections of its config.json (`SECTIONS`) and
+    its arguments in config.yaml (`ARGUMENTS`).
     """
 
     SECTIONS: ClassVar[dict[str, type[Section]]] = {}
@@ -224,6 +226,13 @@ class ModelConfig:
         """Return plain JSON types; `from_dict` restores the configuration."""
         return dataclasses.asdict(self)
 
+    @property
+    def precision(self) -> str:
+        """The network's precision in a word: float32, float16, bfloat16, int8, or e.g. 8bit (a recipe's least)."""
+        if self.quantization is None:
+            return self.dtype
+        return self.quantization.get("mode") or f"{self.quantization['bits']}bit"
+
     def blocks(self) -> dict[str, int]:
         """Return {config.yaml section: how many blocks it asks for}: no checkpoint has more blocks than tensors."""
         return {}
@@ -233,15 +242,21 @@ class ModelConfig:
 
 
 def _check_quantization(where: str, found: Any) -> None:
-    """Raise ConfigError unless `found` is None or {"bits", "group_size", "modules"} as `convert` writes it."""
+    """Raise ConfigError unless `found` is None or what `convert` writes: see `ModelConfig`."""
     where = f"{where}: quantization"
     if found is None:
         return
-    if not isinstance(found, dict) or set(found) != {"bits", "group_size", "modules"}:
-        raise ConfigError(f"{where} = {_shown(found)}: expected null, or bits, group_size and modules")
-    modules = found["modules"]
-    if not isinstance(modules, (list, dict)) or not modules or not all(isinstance(name, str) for name in modules):
-        raise ConfigError(f"{where}: modules = {_shown(modules)} must be names of layers, or {{name: bits}}")
+    keys = set(found) if isinstance(found, dict) else set()
+    if keys not in ({"bits", "group_size", "modules"}, {"mode", "modules"}):
+        raise ConfigError(f"{where} = {_shown(found)}: expected null, mode and modules, or bits, group_size, modules")
+    modules, packed = found["modules"], "mode" not in keys
+    kinds = (list, dict) if packed else (list,)
+    if not isinstance(modules, kinds) or not modules or not all(isinstance(name, str) for name in modules):
+        raise ConfigError(f"{where}: modules = {_shown(modules)} must be names of layers{', or {name: bits}' * packed}")
+    if not packed:
+        if found["mode"] != INT8:
+            raise ConfigError(f"{where}: mode = {_shown(found['mode'])} is not supported (only {INT8!r})")
+        return
     for bits in (found["bits"], *(modules.values() if isinstance(modules, dict) else ())):
         if bits not in BITS or isinstance(bits, (bool, float)):
             raise ConfigError(f"{where}: bits = {_shown(bits)} must be one of {', '.join(map(str, BITS))}")

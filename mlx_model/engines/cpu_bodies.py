@@ -1,8 +1,8 @@
 """Which body of `cpu_engine.c` this processor gets, compiled and loaded: the widest whose instructions it has.
 
-The source is one; a body is what the compiler makes of it with a body's options. Kept files tell bodies apart by them
-(`machine/compiler.py`), so that machines of different processors may share a home directory. `MLX_FUNASR_CPU_ENGINE`
-names the body to be used in place of the best one, so that a machine with AVX-512 can test both.
+The source is one; a body (`machine/bodies.py`) is what the compiler makes of it with a body's options. Kept files tell
+bodies apart by them (`machine/compiler.py`), so that machines of different processors may share a home directory.
+`MLX_FUNASR_CPU_ENGINE` names the body to be used in place of the best one: a machine with AVX-512 can test both.
 """
 
 from __future__ import annotations
@@ -10,42 +10,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_model.errors import UsageError
+from mlx_model.machine.bodies import BODIES, Body
 from mlx_model.machine.compiler import compiled
 from mlx_model.machine.device import cores
 
 VARIABLE = "MLX_FUNASR_CPU_ENGINE"
 SOURCE = Path(__file__).with_name("cpu_engine.c")
-AVX2 = frozenset({"avx2", "fma", "f16c"})  # as /proc/cpuinfo names them: without those that the system does not save
-FOR_AVX2 = ("-mavx2", "-mfma", "-mf16c", "-fno-math-errno", "-pthread")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """A way to compile cpu_engine.c: what the processor must have, and the compiler's options."""
-
-    words: str
-    flags: frozenset[str]
-    options: tuple[str, ...]
-    automatic: bool = True  # whether it is taken without being named
-
-
-BODIES = {
-    "avx512": Body(words="AVX-512", flags=AVX2 | {"avx512f"}, options=("-O3", *FOR_AVX2, "-mavx512f", "-DLANES=16")),
-    "avx2": Body(words="AVX2 and FMA", flags=AVX2, options=("-O3", *FOR_AVX2)),
-    # The wide body's arithmetic on a processor without AVX-512, many times slower: for tests of its results. -O3 would
-    # compile for 20 s in place of 2; without expensive optimisations products would not be fused with sums.
-    "avx512-by-avx2": Body(
-        words="AVX-512's body by AVX2",
-        flags=AVX2,
-        options=("-O1", "-fexpensive-optimizations", *FOR_AVX2, "-Wno-psabi", "-DLANES=16"),
-        automatic=False,
-    ),
-}
 
 
 class LinearStruct(ctypes.Structure):
@@ -70,6 +43,7 @@ _SIGNATURES = {
     "engine_width": (),
     "engine_lanes": (),
     "engine_threads": (_I,),
+    "engine_empty": (),
     "engine_product": (ctypes.POINTER(LinearStruct), _I, _P, _L, _P, _L, _I),
     "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
     "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
@@ -110,13 +84,13 @@ def chosen() -> str:
         raise UsageError(f"{VARIABLE}={wanted}: {known}")
     best = wanted or next((name for name in able if BODIES[name].automatic), "")
     if not best:
-        raise OSError("the engine is written for x86-64 with AVX2, FMA and F16C, or AVX-512F beside them")
+        raise OSError("the engine is written for 64-bit ARM, and x86-64 with AVX2, FMA and F16C, or AVX-512F beside")
     return best
 
 
 def runs(body: Body) -> bool:
     """Whether this processor has a body's instructions."""
-    return platform.machine() == "x86_64" and body.flags <= _processor_flags()
+    return body.is_for_this_machine and body.flags <= _processor_flags()
 
 
 @functools.cache

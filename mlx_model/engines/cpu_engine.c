@@ -8,12 +8,18 @@
    Weights are read as they lie in their file, row after row, float32, of 16 bits or quantised: the file is mapped, and
    nothing else is held. A thread turns a panel of them into float32 in the order in which the innermost loop reads it,
    in its first-level cache, and multiplies up to BLOCK rows with it while the next panel is fetched from memory. So
-   arithmetic is float32's whatever weights are. Written in the vector types of GCC and Clang, for two kinds of processor:
-   as it stands for AVX2, FMA and F16C, and with -DLANES=16 for AVX-512F beside them. An output of a product is one sum
-   over the inputs in order, DEPTH of them at a time, in both: it has the same bits. What is summed across a vector
-   (norms, softmax) differs by rounding. The second body compiles for AVX2 as well, and is slow there: for tests. */
+   arithmetic is float32's whatever weights are. Written in the vector types of GCC and Clang, for three kinds of processor:
+   as it stands for AVX2, FMA and F16C, with -DLANES=16 for AVX-512F beside them, with -DLANES=4 for ARM's NEON. An output
+   of a product is one sum over the inputs in order, DEPTH of them at a time, in all: it has the same bits. What is summed
+   across a vector (norms, softmax) differs by rounding. The second body compiles for AVX2 as well, slow there: for tests. */
 
+#ifdef __aarch64__
+#include <arm_neon.h>
+#define pause_briefly() __asm__ volatile("yield")
+#else
 #include <immintrin.h>
+#define pause_briefly() __builtin_ia32_pause()
+#endif
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -28,6 +34,10 @@
 #define all(x) ((vec){FOUR(x), FOUR(x), FOUR(x), FOUR(x)})
 enum { ROWS = 12 };     /* a tile of the result, ROWS x WIDTH, takes 24 of 32 registers */
 enum { BLOCK = 256 };
+#elif LANES == 4
+#define all(x) ((vec){FOUR(x)})
+enum { ROWS = 12 };     /* 24 of 32 registers again */
+enum { BLOCK = 192 };
 #else
 #define all(x) ((vec){FOUR(x), FOUR(x)})
 enum { ROWS = 6 };      /* the same, 12 of 16 */
@@ -75,7 +85,7 @@ static void take_units(void) {
 
 static void* help(void* nothing) {
     for (int seen = 0;;) {
-        for (int i = 0; i < SPINS && __atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen; i++) __builtin_ia32_pause();
+        for (int i = 0; i < SPINS && __atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen; i++) pause_briefly();
         if (__atomic_load_n(&round_, __ATOMIC_ACQUIRE) == seen) {
             pthread_mutex_lock(&resting);
             while (round_ == seen) pthread_cond_wait(&called, &resting);
@@ -118,9 +128,18 @@ static void everywhere(void (*run)(const void*, int), const void* task, int unit
     }
     take_units();
     for (int i = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < units; i++)
-        i < SPINS ? __builtin_ia32_pause() : (void)sched_yield(); /* others may need this core to finish */
+        if (i < SPINS) pause_briefly();
+        else sched_yield(); /* others may need this core to finish */
     pthread_mutex_unlock(&busy);
 }
+
+/* The same for cpu_int8.c, whose work these threads do, too. */
+void engine_everywhere(void (*run)(const void*, int), const void* task, int units) { everywhere(run, task, units); }
+
+static void nothing(const void* task, int unit) { (void)task, (void)unit; }
+
+/* What a parallel region costs that has nothing to compute: every thread is called. */
+void engine_empty(void) { everywhere(nothing, NULL, helpers + 1); }
 
 enum { ALONE = 2000000 }; /* products of two numbers that take less time than calling a thread that sleeps */
 
@@ -160,19 +179,23 @@ INLINE int bits_of(int kind) { return kind == BFLOAT16 ? 16 : kind; }
 INLINE long row_bytes(const linear* w, int inputs) { return (long)inputs * bits_of(w->kind) / 8; }
 static long stride_of(const linear* w) { return row_bytes(w, is_code(w->kind) ? w->groups * w->group : w->k); }
 
-/* LANES codes of 4 or 6 bits: whole bytes hold four. A load takes four bytes, and none behind the last code. */
-INLINE bits small_codes(int size, const char* from) {
+/* LANES codes of 4 or 6 bits from a row's `at`th, a multiple of LANES: whole bytes hold four. A load takes four bytes,
+   and none behind the last code of eight. */
+INLINE bits small_codes(int size, const char* row, int at) {
     int words[LANES / 4];
     for (int i = 0; i < LANES / 4; i++) {
         unsigned four;
-        const int odd = i % 2;
-        memcpy(&four, from + (size == 6 ? 3 * i - odd : i / 2 * 4), 4);
+        const int quad = at / 4 + i, odd = quad % 2;
+        memcpy(&four, row + (size == 6 ? 3l * quad - odd : quad / 2 * 4l), 4);
         words[i] = (int)(four >> odd * (size == 6 ? 8 : 16));
     }
 #if LANES == 16
     const bits all_words = {FOUR(words[0]), FOUR(words[1]), FOUR(words[2]), FOUR(words[3])};
     const bits shifts = {0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size,
                          0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size};
+#elif LANES == 4
+    const bits all_words = {FOUR(words[0])};
+    const bits shifts = {0, size, 2 * size, 3 * size};
 #else
     const bits all_words = {FOUR(words[0]), FOUR(words[1])};
     const bits shifts = {0, size, 2 * size, 3 * size, 0, size, 2 * size, 3 * size};
@@ -181,7 +204,9 @@ INLINE bits small_codes(int size, const char* from) {
 }
 
 INLINE vec halves(const char* from) {
-#if LANES == 8
+#if LANES == 4
+    return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t*)from)));
+#elif LANES == 8
     return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
 #elif defined __AVX512F__
     return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)from));
@@ -201,7 +226,7 @@ INLINE vec numbers(int kind, const char* row, int at) {
     if (kind == FLOAT32) return *(const vec*)from;
     if (kind == FLOAT16) return halves(from);
     if (kind == BFLOAT16) return (vec)(__builtin_convertvector(*(const words16*)from, bits) << 16); /* its upper half */
-    const bits codes = size == 8 ? __builtin_convertvector(*(const octets*)from, bits) : small_codes(size, from);
+    const bits codes = size == 8 ? __builtin_convertvector(*(const octets*)from, bits) : small_codes(size, row, at);
     return __builtin_convertvector(codes, vec);
 }
 
@@ -212,12 +237,15 @@ INLINE vec last_numbers(int kind, const char* row, int at, int count) {
     return numbers(kind, few, 0);
 }
 
-#if LANES == 16
+#if LANES != 8
 #ifdef __clang__
 #define pick(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define pick(a, b, ...) __builtin_shuffle(a, b, (bits){__VA_ARGS__}) /* older than GCC 12, too */
 #endif
+#endif
+
+#if LANES == 16
 #define QUARTER(i) 4 * (i), 4 * (i) + 1, 4 * (i) + 2, 4 * (i) + 3
 #define QUARTERS(p, q, r, s) \
     p, q, r, s, p + 4, q + 4, r + 4, s + 4, p + 8, q + 8, r + 8, s + 8, p + 12, q + 12, r + 12, s + 12
@@ -247,6 +275,14 @@ INLINE void turn(const vec rows[LANES], vec out[LANES]) {
         turn_quarters(fours[i], turned);
         for (int quarter = 0; quarter < 4; quarter++) out[4 * quarter + i] = turned[quarter];
     }
+}
+#elif LANES == 4
+/* Four numbers of four rows, turned: vector i holds the ith of every row. */
+INLINE void turn(const vec rows[LANES], vec out[LANES]) {
+    const vec low[2] = {pick(rows[0], rows[1], 0, 4, 1, 5), pick(rows[2], rows[3], 0, 4, 1, 5)};
+    const vec high[2] = {pick(rows[0], rows[1], 2, 6, 3, 7), pick(rows[2], rows[3], 2, 6, 3, 7)};
+    out[0] = pick(low[0], low[1], 0, 1, 4, 5), out[1] = pick(low[0], low[1], 2, 3, 6, 7);
+    out[2] = pick(high[0], high[1], 0, 1, 4, 5), out[3] = pick(high[0], high[1], 2, 3, 6, 7);
 }
 #else
 /* Eight numbers of eight rows, turned: vector i holds the ith of every row. */
@@ -346,7 +382,7 @@ static void any_tile(int rows, int depth, const float* a, long lda, const float*
                      const float* start, int add, int relu) {
     switch (rows) {
         ROWS_ARE(1) ROWS_ARE(2) ROWS_ARE(3) ROWS_ARE(4) ROWS_ARE(5) ROWS_ARE(6)
-#if LANES == 16
+#if LANES != 8
         ROWS_ARE(7) ROWS_ARE(8) ROWS_ARE(9) ROWS_ARE(10) ROWS_ARE(11) ROWS_ARE(12)
 #endif
     }

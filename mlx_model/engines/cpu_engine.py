@@ -19,6 +19,7 @@ Rows are the frames or tokens of all utterances, one after the other: float32, (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -90,14 +91,23 @@ class _Operation:
 class Product(_Operation):
     """relu?(x W^T + bias), (M, Din) -> (M, Dout rounded up to whole panels); x may be columns of something wider."""
 
-    def __init__(self, linear: Linear | QuantizedLinear, source: Source = in_memory):
+    def __init__(self, linear: Any, source: Source = in_memory):
         if isinstance(linear, QuantizedLinear):
             self.names = ("weight", "bias", "scales", "biases")
         self._weight = source(linear, "weight")
         super().__init__(linear, unread=not self._weight.flags.writeable)  # a mapped file's is not
         self.outputs = len(self._weight)
-        padding = -self.outputs % kernels().engine_width()
-        self._width = self.outputs + padding
+        self._prepare(linear)
+
+    def make_room(self, *widths: int) -> int:
+        """Give results room for whole panels of the engine's width and of others, and return how much."""
+        self.padding = -self.outputs % math.lcm(kernels().engine_width(), *widths)
+        self._width = self.outputs + self.padding
+        return self.padding
+
+    def _prepare(self, linear: Any) -> None:
+        """Hold what the kernel reads beside the weights."""
+        padding = self.make_room()
         self._bias = in_float32(linear.bias) if "bias" in linear else None
         if self._bias is not None and padding:
             self._bias = np.pad(self._bias, (0, padding))
@@ -241,7 +251,7 @@ def _is_array(value: Any, ndim: int, size: int | None = None, *, dtypes: Collect
     return found and size in (None, value.shape[0])
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Any] = {  # cpu_int8.py adds one
     "Linear": Product, "QuantizedLinear": Product, "LayerNorm": Norm, "DepthwiseConv1d": Memory, "Taps": Memory,
     "RectifiedLinear": Weightless, "Softmax": Weightless,
 }  # fmt: skip
@@ -266,8 +276,14 @@ def operation(module: Any, kind: str | None = None) -> Any:
 def keep(module: Any, source: Source) -> None:
     """Let a linear layer be computed with its weight as it lies in `source`, where there is not something as good."""
     kept = vars(module).get(KEPT)
-    if (kept is None or not kept.is_of(module)) and kind_of(module) and Product.can(module):
-        vars(module)[KEPT] = Product(module, source)
+    make: Any = OPERATIONS.get(kind_of(module))
+    if (kept is None or not kept.is_of(module)) and is_product(make) and make.can(module):
+        vars(module)[KEPT] = make(module, source)
+
+
+def is_product(make: Any) -> bool:
+    """Whether an operation is one whose weight may lie in a mapped file."""
+    return make is not None and issubclass(make, Product)
 
 
 def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int) -> Rows:

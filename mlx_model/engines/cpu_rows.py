@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlx_model import ops, ops_stream
-from mlx_model.engines import cpu_bodies, cpu_engine, cpu_lstm
+from mlx_model.engines import cpu_bodies, cpu_engine, cpu_int8, cpu_lstm
 from mlx_model.engines.cpu_engine import (
     KINDS,
     OPERATIONS,
@@ -79,7 +79,7 @@ class _Product:
 
     def to(self, y: np.ndarray | None) -> np.ndarray:
         """Return the result, added to y where there is one, in its place."""
-        if y is None or self.relu or self.width % kernels().engine_width():
+        if y is None or self.relu or self.operation.padding:
             made = self.operation(self.x, relu=self.relu)[:, : self.width]
             return made if y is None else y + made
         self.operation.add(self.x, y)
@@ -290,7 +290,12 @@ class Kernels:
 
     def in_words(self, stack: nn.Module) -> str:
         """Return the engine's name and what it computes with; "" where it does not take this stack."""
-        return "" if operations_of(stack) is None else f"CPU engine ({cpu_bodies.in_words()}, {cores()} threads)"
+        operations = operations_of(stack)
+        if operations is None:
+            return ""
+        rounded = any(isinstance(made, cpu_int8.Int8Product) for made in operations.values())
+        words = f"{cpu_bodies.in_words()}, int8 by {cpu_int8.in_words()}" if rounded else cpu_bodies.in_words()
+        return f"CPU engine ({words}, {cores()} threads)"
 
 
 def operations_of(stack: nn.Module) -> Operations | None:
@@ -318,4 +323,4 @@ def products_of(stack: nn.Module) -> list[nn.Module]:
     leaves = [(module, OPERATIONS.get(kind)) for module, is_leaf, kind in found if is_leaf]
     if not all(kind for *_, kind in found) or not all(make is not None and make.can(leaf) for leaf, make in leaves):
         return []
-    return [module for module, make in leaves if make is cpu_engine.Product]
+    return [module for module, make in leaves if cpu_engine.is_product(make)]

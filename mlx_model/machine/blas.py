@@ -171,9 +171,9 @@ _keep_freed_memory()
 
 import mlx.core as mx  # noqa: E402  after the BLAS, on purpose
 import mlx.nn as nn  # noqa: E402
-from mlx.utils import tree_flatten  # noqa: E402
+from mlx.utils import tree_flatten, tree_unflatten  # noqa: E402
 
-__all__ = ["BlasStatus", "Float32Setting", "float32_setting", "mx", "nn", "status", "tree_flatten"]
+__all__ = ["BlasStatus", "Float32Setting", "float32_setting", "mx", "nn", "status", "tree_flatten", "tree_unflatten"]
 
 
 def float32_setting() -> Float32Setting:

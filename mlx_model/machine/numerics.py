@@ -107,9 +107,16 @@ def blas_name() -> str:
 
 
 def precision(model: Any) -> str:
-    """Return what the network's numbers are kept in: float32, bfloat16, "8-bit g64", "4/8-bit g64, rest float16"."""
-    packed = {(module.bits, module.group_size) for module in model.modules() if isinstance(module, nn.QuantizedLinear)}
+    """Return what the network's numbers are kept in: float32, bfloat16, "8-bit g64", "4/8-bit g64, rest float16".
+
+    "int8 dynamic": weights of 8 bits, and what they are multiplied with is rounded to 8 as it comes.
+    """
+    modules = list(model.modules())
+    packed = {(module.bits, module.group_size) for module in modules if isinstance(module, nn.QuantizedLinear)}
     kept = str(model.dtype).rpartition(".")[2]
+    weights = [module.get("weight") for module in modules]
+    if any(isinstance(weight, mx.array) and weight.dtype == mx.int8 for weight in weights):
+        return f"int8 dynamic, rest {kept}"
     if not packed:
         return kept
     bits, groups = ("/".join(map(str, sorted(set(sizes)))) for sizes in zip(*packed, strict=True))

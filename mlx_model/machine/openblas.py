@@ -12,6 +12,7 @@ import ctypes
 import importlib.util
 from pathlib import Path
 
+from mlx_model.machine.bodies import PLAIN
 from mlx_model.machine.compiler import compiled
 
 
@@ -30,4 +31,4 @@ def load(path: str) -> ctypes.CDLL:
         OSError: it cannot be loaded, or there is no compiler for the three functions.
     """
     ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-    return ctypes.CDLL(str(compiled(Path(__file__).with_name("openblas.c"), "-O1")), mode=ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(str(compiled(Path(__file__).with_name("openblas.c"), *PLAIN.options)), mode=ctypes.RTLD_GLOBAL)

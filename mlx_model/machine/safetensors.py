@@ -26,7 +26,7 @@ STORAGE: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"),
     "U32": np.dtype("<u4"), "U8": np.dtype("u1"), "BOOL": np.dtype("?"),
 }  # fmt: skip
-MAPPED = ("F32", "U32", "F16", "BF16")  # what the CPU engine computes with where it lies
+MAPPED = ("F32", "U32", "F16", "BF16", "I8")  # what the CPU engine computes with where it lies
 
 
 class Entry(NamedTuple):

@@ -47,6 +47,11 @@ class QuantizedLinear(nn.QuantizedLinear):
     def __call__(self, x: ops.X) -> ops.X:
         return ops.linear(x, self)
 
+    def by_mlx(self, x: Float[mx.array, "*batch Din"]) -> Float[mx.array, "*batch Dout"]:
+        """Return the layer's output by MLX's own product."""
+        filled = mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, self.missing)]) if self.missing else x
+        return nn.QuantizedLinear.__call__(self, filled)
+
 
 def padded_width(width: int, group_size: int) -> int:
     """Return how many inputs a quantised layer has: whole groups."""

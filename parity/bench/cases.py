@@ -28,6 +28,7 @@ PRODUCT = {
     ("gpu", "bfloat16"): 8192,
 }
 PRODUCT_RUNS = 5
+EMPTY_RUNS = 200  # in a row: threads that wait by spinning are still awake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from parity.bench.exports import Exports
 from parity.bench.findings import Answer
+from parity.bench.jobs import TRANSCRIBE
 from parity.bench.peers import OURS, missing
 from parity.bench.plan import Plan
 from parity.bench.rounds import Rounds, interleave
@@ -20,8 +21,9 @@ class Contest:
     """One child per peer, from entering to `close`.
 
     `absent` says why a peer is not here (any more), `facts` what each said about itself, `paths` what each loaded;
-    `where` stands before the reason of one that fails from now on. `device`: the kind, cpu or gpu, that this project's
-    side computes on; that starts first, so the others can be held against it on the same kind.
+    `where` stands before the reason of one that fails from now on. `device` is the kind, cpu or gpu, that our own
+    side computes on, `job` what it does with files; it starts first, so that the others are held against it on the same
+    kind.
     """
 
     def __init__(self, plan: Plan, exports: Exports):
@@ -31,7 +33,7 @@ class Contest:
         self.absent: dict[str, str] = {}
         self.facts: dict[str, Answer] = {}
         self.paths: dict[str, Path | str] = {}
-        self.where, self.device = "", "cpu"
+        self.where, self.device, self.job = "", "cpu", TRANSCRIBE
 
     def __enter__(self) -> Contest:
         try:
@@ -55,7 +57,7 @@ class Contest:
 
     def _start(self, name: str) -> Answer:
         peer, threads = self.peers[name], self.plan.threads
-        if reason := missing(peer, self.device):
+        if reason := missing(peer, self.device, self.job):
             raise SideError(name, reason)
         self.paths[name] = self.plan.model if name == OURS else self.exports.path(peer)
         how = [str(threads), self.device, self.plan.precision_of(peer), *map(str, self.plan.dropped)]
@@ -63,7 +65,7 @@ class Contest:
         self.sides[name] = Side(name, command, child_environment(threads), self.log(name))
         facts = self.sides[name].ask(do="facts")
         if name == OURS:
-            self.device = facts["device"]
+            self.device, self.job = facts["device"], facts["job"]
         return facts
 
     def drop(self, error: SideError) -> None:

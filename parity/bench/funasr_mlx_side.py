@@ -90,7 +90,7 @@ class FunasrMlx(Peer):
         return mlx_device() or ""
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str, job: str) -> list[str]:
         """Return its `infer` command, which prints token ids."""
         code = f"import mlx_model.machine.blas; {INFER}" if cls.same_blas else INFER
         return python(code, "infer", path, "--model", "paraformer", "--audio", audio)

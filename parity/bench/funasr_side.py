@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mlx_model.errors import DependencyError
+from parity.bench import jobs
+from parity.bench.jobs import ALIGN, DETECT, TRANSCRIBE
 from parity.bench.peer import AS_CONVERTED, Ids, Peer, python
 
 SCRIPT = """
@@ -16,7 +18,10 @@ import sys
 from funasr import AutoModel
 model = AutoModel(model=sys.argv[1], device=sys.argv[4], disable_update=True, disable_pbar=True, log_level="ERROR",
                   frontend_conf={"dither": 0.0}, ncpu=int(sys.argv[3]))
-print("text:", model.generate(input=sys.argv[2])[0]["text"])
+text = sys.argv[5:]
+given = {"input": (sys.argv[2], *text), "data_type": ("sound", "text")} if text else {"input": sys.argv[2]}
+found = model.generate(**given)[0]
+print("text:" if "value" not in found and not text else "{times}", found.get("text", found.get("value")))
 """
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # ours -> torch's; AutoModel falls back to the CPU where there is no CUDA
 
@@ -26,6 +31,8 @@ class FunASR(Peer):
 
     name = "funasr"
     what = "FunASR's AutoModel, PyTorch, eager"
+    judges = True
+    jobs = (TRANSCRIBE, DETECT, ALIGN)
     needs = {  # noqa: RUF012
         "torch": "pip install 'mlx-funasr[reference]'",
         "funasr": "pip install 'mlx-funasr[reference]'",
@@ -50,6 +57,7 @@ class FunASR(Peer):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as MLX_ENABLE_TF32=0
         self.torch, self.where = torch, torch.device(DEVICES[self.device])
         self.auto = load(self.path, device=DEVICES[self.device])
+        self.job = jobs.OF_CLASS.get(type(self.auto.model).__name__, TRANSCRIBE)
         torch.set_num_threads(self.threads)  # after AutoModel, which sets it too
 
     def wait(self) -> None:
@@ -102,10 +110,22 @@ class FunASR(Peer):
         return self.kept(scores.argmax(-1).tolist(), token_num.tolist())
 
     def transcribe(self, files: Sequence[str]) -> list[str]:
-        """Return the texts of one `generate` call."""
+        """Return the texts of one `generate` call; an aligner takes one recording and its text at a time."""
+        if self.job == ALIGN:
+            return self._align(files)
         at_once = {"batch_size": len(files)} if self.device == "gpu" else {}
         with self.torch.inference_mode():  # as `stages`: torch compiles anew for another mode
-            return [result["text"] for result in self.auto.generate(input=list(files), **at_once)]
+            found = self.auto.generate(input=list(files), **at_once)
+        if self.job == DETECT:
+            self.ids = [jobs.flat(result["value"]) for result in found]
+        return [result.get("text", "") for result in found]
+
+    def _align(self, files: Sequence[str]) -> list[str]:
+        given = [(file, jobs.known_text(file)) for file in files]
+        with self.torch.inference_mode():
+            found = [self.auto.generate(input=pair, data_type=("sound", "text"))[0] for pair in given]
+        self.ids = [jobs.flat(result["timestamp"]) for result in found]
+        return [result["text"] for result in found]
 
     def product(self, rows: int) -> Callable[[], object]:
         """Return one product by torch's own library."""
@@ -135,9 +155,10 @@ class FunASR(Peer):
         return f"{self.where}, {self.torch.cuda.get_device_name()}" if self.where.type == "cuda" else "CPU"
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str, job: str) -> list[str]:
         """Return the shortest program of FunASR's documentation."""
-        return python(SCRIPT, path, audio, str(threads), DEVICES[device])
+        text = [jobs.known_text(audio)] if job == ALIGN else []
+        return python(SCRIPT, path, audio, str(threads), DEVICES[device], *text)
 
 
 class FunasrFloat16(FunASR):

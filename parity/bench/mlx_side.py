@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from parity.bench import jobs
+from parity.bench.jobs import ALIGN, DETECT, TRANSCRIBE
 from parity.bench.peer import Peer
 from reports.environment import mlx_device
 
@@ -21,6 +23,8 @@ class Mlx(Peer):
     name = "mlx"
     what = "mlx-funasr: this project"
     distributions = ("mlx-funasr", "mlx", "mlx-cpu", "mlx-metal", *CUDA, "scipy-openblas32", "mkl")
+    judges = True
+    jobs = (TRANSCRIBE, DETECT, ALIGN)
     files = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokens.json")
 
     def load(self) -> None:
@@ -29,12 +33,15 @@ class Mlx(Peer):
         from mlx_model.machine.blas import mx
 
         self.mx, self.model = mx, load(self.path)
+        self.job = jobs.job_of(type(self.model))
         self.device = mx.default_device().type.name
         if self.device == "gpu":
             mx.set_cache_limit(CACHE)
 
     def stages(self) -> Iterator[str]:
-        """Do what `Model.recognize` does."""
+        """Do what `Model.recognize` does; what writes no text is timed from files on only."""
+        if self.job != TRANSCRIBE:
+            return iter(())
         two_steps = self.device == "gpu" and bool(getattr(self.model, "taken_apart", ()))
         return self._gpu_stages() if two_steps else self._stages()
 
@@ -83,10 +90,9 @@ class Mlx(Peer):
         self.ids = model.token_ids(output)
 
     def transcribe(self, files: Sequence[str]) -> list[str]:
-        """Return the texts of one `model.transcribe` call, which makes batches of its own."""
-        results = self.model.transcribe(list(files))
-        self.ids = [result.token_ids for result in results]
-        return [result.text for result in results]
+        """Return the texts of one call of the family's pipeline, which makes batches of its own."""
+        self.ids, texts = jobs.ours(self.model, self.job, files)
+        return texts
 
     def product(self, rows: int) -> Callable[[], object]:
         """Return one product, on a CPU by the BLAS in use, all threads on it."""
@@ -98,6 +104,15 @@ class Mlx(Peer):
         if blas.status().library:
             blas.use_threads(cores())
         return lambda: self._wait(a @ a)
+
+    def empty(self) -> Callable[[], object]:
+        """Return the engine's parallel region without work; where there is no engine, MLX's smallest operation."""
+        from mlx_model.engines import cpu_engine
+
+        if self.device != "gpu" and cpu_engine.available():
+            return cpu_engine.kernels().engine_empty
+        one = self.mx.zeros(1)
+        return lambda: self._wait(one + 1)
 
     def reset_device_peak(self) -> None:
         """Let MLX's peak begin at what its arrays take now."""
@@ -128,6 +143,7 @@ class Mlx(Peer):
         return mlx_device() or ""
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str, job: str) -> list[str]:
         """Return the command a user types."""
-        return [sys.executable, "-m", "mlx_funasr", "transcribe", path, audio]
+        text = [jobs.known_text(audio)] if job == ALIGN else []
+        return [sys.executable, "-m", "mlx_funasr", jobs.COMMANDS[job], path, audio, *text]

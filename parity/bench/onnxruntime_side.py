@@ -63,7 +63,7 @@ class OnnxRuntime(Peer):
         return ", ".join(self.model.ort_infer.session.get_providers())
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str, job: str) -> list[str]:
         """Return the shortest program of funasr-onnx's documentation."""
         return python(SCRIPT.format(quantize=cls.graph != OnnxRuntime.graph), path, audio, str(threads))
 

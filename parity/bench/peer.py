@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from parity.bench.jobs import TRANSCRIBE
+
 Ids = list[list[int]]
 AS_CONVERTED = "as converted"  # the precision of a side that takes this project's
 
@@ -36,6 +38,8 @@ class Peer:
     files: ClassVar[tuple[str, ...]] = ("*",)  # what it loads there, for the size on disk
     precision: ClassVar[str] = "float32"  # or AS_CONVERTED
     gpu_only: ClassVar[bool] = False  # on a CPU nobody would choose it
+    judges: ClassVar[bool] = False  # whether float32 ids that differ from its own fail the run
+    jobs: ClassVar[tuple[str, ...]] = (TRANSCRIBE,)  # of jobs.py: what it can be asked for
     has_program: ClassVar[bool] = True  # `command` is what a user would write; else there is no whole process to time
     remark: ClassVar[str] = ""  # why its text may be another, where that is known
     most_audio_s: ClassVar[float] = math.inf  # larger cases are left out, by this number and not by the clock
@@ -47,6 +51,7 @@ class Peer:
         self.path, self.threads, self.dropped = path, threads, frozenset(dropped)
         self.beside, self.dtype = beside, dtype
         self.device = "cpu"  # or gpu: what it computes on, set by `load`
+        self.job = TRANSCRIBE  # what it does with files, set by `load` where it can do more
         self.ids: Ids = []
         self.waveforms = np.zeros((0, 0), dtype=np.float32)  # (B, S), equally long
         self.load()
@@ -73,6 +78,10 @@ class Peer:
         """Return a function that computes one square product, on its device in its precision, where this side can."""
         return None
 
+    def empty(self) -> Callable[[], object] | None:
+        """Return a function that lets all threads, or a GPU, begin and end and compute nothing, where a side can."""
+        return None
+
     def reset_device_peak(self) -> None:
         """Let the peak of the device's memory begin at what is in use now."""
 
@@ -96,10 +105,10 @@ class Peer:
         return ""
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str, job: str) -> list[str]:
         """Return the command line of one whole process that prints the text of one file, as a user would write it.
 
-        `device`: cpu or gpu, what this project computes on.
+        `device`: cpu or gpu, what this project computes on; `job`: what the family does (jobs.py).
         """
         raise NotImplementedError
 

@@ -9,6 +9,7 @@ from mlx_model.config.sections import nearest
 from mlx_model.errors import UsageError
 from parity.bench.funasr_mlx_side import FunasrMlx, FunasrMlxShipped
 from parity.bench.funasr_side import FunASR, FunasrBFloat16, FunasrCompiled, FunasrFloat16
+from parity.bench.jobs import TRANSCRIBE
 from parity.bench.mlx_side import Mlx
 from parity.bench.onnxruntime_side import OnnxRuntime, OnnxRuntimeInt8
 from parity.bench.peer import Peer
@@ -38,11 +39,13 @@ def choose(names: Sequence[str] | None) -> list[type[Peer]]:
     return [peer for name, peer in PEERS.items() if name == OURS or names is None or name in names]
 
 
-def missing(peer: type[Peer], device: str) -> str | None:
+def missing(peer: type[Peer], device: str, job: str = TRANSCRIBE) -> str | None:
     """Return why a peer cannot run here, as far as that shows before it is started; None where nothing is missing.
 
-    `device`: cpu or gpu, what this project computes on.
+    `device`: cpu or gpu, what this project computes on; `job`: what the family does (jobs.py).
     """
+    if job not in peer.jobs:
+        return "it is here for models that turn speech into text"
     if peer.gpu_only and device == "cpu":
         return GPU_ONLY
     for module, remedy in peer.needs.items():

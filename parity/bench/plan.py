@@ -54,9 +54,8 @@ class Plan:
 
     @property
     def precision(self) -> str:
-        """The conversion's precision as reports name it: float32, float16, bfloat16, or e.g. 8bit."""
-        quantization = self.config.quantization
-        return self.config.dtype if quantization is None else f"{quantization['bits']}bit"
+        """The conversion's precision as reports name it: float32, float16, bfloat16, int8, or e.g. 8bit."""
+        return self.config.precision
 
     def precision_of(self, peer: type[Peer]) -> str:
         """Return a side's precision as reports name it; torch has none of our bits, but the dtype beside them."""
@@ -123,7 +122,6 @@ def read_model(model: Path) -> tuple[ModelConfig, ConversionReport | None]:
 
     Raises:
         ConfigError: it is not a converted directory.
-        UsageError: the model is no recogniser; names the command that fits.
     """
     path = model / "config.json"
     if not path.is_file():
@@ -138,11 +136,6 @@ def read_model(model: Path) -> tuple[ModelConfig, ConversionReport | None]:
     if family not in FAMILIES:
         raise ConfigError(f"{path}: model_type {family!r} is not one of {', '.join(FAMILIES)}")
     kind = config_class(family)
-    if "tokenizer" not in kind.SECTIONS:  # writes no text, it seems. MLX is loaded for the error alone
-        from mlx_model import roles
-        from mlx_model.loading import model_class
-
-        roles.check_role(model_class(family), roles.Recognizer, model, family)
     return kind.from_dict(settings, str(path)), conversion_of(model)
 
 

@@ -6,9 +6,11 @@ Imports neither mlx nor torch: what is measured runs in processes of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlx_model.errors import UsageError
 from mlx_model.files.destination import claimed
 from mlx_model.files.scratch import scratch
 from parity.bench import whole
@@ -16,6 +18,7 @@ from parity.bench.cases import Case, frames, gflop
 from parity.bench.contest import Contest
 from parity.bench.exports import Exports
 from parity.bench.findings import Answer, Findings, Measured
+from parity.bench.jobs import TRANSCRIBE
 from parity.bench.plan import Plan, make_plan
 from parity.bench.report import make_report
 from parity.bench.speech import RATE, Speech
@@ -92,10 +95,10 @@ def _key(plan: Plan) -> str:
 def measure(plan: Plan, speech: Speech, contest: Contest, scratch: Path, progress: Progress) -> Findings:
     """Return everything that was timed and compared."""
     findings = Findings()
-    live = [*plan.of("stages"), *plan.of("files")]
-    points = plan.grid if live else []
-    share = 1 / (len(points) + 1 + bool(plan.of("process")))
     with contest:
+        plan = timed_as_a_whole(plan, contest)
+        points = plan.grid if [*plan.of("stages"), *plan.of("files")] else []
+        share = 1 / (len(points) + 1 + bool(plan.of("process")))
         progress(share)
         for seconds, batch in points:
             files = speech.cut(seconds, batch, scratch)
@@ -109,6 +112,21 @@ def measure(plan: Plan, speech: Speech, contest: Contest, scratch: Path, progres
             findings.measured += _whole(plan, contest, findings, file, middle)
             progress(share)
     return findings
+
+
+def timed_as_a_whole(plan: Plan, contest: Contest) -> Plan:
+    """Return the plan without stages where this family has none to time: what writes no text goes from files on.
+
+    Raises:
+        UsageError: nothing is left to time.
+    """
+    if contest.job == TRANSCRIBE:
+        return plan
+    cases = [case for case in plan.cases if case.run != "stages"]
+    if not cases:
+        asked = " ".join(case.name for case in plan.cases)
+        raise UsageError(f"--stages {asked}: {plan.model} writes no text; it has end_to_end and cold_start only")
+    return replace(plan, cases=cases)
 
 
 def _point(plan: Plan, contest: Contest, findings: Findings, files: list[str], seconds: float) -> Iterator[Measured]:
@@ -142,7 +160,9 @@ def _whole(plan: Plan, contest: Contest, findings: Findings, file: str, seconds:
     contest.close()
 
     def turn(name: str) -> Answer:
-        command = contest.peers[name].command(str(contest.paths[name]), file, plan.threads, contest.device)
+        command = contest.peers[name].command(
+            str(contest.paths[name]), file, plan.threads, contest.device, contest.job
+        )
         return whole.run(name, command, plan.threads, contest.log(f"{name}-process"))
 
     findings.printed = {name: answer["printed"] for name, answer in contest.each(names, turn).items()}  # fills caches

@@ -5,12 +5,13 @@ Must not import mlx or torch before the peer does.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from parity.bench.cases import PRODUCT, PRODUCT_RUNS
+from parity.bench.cases import EMPTY_RUNS, PRODUCT, PRODUCT_RUNS
 from parity.bench.peer import Peer
 from parity.bench.peers import PEERS
 from parity.bench.sides import serve, timed
@@ -33,28 +34,31 @@ class Answers:
         """What computes, and on which kind of device."""
         peer = self.peer
         named = {"library": peer.library, "device": peer.device, "device_name": peer.device_name}
-        return {**named, "numerics": peer.numerics}
+        return {**named, "numerics": peer.numerics, "job": peer.job}
 
     def do_product(self, _: dict[str, Any]) -> dict[str, Any]:
-        """GFLOP/s of the fastest square product, None where the side has none of its own in its precision."""
+        """GFLOP/s of the fastest square product, and the microseconds of what is empty; None where a side has none."""
+        empty = self.peer.empty()
+        waits = [] if empty is None else [1e6 * timed(empty) for _ in range(EMPTY_RUNS)]
+        found = {"empty_us": statistics.median(waits) if waits else None}
         rows = PRODUCT.get((self.peer.device, self.peer.dtype))
         product = None if rows is None else self.peer.product(rows)
         if rows is None or product is None:
-            return {"gflops": None}
+            return {**found, "gflops": None}
         product()
-        return {"gflops": 2e-9 * rows**3 / min(timed(product) for _ in range(PRODUCT_RUNS))}
+        return {**found, "gflops": 2e-9 * rows**3 / min(timed(product) for _ in range(PRODUCT_RUNS))}
 
     def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Token ids of one batch by `stages` and by `transcribe`, where they tell them; the runs are the warm-up."""
+        """Token ids, or ms, of one batch by `stages` and by `transcribe`, and its texts; the runs are the warm-up."""
         peer, ids = self.peer, {}
         peer.put(request["files"])
         peer.ids = []
-        peer.transcribe(request["files"])
+        texts = peer.transcribe(request["files"])
         ids["files"], peer.ids = peer.ids, []
         list(peer.stages())
         names = list(peer.stages())
         ids["stages"] = peer.ids
-        return {"ids": {run: rows for run, rows in ids.items() if rows}, "stages": names}
+        return {"ids": {run: rows for run, rows in ids.items() if rows}, "stages": names, "texts": texts}
 
     def do_stages(self, _: dict[str, Any]) -> dict[str, Any]:
         """Seconds of every stage, one after the other."""

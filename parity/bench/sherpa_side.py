@@ -66,6 +66,6 @@ class SherpaOnnx(Peer):
         return "onnxruntime as its wheel brings it"
 
     @classmethod
-    def command(cls, path: str, audio: str, threads: int, device: str) -> list[str]:
+    def command(cls, path: str, audio: str, threads: int, device: str, job: str) -> list[str]:
         """Return the shortest program of sherpa-onnx's documentation."""
         return python(SCRIPT, path, audio, str(threads))

@@ -105,9 +105,8 @@ class Candidate(ABC):
 
     @property
     def precision(self) -> str:
-        """The network's precision as reports name it: float32, float16, bfloat16, or e.g. 8bit."""
-        quantization = self.model.config.quantization
-        return self.model.config.dtype if quantization is None else f"{quantization['bits']}bit"
+        """The network's precision as reports name it: float32, float16, bfloat16, int8, or e.g. 8bit."""
+        return self.model.config.precision
 
     def half(self) -> tuple[str, ...]:
         """Return the precision in which FunASR's own run is the floor for this candidate; none for float32's.

@@ -40,7 +40,8 @@ class BenchRow:
 class BenchSide:
     """What was measured, or why not: `absent` is None, or the reason.
 
-    `tokens_compared` with this project's own, of which `tokens_different` were others. `disk_mb`: the files it loads.
+    `tokens_compared` with this project's own, of which `tokens_different` were others; `judged` where these decide the
+    verdict: FunASR's own in float32, and this project's files against its stages. `disk_mb`: the files it loads.
     `device`: what it computed on.
     """
 
@@ -54,14 +55,17 @@ class BenchSide:
     tokens_compared: int = 0
     tokens_different: int = 0
     device: str = ""
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchReport:
     """Timings of all sides, interleaved in one run on one machine.
 
-    `verdict`: "fail" where token ids of two float32 sides differ, "pass" where they were compared, else "".
+    `verdict`: "fail" where token ids of a judged side differ, "pass" where FunASR's were compared, else "".
     `matmul_gflops`: the fastest matrix product of any side on this project's kind of device, in its precision.
+    `instructions`: what the processor has, and `empty_us`: what waking this project's threads for nothing takes, on a
+    GPU one kernel that computes nothing to speak of; by these hosts can be compared.
     """
 
     SCHEMA: ClassVar[str] = "bench/1"
@@ -70,6 +74,8 @@ class BenchReport:
     verdict: str = ""
     machine: str = ""
     matmul_gflops: float | None = None
+    instructions: str = ""
+    empty_us: float | None = None
     sides: list[BenchSide] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from tiny_model import CONFIG, TOKENS, random_tensors
 
 import convert
 from convert import quantize
+from convert.packing import Affine
 from mlx_model.errors import OutputError, UsageError
 
 mx = pytest.importorskip("mlx.core")
@@ -115,7 +116,8 @@ def quantised(tmp_path: Path, size: float, dtype: str, bits: int) -> list[Path]:
     source = tmp_path / "source.safetensors"
     mx.save_safetensors(str(source), {"layer.weight": weight.astype(getattr(mx, dtype))}, {"format": "mlx"})
     (tmp_path / "out").mkdir(exist_ok=True)
-    return quantize.quantize_files([source], tmp_path / "out", {"layer": bits}, group_size=32, limit=1 << 30)
+    modules = {"layer": Affine(bits=bits, group_size=32)}
+    return quantize.quantize_files([source], tmp_path / "out", modules, limit=1 << 30)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -150,3 +152,79 @@ def test_what_rounding_does_not_explain_fails(tmp_path, monkeypatch, dtype, bits
     monkeypatch.setattr(quantized, "quantize_weight", damaged)
     with pytest.raises(OutputError, match=r"'layer\.weight' is off by"):
         quantised(tmp_path, 1.0, dtype, bits)
+
+
+def test_int8_is_what_is_stored(wide_dir, tmp_path):
+    """Oracle: NumPy on the unquantised conversion; everything else bit for bit. And what it is called."""
+    mlx_model = pytest.importorskip("mlx_model")
+    convert.convert(wide_dir, tmp_path / "plain")
+    report = convert.convert(wide_dir, tmp_path / "out", int8=True)
+    settings = report.config["quantization"]
+    assert settings["mode"] == "int8"
+    assert not {"decoder.output_layer", "predictor.cif_output"} & set(settings["modules"])
+    source = load_file(tmp_path / "plain" / "model.safetensors")
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    packed = {f"{name}.weight" for name in settings["modules"]}
+    assert found.keys() == source.keys() | {f"{name}.scales" for name in settings["modules"]}
+    for name in source.keys() - packed:
+        np.testing.assert_array_equal(found[name], source[name])
+    for name in packed:
+        scales = found[name.replace(".weight", ".scales")]
+        assert (found[name].dtype, scales.dtype) == (np.int8, np.float32)
+        error = np.abs(found[name] * scales[:, None].astype(float) - source[name])
+        assert (error <= 0.5001 * scales[:, None]).all()
+    assert mlx_model.load(tmp_path / "out").config.precision == "int8"
+    assert report.options["int8"] is True
+    assert any("int8, inputs rounded as they come" in note for note in report.notes)
+    assert "int8" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_int8_is_compared_again(wide_dir, tmp_path):
+    """A weight one step off, a scale of another layer: `verify` says which."""
+    from convert.packing import packings_of
+    from convert.quantize import inexact
+    from convert.verify import Written
+
+    convert.convert(wide_dir, tmp_path / "plain")
+    settings = convert.convert(wide_dir, tmp_path / "out", int8=True).config["quantization"]
+    files = [tmp_path / name / "model.safetensors" for name in ("out", "plain")]
+    arrays = load_file(files[0])
+    name = "encoder.encoders.0.self_attn.linear_q_k_v.weight"
+    for changed in (name, name.replace(".weight", ".scales")):
+        other = {key: np.array(value) for key, value in arrays.items()}
+        other[changed][3] += 1
+        mx.save_safetensors(str(files[0]), {key: mx.array(value) for key, value in other.items()})
+        [said] = inexact(Written(files[:1]), Written(files[1:]), packings_of(settings))
+        assert f"{name!r} is off by" in said
+
+
+def test_int8_and_bits_are_two_things(wide_dir, tmp_path):
+    from convert.requantize import check_source
+
+    with pytest.raises(UsageError, match="int8 and bits = 8: choose one"):
+        convert.convert(wide_dir, tmp_path / "out", bits=8, int8=True)
+    convert.convert(wide_dir, tmp_path / "out", int8=True)
+    with pytest.raises(UsageError, match=r"quantised already \(int8\)"):
+        check_source(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"mode": "int4"}, "mode = 'int4' is not supported"),
+        ({"modules": {"decoder.output_layer": 8}}, "must be names of layers"),
+        ({"modules": ["encoder.after_norm"]}, "is no linear layer"),
+        ({"bits": 8}, "expected null, mode and modules"),
+    ],
+)
+def test_a_configuration_of_int8_that_is_none(wide_dir, tmp_path, changed, said):
+    mlx_model = pytest.importorskip("mlx_model")
+    from mlx_model.errors import ConfigError
+
+    convert.convert(wide_dir, tmp_path / "out", int8=True)
+    path = tmp_path / "out" / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["quantization"] |= changed
+    path.write_text(json.dumps(config), "utf-8")
+    with pytest.raises(ConfigError, match=said):
+        mlx_model.load(tmp_path / "out")

@@ -81,13 +81,21 @@ def test_what_is_missing_comes_with_what_to_do(monkeypatch: pytest.MonkeyPatch):
     lacking = blas.BlasStatus(needed=True, library=None, reason="looked for OpenBLAS, MKL")
     monkeypatch.setattr(blas, "_status", lacking)
     monkeypatch.setattr(numerics, "float32_mode", lambda: ("tf32", 3e-4))
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
     found = {finding.name: finding for finding in doctor.compute()}
     assert found["BLAS"].status == found["float32"].status == found["C compiler"].status == "warn"
     assert "pip install 'mlx-funasr[cpu]'" in found["BLAS"].advice
     assert "3.0e-04" in found["float32"].found
     assert "MLX_ENABLE_TF32" in found["float32"].advice
     assert "apt install gcc" in found["C compiler"].advice or "xcode-select" in found["C compiler"].advice
+
+
+def test_no_compiler_is_missed_where_the_wheel_brought_what_it_would_make(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiler, "shipped", lambda source, *options: source)  # a file that is there
+    found = {finding.name: finding for finding in doctor._compiler()}["C compiler"]
+    assert (found.status, found.advice) == ("ok", "")
+    assert "none is needed" in found.found
 
 
 def test_a_cache_that_others_may_write_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -95,6 +95,11 @@ def test_every_fact_of_conversion_and_bench_is_on_its_page() -> None:
     assert "encoder.encoders.{0..7}.self_attn.fsmn_block.weight" in page
     assert all(row.reason in page for row in conversion.tensors)
     page = Reader(render.page(bench)).text
+    assert page.count(bench.instructions) == 3  # with the host, under the picture, over the table
+    assert "3.4 us" in page
+    assert "Other processes" not in page
+    loud = dataclasses.replace(bench, rows=[dataclasses.replace(row, noise=0.42) for row in bench.rows])
+    assert Reader(render.page(loud)).text.count("Other processes used up to 42% of the cores meanwhile.") == 2
     for row in bench.rows:
         assert {row.case, row.side, fmt.seconds(row.median_s), fmt.number(row.ratio)} <= {
             item for item in (row.case, row.side, fmt.seconds(row.median_s), fmt.number(row.ratio)) if item in page

@@ -13,6 +13,7 @@ import pytest
 
 from parity.bench import peers, rounds
 from parity.bench.contest import Contest
+from parity.bench.jobs import TRANSCRIBE
 from parity.bench.sides import SideError
 
 CONFIG: dict[str, Any] = {
@@ -47,7 +48,8 @@ class Fake:
     def __init__(self, times: dict[str, float], ids: list[int], fails: str = ""):
         self.times, self.token_ids, self.fails, self.count = times, ids, fails, 0
         self.gflops = 50.0 if times["encoder"] == 1.0 else None
-        self.device = {"device": "cpu", "device_name": "CPU"}
+        self.device = {"device": "cpu", "device_name": "CPU", "job": TRANSCRIBE}
+        self.texts = ["word"]
 
     def ask(self, **request: Any) -> dict[str, Any]:
         if request["do"] == self.fails:
@@ -55,9 +57,11 @@ class Fake:
         self.count += 1
         answer: dict[str, Any] = {"peak_mb": 100.0}
         if request["do"] == "check":
-            answer |= {"ids": {"stages": [self.token_ids] * len(request["files"])}, "stages": list(self.times)}
+            run = "stages" if self.device["job"] == TRANSCRIBE else "files"
+            answer |= {"ids": {run: [self.token_ids] * len(request["files"])}} if self.token_ids else {"ids": {}}
+            answer |= {"stages": list(self.times) if run == "stages" else [], "texts": self.texts}
         elif request["do"] == "product":
-            answer |= {"gflops": self.gflops}
+            answer |= {"gflops": self.gflops, "empty_us": 2.5 if self.times == OURS else None}
         elif request["do"] == "stages":
             answer |= {"seconds": {name: value * (1 + self.count % 2 / 10) for name, value in self.times.items()}}
         elif request["do"] == "files":
@@ -82,7 +86,7 @@ def stage_set(monkeypatch: pytest.MonkeyPatch) -> dict[str, Fake]:
             raise SideError(name, "is not installed: pip install it")
         self.sides[name], self.paths[name] = fakes[name], Path("/nowhere")  # pyright: ignore[reportArgumentType]
         if name == peers.OURS:
-            self.device = fakes[name].device["device"]
+            self.device, self.job = fakes[name].device["device"], fakes[name].device["job"]
         return {"library": "by hand", **fakes[name].device}
 
     monkeypatch.setattr(Contest, "_start", start)

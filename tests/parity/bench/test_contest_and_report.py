@@ -18,6 +18,7 @@ from parity.bench import bench, cases, peers, rounds, sides
 from parity.bench.cases import gflop
 from parity.bench.exports import STEPS
 from parity.bench.findings import Findings, differing, stage
+from parity.bench.jobs import DETECT, TRANSCRIBE, known_text
 from parity.bench.peer import Peer
 from parity.bench.plan import find_source, read_model
 from parity.bench.sides import Side, SideError, child_environment
@@ -26,6 +27,7 @@ from parity.commands.bench import spread
 from parity.demo import MODEL
 from reports import schema
 from reports.bench_markdown import bench_table
+from reports.environment import instruction_set
 from tests.conftest import ROOT
 from tests.parity.bench.bench_fakes import CONFIG, OURS, THEIRS, Fake
 
@@ -107,10 +109,10 @@ def test_the_tables_are_whole():
         assert set(peer.exports) <= set(STEPS)
         assert bool(peer.exports) == (peer.folder is not None)
         assert peer.what
-        command = peer.command("DIR", "A.wav", 2, "gpu")
+        command = peer.command("DIR", "A.wav", 2, "gpu", TRANSCRIBE)
         assert command[0] == sys.executable
         compile(command[2], peer.name, "exec") if "-c" in command else None
-    assert peers.PEERS["funasr"].command("DIR", "A.wav", 2, "gpu")[-1] == "cuda"
+    assert peers.PEERS["funasr"].command("DIR", "A.wav", 2, "gpu", TRANSCRIBE)[-1] == "cuda"
 
 
 def test_a_peer_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch):
@@ -120,6 +122,9 @@ def test_a_peer_that_is_not_installed_is_named_with_its_remedy(monkeypatch: pyte
     )
     assert peers.missing(peers.PEERS["funasr"], "cpu") is None
     assert peers.missing(peers.PEERS["funasr-float16"], "gpu") is None
+    refused = "it is here for models that turn speech into text"
+    assert peers.missing(peers.PEERS["sherpa-onnx"], "cpu", DETECT) == refused
+    assert peers.missing(peers.PEERS["funasr"], "cpu", DETECT) is None
 
 
 # ---- counting
@@ -262,7 +267,8 @@ def test_every_number_of_a_report(model: Path, stage_set: dict[str, Fake], tmp_p
         model, against=["funasr", "sherpa-onnx"], seconds=[10], batch=[2], rounds=2, stages=LIVE, out=tmp_path / "out"
     )
     assert report.verdict == "pass"
-    assert report.matmul_gflops == 50.0
+    assert (report.matmul_gflops, report.empty_us) == (50.0, 2.5)
+    assert report.instructions == instruction_set() != ""
     row = {(row.stage, row.side): row for row in report.rows}
     assert len(row) == len(report.rows) == 12
     ours, theirs = row["network", "mlx"], row["network", "funasr"]
@@ -284,14 +290,24 @@ def test_every_number_of_a_report(model: Path, stage_set: dict[str, Fake], tmp_p
     table = bench_table(report)
     assert "| features to logits, 10 s, batch 2 | 1.68 s | 2.94 s (0.57) |" in table
     assert "0 of 6 differ" in table
+    assert f"; {instruction_set()}; nothing on all threads: 2.5 us; float32 matrix products: 50 GFLOP/s." in table
 
 
-def test_a_float32_side_with_other_ids_fails_the_run_and_int8_does_not(model: Path, stage_set: dict[str, Fake]):
+def test_other_ids_than_funasrs_fail_the_run_and_a_peers_do_not(model: Path, stage_set: dict[str, Fake]):
     stage_set |= {"mlx": Fake(OURS, [5, 6, 7]), "onnxruntime-int8": Fake(THEIRS, [5, 6, 8])}
     options: dict[str, Any] = {"seconds": [3], "batch": [1], "rounds": 1, "stages": ["encoder"]}
     report = bench(model, against=["onnxruntime-int8"], **options)
     assert report.verdict == ""
-    assert "onnxruntime-int8 (int8): 1 of 3 token ids differ" in report.notes
+    said = "1 of 3 token ids differ, which the verdict does not ask"
+    assert f"onnxruntime-int8 (int8): {said}" in report.notes
+    stage_set["sherpa-onnx"] = Fake(THEIRS, [5, 6, 8])
+    stage_set["funasr"] = Fake(THEIRS, [5, 6, 7])
+    report = bench(model, against=["funasr", "onnxruntime-int8", "sherpa-onnx"], **options)
+    assert report.verdict == "pass"  # FunASR's are ours: what the peers make of its export is their affair
+    assert f"sherpa-onnx (float32): {said}" in report.notes
+    assert {side.name: side.judged for side in report.sides} == {
+        "mlx": False, "funasr": True, "onnxruntime-int8": False, "sherpa-onnx": False,
+    }  # fmt: skip
     stage_set["funasr"] = Fake(THEIRS, [5, 6, 8])
     report = bench(model, against=["funasr", "onnxruntime-int8"], **options)
     assert report.verdict == "fail"
@@ -332,10 +348,38 @@ def test_a_network_with_a_part_that_nobody_counted_has_no_count():
     assert gflop(only, 10, [2]) == dict.fromkeys(("encoder", "network", "end_to_end"), counted["encoder"])
 
 
-def test_a_model_that_is_no_recogniser_is_refused_with_the_command_that_fits(tmp_path: Path):
+def test_a_side_without_ids_is_compared_by_its_texts(model: Path, stage_set: dict[str, Fake]):
+    stage_set |= {"mlx": Fake(OURS, [5, 6]), "funasr": Fake(THEIRS, [])}
+    options: dict[str, Any] = {"seconds": [3], "batch": [1], "rounds": 1, "stages": ["end_to_end"]}
+    report = bench(model, against=["funasr"], **options)
+    assert (report.verdict, report.sides[1].tokens_compared) == ("pass", 4)
+    stage_set["funasr"].texts = ["ward"]
+    report = bench(model, against=["funasr"], **options)
+    assert (report.verdict, report.sides[1].tokens_different) == ("fail", 1)
+
+
+def test_what_writes_no_text_is_timed_from_files_on(model: Path, stage_set: dict[str, Fake]):
+    """As a VAD: its times are compared as ids are, and peers for text are absent."""
+    stage_set |= {"mlx": Fake(OURS, [0, 900]), "funasr": Fake(THEIRS, [0, 910])}
+    for fake in stage_set.values():
+        fake.device = {**fake.device, "job": DETECT}
+    options: dict[str, Any] = {"seconds": [3], "batch": [1], "rounds": 1}
+    report = bench(model, against=["funasr"], stages=["encoder", "end_to_end"], **options)
+    assert [(row.stage, row.side) for row in report.rows] == [("end_to_end", "mlx"), ("end_to_end", "funasr")]
+    assert (report.verdict, report.sides[1].tokens_compared, report.sides[1].tokens_different) == ("fail", 2, 1)
+    with pytest.raises(UsageError, match=r"--stages encoder: .* it has end_to_end and cold_start only"):
+        bench(model, against=["funasr"], stages=["encoder"], **options)
+
+
+def test_an_aligner_is_told_as_many_digits_as_fit(tmp_path: Path):
+    (path,) = Speech().cut(2.5, 1, tmp_path)
+    assert known_text(path) == "一二三四五"
+
+
+def test_every_family_can_be_opened_by_the_bench(tmp_path: Path):
+    """A VAD's directory too, which has no tokenizer."""
     sizes = {"input_dim": 400, "input_affine_dim": 4, "fsmn_layers": 1, "linear_dim": 4, "proj_dim": 4, "lorder": 2}
     sizes |= {"rorder": 0, "lstride": 1, "rstride": 0, "output_affine_dim": 4, "output_dim": 3}
     config = {"model_type": "fsmn_vad_streaming", "frontend": {"lfr_m": 5}, "encoder": sizes, "vad_opts": {}}
     (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
-    with pytest.raises(UsageError, match=r"expected a model that turns speech into text; try mlx-funasr vad$"):
-        read_model(tmp_path)
+    assert read_model(tmp_path)[0].model_type == "fsmn_vad_streaming"

@@ -39,6 +39,9 @@ def test_the_command_against_funasr(converted: Path, tmp_path: Path, capsys: pyt
     sides = {side.name: side for side in report.sides}
     assert (sides["funasr"].tokens_different, sides["funasr"].absent) == (0, None)
     assert sides["funasr"].tokens_compared > 10
+    assert (sides["mlx"].judged, sides["funasr"].judged) == (True, True)
+    assert report.empty_us is not None
+    assert report.empty_us > 0
     assert sides["funasr"].disk_mb == pytest.approx(7.8, abs=0.1)  # model.pt and what lies beside it
     assert report.matmul_gflops is not None
     assert report.environment["threads"] >= 1
@@ -60,7 +63,7 @@ def test_peers_that_are_installed_recognise_the_same(
     side = report.sides[1]
     assert (side.name, side.absent) == (name, None)
     assert side.tokens_compared > 10
-    assert report.verdict == ("pass" if side.precision == "float32" else "")
+    assert report.verdict == ""  # another than FunASR itself decides nothing
     if side.precision == "float32":
         assert side.tokens_different == 0
     assert side.disk_mb is not None
