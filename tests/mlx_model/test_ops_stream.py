@@ -29,7 +29,8 @@ PIECES = ((0, 3), (3, 4), (4, 40), (40, 110))
 
 def random(model: Any) -> Any:
     mx.random.seed(0)
-    weights = [(name, 0.25 * mx.random.normal(value.shape)) for name, value in tree_flatten(model.parameters())]
+    parameters: Any = tree_flatten(model.parameters())
+    weights = [(name, 0.25 * mx.random.normal(value.shape)) for name, value in parameters]
     model.load_weights(weights)
     engines.fit(model)
     return model
