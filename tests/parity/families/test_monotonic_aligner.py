@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.reference, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trace]:
-    """A conversion, and FunASR's own run of two recordings, one with a text beside it, one with a text that was given."""
+    """A conversion, and FunASR's own run of two recordings, one with a text beside it, one given its text."""
     folder = tmp_path_factory.mktemp("monotonic_aligner_parity")
     (folder / "audio").mkdir()
     soundfile.write(folder / "audio/a.wav", speech_like(1.5), 16000, subtype="PCM_16")
