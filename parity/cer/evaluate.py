@@ -104,8 +104,7 @@ def evaluate(
     place = None if isinstance(dataset, Dataset) else dataset
     with run_folder(out, overwrite, [model, *([] if place is None else [place])]) as folder:
         data = dataset if isinstance(dataset, Dataset) else datasets.read_dataset(dataset, allow_pipes=allow_pipes)
-        if recognizer is None:
-            summary.said += _looked_at(engine, os.fspath(model), options)
+        summary.said += [] if recognizer else _looked_at(engine, os.fspath(model), options)
         _check_audio(data)
         source: Source = (os.fspath(model), engine, None if place is None else _from_anywhere(place))
         key = _key(source, data, batch_seconds, options, timer)
@@ -137,17 +136,14 @@ def _looked_at(engine: str, model: str, options: Options) -> list[str]:
 
 def _key(source: Source, data: Dataset, batch_seconds: float, options: Options, timer: str | None) -> dict[str, Any]:
     """Return what a journal is of: a run of anything else does not go on with it."""
-    more = {} if timer is None else {"times_by": model_sha256(timer)}
-    return (
-        more
-        | {
-            "engine": source[1],
-            "model_sha256": model_sha256(source[0]),
-            "data_sha256": datasets.fingerprint(data),
-            "batch_seconds": batch_seconds,
-        }
-        | ({"options": dict(options)} if options else {})
-    )
+    key = {
+        "engine": source[1],
+        "model_sha256": model_sha256(source[0]),
+        "data_sha256": datasets.fingerprint(data),
+        "batch_seconds": batch_seconds,
+    }
+    timed = {} if timer is None else {"times_by": model_sha256(timer)}
+    return key | timed | ({"options": dict(options)} if options else {})
 
 
 def _how_to_go_on(journal: Journal, data: Dataset, out: StrPath | None) -> str:
