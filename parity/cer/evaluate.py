@@ -85,7 +85,7 @@ def evaluate(
         engine, recognizer: "mlx" or "funasr"; only a label where a recognizer is given in place of the engine's own.
         normalize, unit: names in `NORMALIZERS` and `UNITS`; unit: the normaliser's own where left out.
         out, overwrite: the folder to write to, see `run_folder.claim`.
-        batch_seconds: audio per batch, padding included; bounds memory.
+        batch_seconds: audio per batch, padding included.
         options, hotwords: of the model's family, as language="zh", by FunASR's names; what it is to listen for, of
             which recall and precision are counted, too: words, a file or a list.
         times_by: of a streaming model's text how late it comes, too, against the times of this model; see latency.py.
@@ -96,8 +96,7 @@ def evaluate(
 
     Raises:
         UsageError: an unknown name, an impossible number, an option that the model lacks, an unfinished run of another.
-        DatasetError, DependencyError: see `read_dataset`; or no recording could be read, so that there is no rate.
-        OutputError: see `run_folder.claim`.
+        DatasetError, DependencyError, OutputError: see `read_dataset`, `run_folder.claim`; no recording could be read.
     """
     timer = _checked(engine, batch_seconds, workers, model, times_by)
     summary, options = _begun(normalize, unit, engine, hotwords, options, timer)
@@ -110,8 +109,8 @@ def evaluate(
         key = _key(source, data, batch_seconds, options, timer)
         with replaced(folder, overwrite), Recordings() as recordings, Journal(folder, key) as journal:
             opened = partial(_engine, source, workers, recognizer, recordings, options, timer)
-            running = _Running(data, journal, summary, progress)
             with ending.going_on(lambda: _how_to_go_on(journal, data, out)):
+                running = _Running(data, journal, summary, progress)
                 _recognize(opened, data, journal, recordings, batch_seconds, running)
             source = (named or source[0], *source[1:])
             return _report(data, journal, summary, recordings, folder, source, keep=out is not None)
