@@ -18,6 +18,7 @@ MOST = 200_000  # values that interpolations stand for: a few lines of them coul
 ESCAPED = re.compile(r"(\\+)(?=\$\{)")
 RESOLVER = re.compile(r"\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*:")
 KEY = re.compile(r"\.*(?:[^.\[\]{}$:\s]+|\[[^\[\]{}$]+\])(?:\.[^.\[\]{}$:\s]+|\[[^\[\]{}$]+\])*|\.+")
+UNQUOTED = re.compile(r"\\[\\()\[\]{}:=,]|[A-Za-z0-9_/\-+.$%*@?|: \t]")  # what OmegaConf's grammar has without quotes
 INTEGER = re.compile(r"[+-]?(?:0|[1-9](?:_?\d)*)$")
 FLOAT = re.compile(
     r"[+-]?(?:(?:0|[1-9](?:_?\d)*)?\.\d(?:_?\d)*|(?:0|[1-9](?:_?\d)*)\.?)(?:e[+-]?\d(?:_?\d)*)?$|[+-]?(?:inf|nan)$",
@@ -113,6 +114,8 @@ class _Resolver:
             return default
 
     def _decode(self, path: tuple[Any, ...], text: str | None) -> Any:
+        if text is not None and not text.strip():
+            raise self.error(path, "${oc.decode:...} of no text; write the value out")
         return None if text is None else _Text(self, path, text).element("")
 
     def _section(self, path: tuple[Any, ...], key: str) -> dict[Any, Any]:
@@ -246,19 +249,33 @@ class _Text:
         return "".join(parts)
 
     def plain(self, ends: str) -> Any:
+        """Return what stands without quotes: text as soon as it is put together of an interpolation and more."""
         parts: list[Any] = []
+        values = 0
         while self.at < len(self.text) and self.text[self.at] not in ends:
             if self.text.startswith("${", self.at):
                 parts.append(self.interpolation())
-                if len(parts) == 1:
-                    self.blanks()
-                    if self.text[self.at : self.at + 1] in ([*ends] or [""]):
-                        return parts[0]  # nothing else: of any type, a number's text stays text
+                values += 1
+                if len(parts) == 1 and self.ends_here(ends):
+                    return parts[0]  # nothing else: of any type, a number's text stays text
+            elif unquoted := UNQUOTED.match(self.text, self.at):
+                parts.append(unquoted[0][-1])
+                self.at = unquoted.end()
             else:
-                self.at += self.text[self.at] == "\\"
-                parts.append(self.text[self.at : self.at + 1])
-                self.at += 1
-        return _primitive("".join(map(str, parts)).strip())
+                raise self.fail()
+        text = "".join(map(str, parts))
+        if text.rstrip() != text and text.rstrip().endswith(":"):
+            raise self.fail()  # its grammar keeps blanks behind a colon, and no others
+        return text.strip() if values else _primitive(text.strip())
+
+    def ends_here(self, ends: str) -> bool:
+        """Return whether nothing but blanks stands before one of `ends`, and pass them if so."""
+        before = self.at
+        self.blanks()
+        if found := self.text[self.at : self.at + 1] in ([*ends] or [""]):
+            return found
+        self.at = before
+        return False
 
 
 def _primitive(text: str) -> Any:

@@ -108,7 +108,8 @@ def test_a_terminal_s_line_is_rewritten(folder: Path):
 
 @pytest.mark.parametrize("format", ["text", "json"])  # a process of its own: a signal is to reach it
 def test_ctrl_c_prints_the_text_so_far(folder: Path, expected: str, format: str):
-    words = [sys.executable, *command(folder / "streaming", "-", *WINDOWS, "--format", format)[1:]]
+    listening = "import signal, mlx_funasr; signal.signal(signal.SIGINT, signal.default_int_handler); mlx_funasr.main()"
+    words = [sys.executable, "-c", listening, *command(folder / "streaming", "-", *WINDOWS, "--format", format)[2:]]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None

@@ -21,13 +21,17 @@ TEXTS = [
     "${oc.select:b.c}", "${oc.select:b.z}", "${oc.select:b.z,7}", "${oc.select:b.z, 1e-3}", "${oc.select:b.z,'q'}",
     "${oc.select:b.z,[1,2,{a: 3}]}", "${oc.select:b.none,5}", "${oc.select:b.z,true}", "${oc.select:b.z,-.inf}",
     "${oc.select:b.z,a b}", "${oc.select:b.z,}", "${oc.select:.y}", "${oc.select:b.z,${b.c}}",
-    "${oc.select:b.z,x${b.c}}",
+    "${oc.select:b.z,x${b.c}}", "${oc.select:b.z,${b.c}${b.c}}", "${oc.select:b.z,${b.c} 1}",
+    "${oc.select:b.z,1${b.c} }",
     "${oc.select:b.z,1_000}", "${oc.select:b.z,010}", '${oc.select:b.z, "a,b"}', "${oc.select:b.z,{}}",
     "${oc.select:b.z,[]}", "${oc.select:b.z,NULL}", "${oc.select:b.z,inf}", "${oc.select:b.z,1.}",
     "${oc.decode:'1e-3'}", '${oc.decode:"[1,2]"}', "${oc.decode:null}", "${oc.decode:${b.d}}", "${oc.decode:'${b.c}'}",
     "${oc.create:{a: 1}}", "${oc.dict.keys:b}", "${oc.dict.values:b}", "${oc.dict.values:e}", "${oc.deprecated:b.c}",
 ]  # fmt: skip
-PIECES = ["${b.c}", "${b.d}", "\\", "x", " ", ".", "${", "}", "$", "[0]", "'", "oc.select:b.z,", "1"]
+PIECES = [
+    "${b.c}", "${b.d}", "\\", "x", " ", ".", "${", "}", "$", "[0]", "'", "oc.select:b.z,", "1", ":", "#", "(", "1e3",
+    "-", "oc.decode:", ",",
+]  # fmt: skip
 REFUSED = [
     "${nope}", "${b.nope}", "${foo:1}", "${", "${}", "${b.c", "${b..c}", "${b.c.d}", "${l[9]}", "${l.-1}", "${...x}",
     "${..}",

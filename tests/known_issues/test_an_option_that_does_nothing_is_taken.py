@@ -24,7 +24,7 @@ from mlx_model.errors import UsageError
         (("transcribe", "M", "a.wav", "--dither", "1", "--seed", "-1"), "--seed -1: expected"),
         (("transcribe", "M", "a.wav", "--vad", "V", "--merge-seconds", "inf"), "--merge-seconds inf: expected"),
         (("transcribe", "M", "a.wav", "--json", "--format", "srt"), "contradict"),
-        (("transcribe", "M", "-"), "- (samples from a pipe) is for vad"),
+        (("transcribe", "M", "-", "a.wav"), "stands alone"),
         (("vad", "M", "a.wav", "--rate", "8000"), "--rate is the rate of a pipe"),
         (("vad", "M", "a.wav", "--chunk-ms", "100"), "--chunk-ms needs --stream"),
         (("vad", "M", "-", "a.wav"), "stands alone"),
