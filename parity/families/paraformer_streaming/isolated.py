@@ -25,12 +25,15 @@ class Window(NamedTuple):
 
 
 def cif(fired: Fired, alphas: np.ndarray) -> list[np.ndarray]:
-    """Return what CIF made of a window: embeds, alphas, integrals, fires, and the alpha and state it leaves."""
+    """Return what CIF made of a window: embeds, alphas, integrals, fires, and the alpha and state it leaves.
+
+    The alpha before a token is taken off, as watching.py has it: it is rounded as sums about 1 are.
+    """
     fires = np.zeros(len(fired.integrals), dtype=bool)
     fires[fired.frames] = True
     found = [fired.embeds[None], np.asarray(alphas)[None], fired.integrals[None], fires[None]]
-    carry = fired.carry
-    return [*found, np.array([[carry.alpha]], dtype=np.float32), carry.hidden.astype(np.float32)[None, None]]
+    weight = np.array([[cif_chunk.THRESHOLD + fired.carry.alpha]], dtype=np.float32)
+    return [*found, weight, fired.carry.hidden.astype(np.float32)[None, None]]
 
 
 def runs(side: Any, name: str, windows: Sequence[Window]) -> Iterator[Carried]:

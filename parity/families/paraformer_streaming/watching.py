@@ -54,7 +54,8 @@ def integrals_of(frame: dict[str, Any]) -> list[np.ndarray]:
     """Return what CIF made of a window, of which T frames were its to decide on, the tail not counted.
 
     [embeds (1, U, D), alphas (1, T), integrals (1, T, or T + 1 with the tail), fires of as many, carry_alpha (1, 1),
-    carry_hidden (1, 1, D)]. Integrals are sums before a token is taken off.
+    carry_hidden (1, 1, D)]. Integrals are sums before a token is taken off; so is carry_alpha, which is rounded as sums
+    about 1 are: of a remainder near 0 a relative distance would say nothing.
 
     Raises:
         MlxFunasrError: firings, or what is left, are not FunASR's own.
@@ -71,7 +72,8 @@ def integrals_of(frame: dict[str, Any]) -> list[np.ndarray]:
     hidden = cache["cif_hidden"].numpy().copy()
     embeds = frame["list_ls"][0][None].numpy().copy() if tokens else np.zeros((1, 0, hidden.shape[-1]), hidden.dtype)
     found = [embeds, alphas[:, first:stop], sums[None, decided], fires[None, decided]]
-    return [*found, carried.reshape(1, 1), hidden.reshape(1, 1, -1)]
+    weight = carried.reshape(1, 1) + carried.dtype.type(frame["self"].threshold)
+    return [*found, weight, hidden.reshape(1, 1, -1)]
 
 
 def firings(alphas: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, Any]:
