@@ -1,18 +1,17 @@
 """FunASR's sentence_info from texts, times and marks, by FunASR's own rules, its mistakes included; for `as_funasr`.
 
 Mirrors funasr/auto/auto_model.py (_join_vad_texts, _vad_segment_sentences, _punctuate_surface_text,
-_merge_timestamp_units, _timestamp_sentences_from_surface), funasr/utils/timestamp_tools.py (timestamp_sentence,
-timestamp_sentence_en) and funasr/models/campplus/utils.py (distribute_spk). Right by default: sentences.py. Stdlib only.
+_merge_timestamp_units, _timestamp_sentences_from_surface) and funasr/utils/timestamp_tools.py (timestamp_sentence,
+timestamp_sentence_en). Right by default: sentences.py. Stdlib only.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
-from mlx_model.text.results import Segment, SentenceInfo, Times, Turn
+from mlx_model.text.results import Segment, SentenceInfo, Times
 
 TAG = re.compile(r"<\|[^|]*\|>")
 MARKS, MARKS_EN = ("，", "。", "？", "、"), (",", ".", "?", ",")
@@ -82,7 +81,7 @@ def merged_units(words: Sequence[str], times: Times, tokens: Sequence[str]) -> T
         if not part or end < start:
             return None
         edges = [start + (end - start) * number // len(part) for number in range(len(part) + 1)]
-        spans += [[first, last] for first, last in zip(edges, edges[1:], strict=False)]
+        spans += [[first, last] for first, last in pairwise(edges)]
         spelt += part
     found, at = Times(), 0
     for token in tokens:
@@ -97,7 +96,7 @@ def merged_units(words: Sequence[str], times: Times, tokens: Sequence[str]) -> T
 def from_surface(
     text: str, times: Times, tokens: Sequence[str], ids: Sequence[int], marks: Sequence[str], *, raw: bool
 ) -> list[SentenceInfo] | None:
-    """Return sentences cut out of the text as it is (_timestamp_sentences_from_surface), the rest behind the last mark."""
+    """Return sentences cut out of the text as it is (_timestamp_sentences_from_surface), with the rest behind the last."""
     spans = spans_in(text, tokens)
     if spans is None or not len(tokens) == len(times) == len(ids):
         return None
@@ -185,29 +184,3 @@ def times_of(part: Segment) -> Times | None:
     if part.timestamp is not None:
         return part.timestamp
     return part.words and [[word.start_ms, word.end_ms] for word in part.words]
-
-
-def distributed(found: Sequence[SentenceInfo], turns: Sequence[tuple[float, float, int]]) -> list[SentenceInfo]:
-    """Return the sentences with FunASR's speakers (distribute_spk): the first overlap of who leads counts twice.
-
-    Args:
-        found: sentences.
-        turns: (start, end, speaker) in seconds.
-    """
-    scaled = [(start * 1000, end * 1000, speaker) for start, end, speaker in turns]
-    result = []
-    for one in found:
-        chosen, most = 0, 0.0
-        for start, end, speaker in scaled:
-            overlap = max(min(one.end, end) - max(one.start, start), 0)
-            if overlap > most:
-                most, chosen = overlap, speaker
-            if overlap > 0 and chosen == speaker:
-                most += overlap
-        result.append(replace(one, spk=int(chosen)))
-    return result
-
-
-def turns_of(pieces: Iterable[tuple[float, float, int]]) -> list[Turn]:
-    """Return who speaks when, in ms."""
-    return [Turn(start_ms=round(start * 1000), end_ms=round(end * 1000), speaker=who) for start, end, who in pieces]

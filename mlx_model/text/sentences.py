@@ -2,15 +2,14 @@
 
 A word is found in the text by its characters, so that marks, capitals and spaces that a punctuator put in, or that a
 recogniser writes itself, cost no word its time. Words are cut into pieces behind every mark and between two segments of
-speech; a piece has the speaker whose turns cover most of its words, or, where none does, the nearest; pieces of one
-speaker are joined again, to the next mark (`clauses`, what FunASR calls sentence_info) or to the next end of a
+speech; a piece has one speaker (decoding/speaker_turns.py says who), and pieces of one speaker
+are joined again, to the next mark (`clauses`, what FunASR calls sentence_info) or to the next end of a
 sentence (`sentences`). FunASR's own rules: sentence_info.py. Stdlib only.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from mlx_model.text.confidence import together
-from mlx_model.text.results import Segment, Sentence, SentenceInfo, Turn, Word
+from mlx_model.text.results import Segment, Sentence, SentenceInfo, Word
 
 SENTENCE_ENDS, CLAUSE_ENDS = "。！？!?…", "，、；：,;:"
 MARKS = SENTENCE_ENDS + CLAUSE_ENDS + "."
@@ -34,6 +33,7 @@ class Placed(NamedTuple):
 
 
 Piece = list[Placed]
+Whose = Callable[[Sequence[tuple[float, float]]], Sequence[int | None]]  # who speaks between two times, ms
 
 
 def placed(text: str, segments: Sequence[Segment]) -> list[Placed]:
@@ -52,7 +52,7 @@ def placed(text: str, segments: Sequence[Segment]) -> list[Placed]:
 
 
 def _edges(text: str, words: Sequence[str]) -> list[int]:
-    """Where each word begins in the text. Characters are matched in order; where they are not the same, in proportion."""
+    """Where each word begins in the text. Characters are matched in order, or in proportion."""
     spelt = [character for word in words for character in word if not character.isspace()]
     places, at = list[int](), 0
     for character in spelt:
@@ -76,51 +76,49 @@ def _put_in(character: str) -> bool:
     return not character.isalnum()  # marks, spaces, emojis
 
 
-def clauses(
-    text: str, found: Sequence[Placed], turns: Sequence[Turn] = (), *, raw: bool = False
-) -> list[SentenceInfo]:
+def clauses(text: str, found: Sequence[Placed], whose: Whose | None = None, *, raw: bool = False) -> list[SentenceInfo]:
     """Return what is said up to every mark, by one speaker: FunASR's sentence_info with nothing lost.
 
     Args:
         text: that the words are placed in.
         found: see `placed`.
-        turns: who speaks when; none: nobody knows.
+        whose: who speaks in each of some stretches of time, ms; None: nobody asked.
         raw: with `raw_text`, the same without the marks.
     """
-    runs = _joined(_pieces(text, found), turns, lambda piece: _ends(text, piece, MARKS))
     return [
         SentenceInfo(
             text=_said(text, piece),
             start=piece[0].word.start_ms,
-            end=max(one.word.end_ms for one in piece),
+            end=_end(piece),
             timestamp=[[one.word.start_ms, one.word.end_ms] for one in piece],
             spk=speaker,
             raw_text=_said(text, piece).rstrip(MARKS) if raw else None,
         )
-        for piece, speaker in runs
+        for piece, speaker in _joined(_pieces(text, found), whose, lambda piece: _ends(text, piece, MARKS))
     ]
 
 
-def sentences(text: str, found: Sequence[Placed], turns: Sequence[Turn] = ()) -> list[Sentence]:
-    """Return the sentences, each of one speaker; without a mark that ends one, those are the segments of speech."""
-    ended = any(_ends(text, [one], SENTENCE_ENDS + ".") for one in found)
-
-    def ends(piece: Piece) -> bool:
-        return _ends(text, piece, SENTENCE_ENDS + ".") if ended else True
-
-    return [_sentence(text, piece, speaker) for piece, speaker in _joined(_pieces(text, found), turns, ends)]
+def sentences(text: str, found: Sequence[Placed], whose: Whose | None = None) -> list[Sentence]:
+    """Return the sentences, each of one speaker; where no mark ends any, those are the segments of speech."""
+    marks = SENTENCE_ENDS + "."
+    ended = any(_ends(text, [one], marks) for one in found)
+    runs = _joined(_pieces(text, found), whose, lambda piece: not ended or _ends(text, piece, marks))
+    return [_sentence(text, piece, speaker) for piece, speaker in runs]
 
 
-def by_segment(text: str, found: Sequence[Placed], turns: Sequence[Turn], segments: Sequence[Segment]) -> list[Sentence]:
+def by_segment(
+    text: str, found: Sequence[Placed], whose: Whose | None, segments: Sequence[Segment]
+) -> list[Sentence]:
     """Return one sentence for each segment of speech in which something is said."""
     pieces: dict[int, Piece] = defaultdict(list)
     for one in found:
         pieces[one.segment].append(one)
-    made = []
-    for number, piece in sorted(pieces.items()):
-        whole = _sentence(text, piece, speaker_of(piece, turns))
-        made.append(replace(whole, start_ms=segments[number].start_ms, end_ms=segments[number].end_ms))
-    return made
+    spans = [(segments[number].start_ms, segments[number].end_ms) for number in sorted(pieces)]
+    speakers = [None] * len(spans) if whose is None else whose(spans)
+    return [
+        replace(_sentence(text, pieces[number], speaker), start_ms=start, end_ms=end)
+        for number, speaker, (start, end) in zip(sorted(pieces), speakers, spans, strict=True)
+    ]
 
 
 def with_speakers(found: Sequence[Placed], said: Sequence[Sentence]) -> list[Word]:
@@ -141,39 +139,25 @@ def _pieces(text: str, found: Sequence[Placed]) -> Iterator[Piece]:
 
 
 def _joined(
-    pieces: Iterator[Piece], turns: Sequence[Turn], ends: Callable[[Piece], bool]
+    pieces: Iterator[Piece], whose: Whose | None, ends: Callable[[Piece], bool]
 ) -> list[tuple[Piece, int | None]]:
     """Neighbours of one speaker as one, up to a piece that ends one."""
+    parts = list(pieces)
+    spans = [(part[0].word.start_ms, _end(part)) for part in parts]
+    speakers = [None] * len(parts) if whose is None else whose(spans)
     runs: list[tuple[Piece, int | None]] = []
     is_open = False
-    for piece in pieces:
-        speaker = speaker_of(piece, turns)
+    for piece, speaker in zip(parts, speakers, strict=True):
         if is_open and runs[-1][1] == speaker:
-            runs[-1] = [*runs[-1][0], *piece], speaker
+            runs[-1][0].extend(piece)
         else:
             runs.append((piece, speaker))
         is_open = not ends(piece)
     return runs
 
 
-def speaker_of(piece: Sequence[Placed], turns: Sequence[Turn]) -> int | None:
-    """Return who says most of these words; the nearest in time where nobody does, None where no turn is known."""
-    if not turns:
-        return None
-    covered: dict[int, float] = defaultdict(float)
-    starts = [turn.start_ms for turn in turns]
-    for one in piece:
-        for turn in turns[max(bisect_right(starts, one.word.start_ms) - 1, 0) :]:
-            if turn.start_ms >= one.word.end_ms:
-                break
-            covered[turn.speaker] += max(
-                min(one.word.end_ms, turn.end_ms) - max(one.word.start_ms, turn.start_ms), 0
-            )
-    best = max(covered.values(), default=0)
-    if best > 0:
-        return next(speaker for speaker, amount in covered.items() if amount == best)
-    begin, end = piece[0].word.start_ms, piece[-1].word.end_ms
-    return min(turns, key=lambda turn: max(turn.start_ms - end, begin - turn.end_ms, 0)).speaker
+def _end(piece: Piece) -> int:
+    return max(one.word.end_ms for one in piece)
 
 
 def _ends(text: str, piece: Sequence[Placed], marks: str) -> bool:
@@ -192,7 +176,7 @@ def _sentence(text: str, piece: Sequence[Placed], speaker: int | None) -> Senten
     return Sentence(
         text=_said(text, piece),
         start_ms=piece[0].word.start_ms,
-        end_ms=max(one.word.end_ms for one in piece),
+        end_ms=_end([*piece]),
         speaker=speaker,
         confidence=together([value for value in sure if math.isfinite(value)]),
         words=len(piece),
