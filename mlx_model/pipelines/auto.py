@@ -82,6 +82,7 @@ class Pipeline:
         return_raw_text: bool = False,
         return_spk_res: bool = True,
         as_funasr: bool = False,
+        times: bool = False,
         journal: Journal | None = None,
         progress: Progress | None = None,
         **options: Any,
@@ -98,8 +99,9 @@ class Pipeline:
             merge_s: join the VAD's segments up to so many seconds.
             vad_options: the detector's `Options`; None: FunASR's own choice.
             as_funasr: follow FunASR also where it is wrong.
+            times: `words` of the whole recording also where nothing here needs them.
             journal: keep what is recognised there, and recognise nothing that it has.
-            progress: called with the seconds of recording (without a detector: the recordings) done since the last call.
+            progress: called with the seconds of recording (without a detector: the recordings) that are done now.
             options: batch_seconds, batch_size, dither, seed, confidence, nbest, and the recogniser's options.
 
         Raises:
@@ -114,12 +116,15 @@ class Pipeline:
         self._check(asked)
         kinds = option_kinds(self.recognizer)
         if as_funasr and "as_funasr" in kinds:
-            options["as_funasr"] = True
+            options["as_funasr"] = True  # what else has FunASR's times
         if as_funasr and self.embedder is not None and "output_timestamp" in kinds:
             options.setdefault("output_timestamp", True)
         items = listed(audio)
         pasts = [Past(number=number, journal=journal, embed=self._embed()) for number in range(len(items))]
-        heard = self._heard(items, pasts, asked, progress, options)
+        times = times or (not as_funasr and (self.punctuator is not None or self.embedder is not None))
+        heard = self._heard(items, pasts, asked, progress, {**options, "times": times})
+        if self.punctuator is None and self.embedder is None and not sentence_timestamp:
+            return heard
         return self._as_funasr(heard, pasts, asked, wanted) if as_funasr else self._right(heard, pasts, asked, wanted)
 
     def _check(self, asked: Asked) -> None:
@@ -140,12 +145,11 @@ class Pipeline:
         self, items: list[Audio], pasts: list[Past], asked: Asked, progress: Progress | None, options: dict[str, Any]
     ) -> list[Transcript]:
         """What was said, without marks and speakers. As FunASR there are times where the family itself has some."""
-        times = not asked.as_funasr
         if self.detector is None:
-            found = transcribe(self.recognizer, items, times=times, progress=progress, **options)
-            return [with_words(one, self.recognizer.tokenizer) for one in found] if times else found
+            found = transcribe(self.recognizer, items, progress=progress, **options)
+            return [with_words(one, self.recognizer.tokenizer) for one in found] if options["times"] else found
         return transcribe_long(
-            self.recognizer, self.detector, items, vad_options=asked.vad_options, merge_s=asked.merge_s, times=times,
+            self.recognizer, self.detector, items, vad_options=asked.vad_options, merge_s=asked.merge_s,
             progress=progress, memory=pasts.__getitem__, **options,
         )  # fmt: skip
 

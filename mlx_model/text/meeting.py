@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mlx_model.errors import UsageError
 from mlx_model.text import sentence_info
-from mlx_model.text.results import Punctuated, Segment, SentenceInfo, Times, Transcript, Turn
+from mlx_model.text.results import Punctuated, Segment, Sentence, SentenceInfo, Times, Transcript, Turn
 from mlx_model.text.sentences import Whose, by_segment, clauses, placed, sentences, with_speakers
 
 MODES = ("default", "punc_segment", "vad_segment")
@@ -76,7 +76,7 @@ def right(heard: Transcript, marked: Punctuated | None, speakers: Speakers | Non
         wanted: see there.
     """
     raw, segments = unmarked(heard), spoken(heard)
-    text = raw if marked is None else marked.text
+    text = heard.text if marked is None else marked.text
     if any(part.text.strip() and part.words is None for part in segments):
         return replace(heard, text=text, raw_text=raw if marked else None)  # nobody knows when
     found, whose = placed(text, segments), None if speakers is None else speakers.whose
@@ -146,6 +146,7 @@ def as_funasr(
         heard, text=shown, raw_text=heard.text if marks is not None and wanted.return_raw_text else None,
         timestamp=[time for part in segments for time in sentence_info.times_of(part) or []] if timed else None,
         sentence_info=info, turns=None if speakers is None else speakers.turns,
+        sentences=None if info is None else [_sentence(one) for one in info],
     )  # fmt: skip
     return result, mode
 
@@ -153,6 +154,11 @@ def as_funasr(
 def _shared(found: Sequence[SentenceInfo], whose: Whose) -> list[SentenceInfo]:
     speakers = whose([(one.start or 0, one.end) for one in found])
     return [replace(one, spk=speaker) for one, speaker in zip(found, speakers, strict=True)]
+
+
+def _sentence(one: SentenceInfo) -> Sentence:
+    text = one.text if isinstance(one.text, str) else " ".join(one.text)
+    return Sentence(text=text.strip(), start_ms=one.start or 0, end_ms=one.end, speaker=one.spk)
 
 
 class Aligned(NamedTuple):
