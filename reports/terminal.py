@@ -14,7 +14,15 @@ from rich.text import Text
 
 from reports import cer_terminal, cer_views, fold, parity_views, views
 from reports import formatting as fmt
-from reports.schema import BenchReport, CerReport, CompareReport, ConversionReport, ParityReport, SelftestReport
+from reports.schema import (
+    BenchReport,
+    CerReport,
+    CompareReport,
+    ConversionReport,
+    MeetingReport,
+    ParityReport,
+    SelftestReport,
+)
 from reports.tables import MARKS, figures, stacked, status, table, text
 
 PASSES_SHOWN = 30  # passing taps beyond this are counted, not listed, unless asked for in full
@@ -122,6 +130,20 @@ def _bench(report: BenchReport, console: Console, full: bool) -> None:
     console.print(text(f"command: {report.command}", "dim"))
 
 
+def _meeting(report: MeetingReport, console: Console, full: bool) -> None:
+    head = [("time", {"justify": "right"}), ("speaker", {}), ("text", {"ratio": 1})]
+    table = Table(box=None, pad_edge=False)
+    for name, options in head:
+        table.add_column(name, **options)  # pyright: ignore[reportArgumentType]
+    shown = report.sentences if full else report.sentences[:SENTENCES]
+    for one in shown:
+        speaker = "" if one.speaker is None else report.speakers[one.speaker].name
+        table.add_row(text(meeting_views.clock(one.start_s)), text(speaker), text(one.text))
+    console.print(table)
+    if len(shown) < len(report.sentences):
+        console.print(text(f"and {len(report.sentences) - len(shown)} more sentences", "dim"))
+
+
 SHOW: dict[str, Callable[[Any, Console, bool], None]] = {
     ParityReport.SCHEMA: _parity,
     SelftestReport.SCHEMA: _selftest,
@@ -129,6 +151,7 @@ SHOW: dict[str, Callable[[Any, Console, bool], None]] = {
     CompareReport.SCHEMA: cer_terminal.show_compare,
     ConversionReport.SCHEMA: _conversion,
     BenchReport.SCHEMA: _bench,
+    MeetingReport.SCHEMA: _meeting,
 }
 
 
