@@ -44,26 +44,36 @@ def read_config(source: Source, family: Family, vocab_size: int | None, dtype: s
     _check_top_level(raw, family, source.notes)
     arguments = _model_arguments(raw, family, source)
     sections = {key: dict(_section(raw, f"{key}_conf")) for key in components}
-    sections["frontend"].pop("cmvn_file", None)
-    sections["frontend"]["cmvn"] = source.cmvn is not None
+    if "frontend" in sections:
+        sections["frontend"].pop("cmvn_file", None)
+        sections["frontend"]["cmvn"] = source.cmvn is not None
     where = source.config.name
     parsed: dict[str, Any] = {
         key: family.config.SECTIONS[key].from_dict(value, f"{where}: {key}_conf") for key, value in sections.items()
     }
     for key, value in sections.items():
         _note_training_only(f"{key}_conf", value, parsed[key], source.notes)
-    dither = parsed["frontend"].dither
+    dither = parsed["frontend"].dither if "frontend" in parsed else 0.0
     if dither:
         source.notes.append(f"frontend dither is {dither:g} in FunASR (random noise); mlx-funasr runs with 0")
     tokenizer = _tokenizer(raw) if family.has_tokens else None
     config = family.config.assemble(
         Parts(
             components=components, sections=parsed, arguments=arguments, vocab_size=vocab_size, tokenizer=tokenizer,
-            dtype=dtype,
+            dtype=dtype, threshold=_threshold(source),
         )
     )  # fmt: skip
     config.check_parts(where)
     return config
+
+
+def _threshold(source: Source) -> float | None:
+    """Return what configuration.json states for decisions, None where it states nothing of use."""
+    model = source.document.get("model")
+    found = model.get("yesOrno_thr") if isinstance(model, dict) else None
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not -1 <= found <= 1:
+        return None
+    return float(found)
 
 
 def modern(source: Source) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def make_plan(source: Source, dtype: str) -> Plan:
     family = family_of_config(modern(source))
     tokens = read_tokens(source) if family.has_tokens else None
     config = read_config(source, family, None if tokens is None else len(tokens), dtype)
-    checkpoint = open_checkpoint(source.weights, config=source.raw, evidence=family.evidence)
+    checkpoint = open_checkpoint(source.weights, config=source.raw, evidence=family.evidence, inside=family.inside)
     source.notes.extend(checkpoint.notes)
     check_tensors(family, checkpoint.infos)
     shapes = {name: info.shape for name, info in checkpoint.infos.items()}
@@ -123,7 +123,7 @@ def _note_rounding(checkpoint: Checkpoint, assignments: Sequence[Assignment], dt
 
 def _cmvn_tensors(source: Source, family: Family, config: Any, target: dict[str, Shape]) -> dict[str, np.ndarray]:
     """Return the CMVN tensors and take their names off `target`: they are filled from am.mvn, not the checkpoint."""
-    if source.cmvn is None:
+    if source.cmvn is None or family.cmvn is None:
         return {}
     cmvn: Cmvn = read_cmvn(source.cmvn, config.frontend.output_size)
     tensors = dict(zip(family.cmvn, (cmvn.shift, cmvn.scale), strict=True))

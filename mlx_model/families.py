@@ -20,6 +20,8 @@ FAMILIES: dict[str, str] = {
     "contextual_paraformer": "ContextualParaformer",
     "monotonic_aligner": "MonotonicAligner",
     "paraformer_streaming": "ParaformerStreaming",
+    "campplus": "CAMPPlus",
+    "eres2net_v2": "ERes2NetV2",
 }
 
 

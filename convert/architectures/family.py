@@ -35,8 +35,9 @@ class Family:
         foreign: pattern -> FunASR class; a match means that the checkpoint is one of that class.
         components: config section -> {FunASR class: its ESPnet-style name}; anything else is unsupported.
         output_layer: the tensor whose rows are the vocabulary; None where no tensor is.
+        inside: the attribute in which FunASR's class keeps the network, and which released files leave away.
         vocabulary: whether there is one (tokens.json); by default, where there is an output layer.
-        cmvn: target names of shift and scale, which come from am.mvn.
+        cmvn: target names of shift and scale, which come from am.mvn; None where the family has none.
         protected: module patterns that are never quantised.
     """
 
@@ -47,10 +48,11 @@ class Family:
     foreign: dict[str, str]
     components: dict[str, dict[str, str]]
     output_layer: str | None
-    cmvn: tuple[str, str]
+    cmvn: tuple[str, str] | None
     weights: WeightMap
     protected: tuple[str, ...]
     vocabulary: bool | None = None
+    inside: str = ""
 
     @property
     def has_tokens(self) -> bool:
