@@ -1,4 +1,4 @@
-"""The public face: `mlx_funasr.load`, `pipeline`, `convert`, `inspect`, `parity`, `cer` (see PUBLIC), and the command line.
+"""The public face: `mlx_funasr.load`, `pipeline`, `convert`, `parity`, `cer`, ... (see PUBLIC), and the command line.
 
 One function per command, each a call of one entry point of the folders below. No logic of its own.
 

@@ -96,9 +96,9 @@ def resumed(count: int, rounds: int, scratch: Path) -> tuple[str, list[float]]:
     """Return a table row and the seconds of the command that finds a journal with all its answers."""
     import soundfile
 
+    from mlx_model.files.journal import Journal
     from parity.cer import datasets
     from parity.cer.evaluate import BATCH_SECONDS, REPORT
-    from mlx_model.files.journal import Journal
     from parity.cer.recognizers import model_sha256
 
     texts = [line.split(maxsplit=1)[1] for line in (measure.SPEECH / "text").read_text("utf-8").splitlines()]

@@ -27,7 +27,8 @@ def clock(seconds: float) -> str:
 def meeting_summary(report: MeetingReport) -> str:
     """Return how long, how many speakers, how many sentences."""
     speakers = f"{fmt.count(len(report.speakers))} speakers, " if report.speakers else ""
-    return f"{fmt.visible(report.recording)}: {clock(report.duration_s)}, {speakers}{fmt.count(len(report.sentences))} sentences"
+    said = f"{clock(report.duration_s)}, {speakers}{fmt.count(len(report.sentences))} sentences"
+    return f"{fmt.visible(report.recording)}: {said}"
 
 
 def meeting_counters(report: MeetingReport) -> list[Figure]:
@@ -36,7 +37,8 @@ def meeting_counters(report: MeetingReport) -> list[Figure]:
     found = [Figure("Length", clock(report.duration_s), "hours, minutes and seconds")]
     if report.speakers:
         found.append(Figure("Speakers", fmt.count(len(report.speakers)), f"{clock(spoken)} of speech"))
-    found.append(Figure("Sentences", fmt.count(len(report.sentences)), "each of one speaker" if report.speakers else ""))
+    detail = "each of one speaker" if report.speakers else ""
+    found.append(Figure("Sentences", fmt.count(len(report.sentences)), detail))
     if report.confidence is not None:
         found.append(Figure("Confidence", fmt.rate(report.confidence), "mean of all tokens; not an error rate"))
     return found

@@ -1,8 +1,8 @@
 """A report to the text of its HTML page: a pure function, without a clock, a network or another file.
 
 Formatting and arranging only (views.py). Imports views, formatting, aligning and jinja2. Texts in a report are hostile
-until escaped: autoescape is on, and only a picture (svg.Drawing, which escapes its own texts) and a script of ours enter
-as they are.
+until escaped: autoescape is on, and only a picture (svg.Drawing, which escapes its own texts) and scripts of ours enter as
+they are.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from reports import cer_terminal, cer_views, fold, parity_views, views
+from reports import cer_terminal, cer_views, fold, meeting_views, parity_views, views
 from reports import formatting as fmt
 from reports.schema import (
     BenchReport,
@@ -25,6 +25,7 @@ from reports.schema import (
 )
 from reports.tables import MARKS, figures, stacked, status, table, text
 
+SENTENCES_SHOWN = 20
 PASSES_SHOWN = 30  # passing taps beyond this are counted, not listed, unless asked for in full
 WIDE = 76  # columns from which every number of a tap fits beside its name
 
@@ -131,15 +132,10 @@ def _bench(report: BenchReport, console: Console, full: bool) -> None:
 
 
 def _meeting(report: MeetingReport, console: Console, full: bool) -> None:
-    head = [("time", {"justify": "right"}), ("speaker", {}), ("text", {"ratio": 1})]
-    table = Table(box=None, pad_edge=False)
-    for name, options in head:
-        table.add_column(name, **options)  # pyright: ignore[reportArgumentType]
-    shown = report.sentences if full else report.sentences[:SENTENCES]
+    shown = report.sentences if full else report.sentences[:SENTENCES_SHOWN]
     for one in shown:
-        speaker = "" if one.speaker is None else report.speakers[one.speaker].name
-        table.add_row(text(meeting_views.clock(one.start_s)), text(speaker), text(one.text))
-    console.print(table)
+        speaker = "" if one.speaker is None else f" {report.speakers[one.speaker].name}:"
+        console.print(text(f"{meeting_views.clock(one.start_s)}{speaker} {one.text}"))
     if len(shown) < len(report.sentences):
         console.print(text(f"and {len(report.sentences) - len(shown)} more sentences", "dim"))
 

@@ -20,7 +20,6 @@ from reports.console import (
     LookBack,
     Overwrite,
     folder,
-    progress_bar,
 )
 
 BatchSeconds = Annotated[
@@ -37,7 +36,7 @@ DynamicSilence = Annotated[
 Punc = Annotated[Path | None, typer.Option(help="A converted ct-punc: puts punctuation in, and cuts sentences.")]
 Speakers = Annotated[Path | None, typer.Option(help="A converted CAM++ or ERes2NetV2: tells speakers apart.")]
 SpkMode = Annotated[str | None, typer.Option(help="A speaker for each punc_segment or vad_segment; punc_segment.")]
-Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page of the meeting: who says what, and when.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page: who says what, and when.")]
 RunOut = Annotated[
     Path | None,
     typer.Option("--out", parser=folder, metavar="DIR", help="Keep what is heard; the same command goes on there."),
@@ -50,7 +49,7 @@ def transcribe(
     audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings, or - for PCM from a pipe.")],
     batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
     batch_seconds: BatchSeconds = None,
-    format: Annotated[str | None, typer.Option(help="text, json, tsv, srt, vtt, textgrid, ctm, rttm; text.")] = None,
+    format: Annotated[str | None, typer.Option(help="text, json, tsv, srt, vtt, textgrid, ctm or rttm.")] = None,
     words: Annotated[bool, typer.Option("--words", help="json, tsv: words with times and confidence.")] = False,
     nbest: Annotated[int | None, typer.Option(help="json: so many readings, with their scores.")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
@@ -88,8 +87,8 @@ def transcribe(
 
 # What a command line says by its own words, by the names of the function above.
 OPTIONS = (
-    "batch_size", "batch_seconds", "merge_seconds", "dither", "seed", "cue_seconds", "cue_chars", "cue_chars_cjk", "vad",
-    "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html", "out",
+    "batch_size", "batch_seconds", "merge_seconds", "dither", "seed", "cue_seconds", "cue_chars", "cue_chars_cjk",
+    "vad", "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html", "out",
     "workers",
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """PyPI's OpenBLAS (`scipy-openblas32`) under the names that MLX looks for.
 
 Stdlib only. The package is what NumPy and SciPy build against; it prefixes every symbol with `scipy_`, so that it can
-live beside another BLAS, and MLX therefore does not see it. Three C functions of one line each (`blas_names.c`) pass its
+live beside another BLAS, and MLX therefore does not see it. Three C functions of a line each (`blas_names.c`) pass its
 matrix products on. Only `cblas_?gemm` is exported: torch, which looks for `sgemm_`, keeps its own products, whichever
 is imported first.
 """

@@ -24,9 +24,14 @@ from mlx_model.pipelines.transcribe import transcribe
 from mlx_model.pipelines.words import with_words
 from mlx_model.roles import Detector, Embedder, Punctuator, Recognizer
 from mlx_model.text import meeting
-from mlx_model.text.sentence_info import expanded
 from mlx_model.text.meeting import Marks, Speakers, Wanted
 from mlx_model.text.results import Transcript
+from mlx_model.text.sentence_info import expanded
+
+MERGED_S = 15.0  # FunASR's merge_length_s, which 1.4.16 does not see where `generate` is told another
+OURS = {"hotword": "hotwords", "batch_size_s": "batch_seconds", "preset_spk_num": "num_speakers"}
+# FunASR's, which change memory alone: results do not depend on batches here
+WITHOUT_EFFECT = ("batch_size_threshold_s", "disable_pbar", "cache", "is_final")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,25 @@ class Pipeline:
         if self.punctuator is None and self.embedder is None and not sentence_timestamp:
             return heard
         return self._as_funasr(heard, pasts, asked, wanted) if as_funasr else self._right(heard, pasts, asked, wanted)
+
+    def generate(self, input: Audio | Sequence[Audio], **cfg: Any) -> list[dict[str, Any]]:
+        """Return what FunASR's `AutoModel.generate` returns, a dictionary a recording, from its own names.
+
+        `cfg` has FunASR's (`hotword`, `batch_size_s`, `preset_spk_num`, `merge_vad`, `merge_length_s`, `language`, ...)
+        and those of `transcribe`. With `as_funasr` a recording that has speech and no text is left out.
+
+        Raises:
+            UsageError: see `transcribe`.
+        """
+        from mlx_model.text.formats import funasr_fields
+
+        asked = {OURS.get(name, name): value for name, value in cfg.items() if name not in WITHOUT_EFFECT}
+        length = asked.pop("merge_length_s", MERGED_S)
+        if asked.pop("merge_vad", False):
+            asked["merge_s"] = MERGED_S if asked.get("as_funasr") else length
+        asked["sentence_timestamp"] = bool(asked.get("sentence_timestamp"))
+        results = self.transcribe(input, **asked)
+        return [{"text": one.text, **funasr_fields(one)} for one in results]
 
     def _check(self, asked: Asked) -> None:
         if self.detector is None and asked.merge_s is not None:

@@ -65,9 +65,8 @@ class Past:
         if self.embed is not None:
             self.voices |= zip(segments, self.embed(waveforms), strict=True)
         if self.journal is not None:
-            self.journal.append(
-                [(self._name(number), asdict(part) | {"voice": self._voice(number)}) for number, part in segments.items()]
-            )
+            rows = ((number, asdict(part)) for number, part in segments.items())
+            self.journal.append([(self._name(number), row | {"voice": self._voice(number)}) for number, row in rows])
 
     def _name(self, what: int | str) -> str:
         return f"{self.number}/{what}"

@@ -20,8 +20,8 @@ from mlx_model.files.names import written
 from mlx_model.text import subtitles
 from mlx_model.text.ctm import ctm
 from mlx_model.text.results import Segment, Sentence, SentenceInfo, Transcript, Word
-from mlx_model.text.rttm import rttm
 from mlx_model.text.speaker_names import speaker_name
+from mlx_model.text.speakers import Diarization, Turn, rttm
 from mlx_model.text.subtitles import CueLimits
 from mlx_model.text.textgrid import Interval, textgrid
 
@@ -84,14 +84,13 @@ def _whole(result: Transcript) -> dict[str, Any]:
     if result.sentence_info is None and result.raw_text is None and result.turns is None:
         return {}
     return {
-        "raw_text": result.raw_text,
         "turns": result.turns and [dataclasses.asdict(turn) for turn in result.turns],
         **funasr_fields(result),
     }
 
 
 def funasr_fields(result: Transcript) -> dict[str, Any]:
-    """Return a recording's entry in what FunASR's `generate` returns: key, timestamp, sentence_info where there are some.
+    """Return a recording's entry of what FunASR's `generate` returns: key; timestamp, sentence_info where there are.
 
     `key` is the file's name without its extension; of a waveform FunASR draws one at random, here it is empty.
     """
@@ -100,14 +99,16 @@ def funasr_fields(result: Transcript) -> dict[str, Any]:
         times = [[word.start_ms, word.end_ms] for word in result.words]
     info = result.sentence_info
     rows = None if info is None else [_info(one) for one in info]
-    return {"key": "" if result.path is None else PurePath(result.path).stem} | {
+    raw = {} if result.raw_text is None else {"raw_text": result.raw_text}
+    return raw | {"key": "" if result.path is None else PurePath(result.path).stem} | {
         field: value for field, value in (("timestamp", times), ("sentence_info", rows)) if value is not None
     }
 
 
 def _info(one: SentenceInfo) -> dict[str, Any]:
     optional = {"spk", "raw_text", "sentence"}
-    return {field: value for field, value in dataclasses.asdict(one).items() if value is not None or field not in optional}
+    rows = dataclasses.asdict(one).items()
+    return {field: value for field, value in rows if value is not None or field not in optional}
 
 
 def segment_row(part: Segment) -> dict[str, Any]:
@@ -241,7 +242,16 @@ def _lines(result: Transcript) -> list[str]:
 
 
 def _as_rttm(results: Sequence[Transcript]) -> str:
-    return rttm([(name(result.path), result.turns or ()) for result in results])
+    """Who speaks when; `speakers.py` has the format."""
+    return rttm(
+        [
+            Diarization(
+                path=name(result.path),
+                turns=[Turn(one.start_ms / 1000, one.end_ms / 1000, one.speaker) for one in result.turns or ()],
+            )
+            for result in results
+        ]
+    )
 
 
 FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than results, see `to_document`

@@ -132,7 +132,7 @@ def as_funasr(
     info = None
     if speakers is not None:
         if mode == "default":
-            raise UsageError("spk_mode 'default': FunASR has no sentences then (UnboundLocalError); leave as_funasr out")
+            raise UsageError("spk_mode 'default': FunASR ends in an UnboundLocalError; leave as_funasr out")
         mode = mode if marks is not None and timed else "vad_segment"
         found = sentence_info.whole_segments(segments) if mode == "vad_segment" else _cut(align, marks, wanted)
         info = _shared(found, speakers.whose)

@@ -59,7 +59,7 @@ def mark_of(mark_id: int, token: str, marks: Sequence[str]) -> str:
 
 
 def on_surface(text: str, tokens: Sequence[str], ids: Sequence[int], marks: Sequence[str]) -> str | None:
-    """Return the text with its marks and otherwise as it is (_punctuate_surface_text); None where it has other words."""
+    """Return the text with its marks and otherwise as it is (_punctuate_surface_text); None for other words."""
     if len(tokens) != len(ids) or (spans := spans_in(text, tokens)) is None:
         return None
     parts, at = list[str](), 0
@@ -96,7 +96,7 @@ def merged_units(words: Sequence[str], times: Times, tokens: Sequence[str]) -> T
 def from_surface(
     text: str, times: Times, tokens: Sequence[str], ids: Sequence[int], marks: Sequence[str], *, raw: bool
 ) -> list[SentenceInfo] | None:
-    """Return sentences cut out of the text as it is (_timestamp_sentences_from_surface), with the rest behind the last."""
+    """Return sentences cut out of the text as it is (_timestamp_sentences_from_surface), the rest included."""
     spans = spans_in(text, tokens)
     if spans is None or not len(tokens) == len(times) == len(ids):
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def speaker_name(speaker: int | None) -> str:
-    """Return "Speaker 1" of the first speaker, whose number is 0; "" where nobody knows who speaks."""
-    return "" if speaker is None else f"Speaker {speaker + 1}"
+    """Return "Speaker 0" of the first speaker; "" where nobody knows who speaks."""
+    return "" if speaker is None else f"Speaker {speaker}"
 
 
 def speaker_id(speaker: int) -> str:
-    """Return a name without a space, as rttm and ctm need it: "speaker1" of the first speaker, whose number is 0."""
-    return f"speaker{speaker + 1}"
+    """Return a name without a space, as rttm and ctm need it: "speaker0" of the first speaker."""
+    return f"speaker{speaker}"

@@ -1,7 +1,7 @@
 """Timed text as SubRip (srt) and WebVTT (vtt), in cues of a length that can be read: see cues.py. Stdlib only.
 
-Where speakers were told apart a cue is one speaker's: in WebVTT its voice, `<v Speaker 1>`, in SubRip, which has
-nothing like it, `Speaker 1: ` in front of the first cue of a turn.
+Where speakers were told apart a cue is one speaker's: in WebVTT its voice, `<v Speaker 0>`, in SubRip, which has
+nothing like it, `Speaker 0: ` in front of the first cue of a turn.
 """
 
 from __future__ import annotations

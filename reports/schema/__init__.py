@@ -53,7 +53,8 @@ __all__ = [
     "PLAIN", "REPORTS", "BenchReport", "BenchRow", "BenchSide", "Bin", "Calibration", "CalibrationBin",
     "CerDivision", "CerGroup", "CerReport", "CerUtterance", "CompareReport", "CompareSide", "Confusion",
     "ConversionReport", "DecisionRow", "DifferingUtterance", "Failure", "FaultRow", "FiringPicture", "HeatMap",
-    "Introduced", "InvarianceRow", "MeetingReport", "MeetingSentence", "MeetingSpeaker", "MeetingTurn", "Outcome", "PairedGroup", "ParityReport", "PathRow", "Pictures",
+    "Introduced", "InvarianceRow", "MeetingReport", "MeetingSentence", "MeetingSpeaker", "MeetingTurn",
+    "Outcome", "PairedGroup", "ParityReport", "PathRow", "Pictures",
     "SelftestReport", "TapRow", "TensorRow", "UtteranceRow", "from_dict", "read", "to_dict", "write",
 ]  # fmt: skip
 
