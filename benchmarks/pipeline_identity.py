@@ -1,7 +1,7 @@
-"""FunASR's whole pipeline on made meetings: every field of AutoModel's results, ours against it. Bar: same or explained.
+"""FunASR's whole pipeline on made meetings: every field of AutoModel's results, and ours. Bar: same or explained.
 
     python benchmarks/pipeline_identity.py [--count 20] [--seconds 75] [--recognizer bicif_real_small]
-                                           [--mode punc_segment|vad_segment] [--no-speakers] [--save FILE] [--recorded FILE]
+                                           [--mode punc_segment|vad_segment] [--no-speakers] [--save F] [--recorded F]
 
 Meetings of real speakers (made_meetings.py); the trained small checkpoints. FunASR: AutoModel(model, vad_model,
 punc_model, spk_model) from local folders, in a process of its own, dither 0; its k-means is given the same seed (0) as
@@ -106,7 +106,8 @@ def why(reply: Mapping[str, Any], ours: np.ndarray) -> tuple[str, bool]:
     again = clustering.cluster(theirs, as_funasr=True, seed=0).tolist() == reply["labels"]
     values = np.linalg.eigvalsh(clustering.laplacian(clustering.pruned(clustering.similarities(theirs))))
     gaps = np.sort(clustering.gaps(values))[::-1]
-    words = f"embeddings {far:.1e} apart, FunASR's labels from FunASR's embeddings: {again}, gaps {gaps[0]:.4f} {gaps[1]:.4f}"
+    labels = f"FunASR's labels from FunASR's embeddings: {again}"
+    words = f"embeddings {far:.1e} apart, {labels}, gaps {gaps[0]:.4f} {gaps[1]:.4f}"
     return words, far < NEAR and again
 
 

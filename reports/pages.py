@@ -1,7 +1,7 @@
 """A report to the text of its HTML page: a pure function, without a clock, a network or another file.
 
 Formatting and arranging only (views.py). Imports views, formatting, aligning and jinja2. Texts in a report are hostile
-until escaped: autoescape is on, and only a picture (svg.Drawing, which escapes its own texts) and scripts of ours enter as
+until escaped: autoescape is on, and only a picture (svg.Drawing, which escapes its own texts) and our scripts enter as
 they are.
 """
 

@@ -71,6 +71,15 @@ def render(source: Path | str, out: Path | str | None = None) -> Path:
     return _write(Path(out) if out is not None else path.with_suffix(".html"), _shown(path, page, report))
 
 
+def write_page(out: Path | str, report: Any) -> Path:
+    """Write the page of a report that no file holds, and return its path.
+
+    Raises:
+        ValueError: `out` is somebody else's file.
+    """
+    return _write(Path(out), _shown(Path(out), page, report))
+
+
 def render_all(directories: Iterable[Path | str], refused: list[str] | None = None) -> list[Path]:
     """Render every report in the directories (and below them) and return the pages written.
 

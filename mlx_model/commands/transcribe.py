@@ -88,8 +88,8 @@ def transcribe(
 # What a command line says by its own words, by the names of the function above.
 OPTIONS = (
     "batch_size", "batch_seconds", "merge_seconds", "dither", "seed", "cue_seconds", "cue_chars", "cue_chars_cjk",
-    "vad", "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html", "out",
-    "workers",
+    "vad", "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html",
+    "out", "workers",
 )  # fmt: skip
 
 

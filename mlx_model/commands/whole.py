@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_model.commands.telling import about, complain, listening, runtime
 from reports import ending
-from reports.console import progress_bar
+from reports.console import progress_bar, rendered
 from reports.streams import put
 
 if TYPE_CHECKING:
     from mlx_model.files.journal import Journal
     from mlx_model.pipelines.auto import Pipeline
+    from mlx_model.text.results import Transcript
 
 Given = dict[str, Any]  # options by their names on the command line
 
@@ -39,11 +40,23 @@ def transcribe_whole(
     with _kept(pipe, [model, given["--vad"], given["--speakers"]], audio, given, asked) as journal, \
             progress_bar("transcribing", total) as advance:  # fmt: skip
         results = pipe.transcribe(audio, **asked, journal=journal, progress=advance)
-    if asked["times"]:
+    if words or format in formats.NEED_TIMES:
         formats.check_times("--words" if words else format, results, network.config.model_type)
+    if given["--html"] is not None:
+        _page(given["--html"], model, given, network, results)
     limits = formats.cue_limits(given["--cue-seconds"], given["--cue-chars"], given["--cue-chars-cjk"])
     put(formats.document(format, results, limits, words=words, **about(network, format)), as_json=format == "json")
     complain("not transcribed", results)
+
+
+def _page(out: Path, model: Path, given: Given, network: Any, results: Sequence[Transcript]) -> None:
+    from mlx_model.commands.meeting_page import write_page
+    from mlx_model.machine.numerics import numerics
+
+    others = {name: given[f"--{name}"] for name in ("vad", "punc", "speakers")}
+    models = {"model": model.name} | {name: path.name for name, path in others.items() if path is not None}
+    for result in results:
+        rendered([write_page(out, result, models, dict(numerics(network)))])
 
 
 def opened(model: Path, given: Given) -> Pipeline:
@@ -82,9 +95,10 @@ def _asked(
     asked: dict[str, Any] = {"batch_size": given["--batch-size"], "batch_seconds": given["--batch-seconds"]}
     asked |= {"dither": given["--dither"] or 0.0, "seed": given["--seed"] or 0, "nbest": given["--nbest"] or 0}
     asked |= listening(network, options_given(network, option, **family))
+    always = given["--out"] is not None  # a run goes on whatever is then written of it
     asked |= {
-        "times": words or format in formats.NEED_TIMES,
-        "confidence": words or format in ("json", "ctm") or given["--html"] is not None,
+        "times": always or words or format in formats.NEED_TIMES,
+        "confidence": always or words or format in ("json", "ctm") or given["--html"] is not None,
     }
     if pipe.detector is not None:
         dynamic = {"dynamic_silence": given["--dynamic-silence"] is not False}

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import soundfile
 
 from mlx_model.audio.files import load_audio
@@ -46,6 +47,13 @@ def _uri(utterance: Any, recordings: Recordings) -> str | None:
             recordings.release(file)
     except AudioError:
         return None
+    return uri_of([waveform])
+
+
+def uri_of(pieces: Iterable[np.ndarray]) -> str:
+    """Return a recording, of which the pieces are at RATE, as a data: URI that pages play."""
     encoded = io.BytesIO()
-    soundfile.write(encoded, waveform, RATE, format="OGG", subtype="OPUS")
+    with soundfile.SoundFile(encoded, "w", samplerate=RATE, channels=1, format="OGG", subtype="OPUS") as file:
+        for piece in pieces:
+            file.write(piece)
     return "data:audio/ogg;base64," + base64.b64encode(encoded.getvalue()).decode()
