@@ -1,4 +1,4 @@
-"""A converted CTTransformerStreaming under test: a text in calls on one cache, every word with what it sees. No torch."""
+"""A converted CTTransformerStreaming under test: a text in calls on one cache, words with what they see. No torch."""
 
 from __future__ import annotations
 
