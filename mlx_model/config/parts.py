@@ -149,6 +149,22 @@ class SANMEncoderConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoderConfig(SANMEncoderConfig):
+    """`encoder_conf` of a SANMEncoder that is given words, not sound: how wide they enter stands here."""
+
+    input_size: int = number(2, MAX_WIDTH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SANMVadEncoderConfig(TextEncoderConfig):
+    """`encoder_conf` of SANMVadEncoder, defaults as in funasr/models/ct_transformer_streaming/encoder.py."""
+
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        key: why for key, why in SANMEncoderConfig.TRAINING_ONLY.items() if why not in (LORA, TENSORFLOW)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SANMEncoderChunkOptConfig(SANMEncoderConfig):
     """`encoder_conf` of SANMEncoderChunkOpt, defaults as in funasr/models/scama/encoder.py.
 
