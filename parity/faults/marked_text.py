@@ -29,13 +29,19 @@ def _letters(words: Sequence[str]) -> list[str]:
     return [letter for word in words for letter in (word if any(map(str.isdigit, word)) else [word])]
 
 
-def _lowered(self: Any, words: Sequence[str], **more: Any) -> Any:
-    return type(self).__mro__[1].ids_of(self, [word.lower() for word in words], **more)
+def _lowered(model: Any) -> None:
+    healthy = type(model).ids_of
+    method(model, "ids_of", lambda self, words, **more: healthy(self, [word.lower() for word in words], **more))
 
 
-def _unknown_is_0(self: Any, words: Sequence[str], **more: Any) -> Any:
-    found = type(self).__mro__[1].ids_of(self, words, **more)
-    return np.where(found == self._unknown, 0, found).astype(found.dtype)
+def _unknown_is_0(model: Any) -> None:
+    healthy = type(model).ids_of
+
+    def ids_of(self: Any, words: Sequence[str], **more: Any) -> Any:
+        found = healthy(self, words, **more)
+        return np.where(found == self._unknown, 0, found).astype(found.dtype)
+
+    method(model, "ids_of", ids_of)
 
 
 def _surface(stack: ExitStack, change: Callable[..., tuple[str, list[int]]]) -> None:
@@ -124,9 +130,9 @@ def faults(at: str) -> tuple[Fault, ...]:
               lambda c, s: exchange(s, f"{jieba_words.__name__}.JiebaWords.__call__", _with_hmm),
               fits=lambda c: _by_dictionary(c) and _whole(c), needs="words that the dictionary does not know"),
         fault("lowered", IDS, "words lowered before they are looked up (sherpa-onnx)",
-              lambda c, s: method(c.model, "ids_of", _lowered), needs="words with capitals"),
+              lambda c, s: _lowered(c.model), needs="words with capitals"),
         fault("unknown_is_0", IDS, "an unknown word has id 0, not the last one",
-              lambda c, s: method(c.model, "ids_of", _unknown_is_0), needs="unknown words"),
+              lambda c, s: _unknown_is_0(c.model), needs="unknown words"),
         surface("full_width_after_english", TEXT, "full-width marks behind English words", _full_width, ENGLISH),
         surface("capital_keeps_the_tail", TEXT, "a capital in front, the rest as it was (USA, not Usa)", _with(_Word),
                 "an English word with capitals that begins a sentence"),

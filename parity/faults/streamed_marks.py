@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -47,9 +48,14 @@ def _repeated(words: Any, marks: Any, before: int, known: Any) -> FunasrPiece:
     return FunasrPiece(HEALTHY(words, marks, 0, known).text, HEALTHY(words, marks, before, known).kept)
 
 
-def _all_labels(self: Any, text: str, cache: Any, size: int) -> Any:
-    result, kept = type(self).__mro__[1]._next_as_funasr(self, text, cache, size)
-    return type(result)(text=result.text, words=result.words, punctuation=result.punctuation[len(cache.words) :]), kept
+def _new_labels(model: Any) -> None:
+    healthy = type(model)._next_as_funasr
+
+    def next_as_funasr(self: Any, text: str, cache: Any, size: int) -> Any:
+        result, kept = healthy(self, text, cache, size)
+        return dataclasses.replace(result, punctuation=result.punctuation[-len(result.words) :]), kept
+
+    method(model, "_next_as_funasr", next_as_funasr)
 
 
 def faults(at: str) -> tuple[Fault, ...]:
@@ -71,5 +77,5 @@ def faults(at: str) -> tuple[Fault, ...]:
         piece("words_said_again", TEXT, "words of the call before are said again", _repeated),
         fault("marks_of_new_words_alone", "end_to_end.punctuation",
               "labels without those of the words that are read again",
-              lambda c, s: method(c.model, "_next_as_funasr", _all_labels), needs=CALLS),
+              lambda c, s: _new_labels(c.model), needs=CALLS),
     )  # fmt: skip

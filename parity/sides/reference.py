@@ -316,7 +316,7 @@ def _record(request: dict[str, Any]) -> None:
 
     trace = Trace.create(Path(request["out"]))
     single = load(request["src"])
-    family = _family(type(single.model).__name__)
+    family = _family(type(single.model).__name__, str(single.kwargs.get("model")))
     takes = family.FAMILY.takes
     if request["takes"] != takes:
         raise UsageError(f"a {type(single.model).__name__} takes {takes}, not {request['takes']}")
@@ -347,14 +347,14 @@ def _record(request: dict[str, Any]) -> None:
     )
 
 
-def _family(funasr_class: str) -> Any:
-    """Return the folder of the family of one of FunASR's classes, found by name.
+def _family(funasr_class: str, registered: str = "") -> Any:
+    """Return the folder of the family of one of FunASR's classes, found by name, or by the one it is registered under.
 
     Raises:
         UsageError: it cannot be compared.
     """
     for name, known in FAMILIES.items():
-        if known == funasr_class:
+        if known in (funasr_class, registered):
             return module_of("parity.families", name)
     raise UsageError(f"FunASR's {funasr_class} cannot be compared; there are {', '.join(FAMILIES.values())}")
 

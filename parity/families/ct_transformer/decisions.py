@@ -87,6 +87,10 @@ class Decisions(base.Decisions):
             explanation="; ".join(map(line, decided[:8])),
         )
 
+    def order(self, names: list[str]) -> list[str]:
+        """Return the names of a text's taps in the order in which they come about: the table of words first."""
+        return sorted(names, key=lambda name: name != "embed")
+
     def heard(self, utterance: TracedUtterance) -> bool:
         """Return whether FunASR found a word."""
         return any(utterance.more["words"])
