@@ -27,6 +27,7 @@ from rich.console import Console
 
 from convert.commands import convert_command, inspect_command, upload_command, verify_command
 from mlx_model.commands.align import align
+from mlx_model.commands.speakers import app as speakers_app
 from mlx_model.commands.transcribe import transcribe
 from mlx_model.commands.vad import vad
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
@@ -63,6 +64,7 @@ app = typer.Typer(
     help="Convert FunASR speech models to MLX, and prove that nothing was lost.",
 )
 app.add_typer(parity_app, name="parity")
+app.add_typer(speakers_app, name="speakers")
 
 WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of the click that Typer carries
 # What scripts use: the module that has it, and its name there (None: the module itself). Loaded at the first use, so

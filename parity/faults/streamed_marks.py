@@ -7,9 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from mlx_model.text.punctuated_stream import FunasrPiece
-
 from mlx_model.text import punctuated_stream
+from mlx_model.text.punctuated_stream import FunasrPiece
 from parity.faults.fault import Fault, exchange, fault, method
 
 FILE = "mlx_model.models.ct_transformer_streaming.funasr_piece"

@@ -1,4 +1,4 @@
-"""A converted speaker model under test: every layer, embeddings of a recording and of its windows, who speaks. No torch.
+"""A converted speaker model under test: every layer, embeddings of a recording and its windows, who speaks. No torch.
 
 Layouts: layout.py. Labels are asked for as FunASR gives them (`as_funasr`), from the same random state.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

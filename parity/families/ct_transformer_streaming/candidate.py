@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from mlx_model.parts.sanm_vad import subsequent_mask, vad_mask
 
 from mlx_model.machine.blas import mx, nn
+from mlx_model.parts.sanm_vad import subsequent_mask, vad_mask
 from parity.families.ct_transformer import candidate
 
 

@@ -21,7 +21,7 @@ FAMILY = Family(
         "speaker": "speakers", "embedding": "embeddings", "text": "turns", "utterance": "recordings",
     },
     notes=(
-        "Samples are in [-1, 1], where the floor of the logarithm bites; features are compared with their mean taken off.",
+        "Samples are in [-1, 1], where the floor of the logarithm bites; features have their mean taken off.",
         "A recording is also taken for one segment of speech: its windows, labels and turns are FunASR's with "
         "k-means begun at seed 0 on both sides.",
         "An embedding is one frame; 2-D layers are compared with time first.",
