@@ -114,7 +114,8 @@ def faults(at: str) -> tuple[Fault, ...]:
     return (
         row("tail_not_moved_back", TIMES, "the last window begins where its turn is", f"{TURNS}.windows",
             lambda *given: _cut(*given, back=False, left=False)),
-        row("short_segments_left_out", TIMES, "no window of a segment below 1.5 s", f"{TURNS}.windows", _short_left_out),
+        row("short_segments_left_out", TIMES, "no window of a segment below 1.5 s", f"{TURNS}.windows",
+            _short_left_out),
         row("shift_of_0.5_s", TIMES, "windows every 0.5 s", f"{TURNS}.SHIFT_S", 0.5),
         row("one_more_kept", LABELS, "seven of a row of similarities kept", f"{CLUSTERING}.pruned", _kept(1)),
         row("not_pruned", LABELS, "similarities not pruned", f"{CLUSTERING}.pruned", lambda similar: similar.copy()),

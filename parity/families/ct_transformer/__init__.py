@@ -8,7 +8,8 @@ FAMILY = Family(
     decided={"mark": "decoder", "window": "end_to_end.windows", "text": "end_to_end.text"},
     nothing="has a word",
     faults=(
-        Seeds("sanm_encoder", "encoder"),
+        # Words are embedded 16 times as large as a norm's eps could move: it is a structural fact.
+        Seeds("sanm_encoder", "encoder", without=("eps_1e-5", "one_eps")),
         Seeds("mini_sentences"),
         Seeds("marked_text"),
     ),

@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from mlx_model.decoding.mini_sentences import padded
 
 from mlx_model import ops
+from mlx_model.decoding.mini_sentences import padded
 from mlx_model.engines import lanes as cpu_lanes
 from mlx_model.machine.blas import mx, nn
 from parity.families.ct_transformer import cases
@@ -130,7 +130,13 @@ class Candidate(candidate.Candidate):
         for case in cases.cases(self.model.tokenizer.tokens, self.model.config.marks.punc_list, self.STREAM):
             with swapped(self.model, logits=_made_up):
                 said = self.said(case.calls)
-            made[case.name] = Made(said.windows, [mark for call in said.punctuation for mark in call], said.texts)
+            made[case.name] = Made(
+                words=[word for call in said.words for word in call],
+                ids=said.ids,
+                windows=said.windows,
+                punctuation=[mark for call in said.punctuation for mark in call],
+                texts=said.texts,
+            )
         return cases.facts(made)
 
     # ---- what is held against itself

@@ -22,8 +22,10 @@ class Case(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a side made of a case: the words of each window, every word's mark, and the texts of the calls."""
+    """What a side made of a case: words, the ids of all windows, how many words each has, marks, texts."""
 
+    words: list[str]
+    ids: list[int]
     windows: list[int]
     punctuation: list[int]
     texts: list[str]
@@ -93,6 +95,7 @@ def cases(tokens: Sequence[str], punc_list: Sequence[str], stream: bool) -> list
         "ends in a pause": _at(9, pause=[8], comma=[3]),
         "ends in a question": _at(12, question=[11]),
         "ends in nothing": _at(12, stop=[3]),
+        "marks that are unknown": [NONE, punc_list[0], NONE, STOP, NONE, punc_list[0], NONE],
     }
     found = [Case(name, _calls(words.of(marks), stream)) for name, marks in rows.items()]
     english = words.of([STOP, NONE, COMMA, NONE, QUESTION, NONE, PAUSE, NONE, NONE, COMMA], english=True)
@@ -127,6 +130,8 @@ def calls_of(text: str, stream: bool) -> list[str]:
 def facts(made: Mapping[str, Made]) -> dict[str, dict[str, Any]]:
     """Return the facts of {case: what was made of it}, named by the taps they belong to."""
     return {
+        "made-up words": {f"end_to_end.words.{name}": each.words for name, each in made.items()},
+        "made-up ids": {f"end_to_end.ids.{name}": each.ids for name, each in made.items()},
         "made-up windows": {f"end_to_end.windows.{name}": each.windows for name, each in made.items()},
         "made-up marks": {f"end_to_end.punctuation.{name}": each.punctuation for name, each in made.items()},
         "made-up texts": {f"end_to_end.text.{name}": each.texts for name, each in made.items()},

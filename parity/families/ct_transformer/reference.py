@@ -167,8 +167,13 @@ class Reference(reference.Reference):
         for case in cases.cases(tokens, model.punc_list, self.STREAM):
             with swapped(model, punc_forward=_made_up):
                 said = self.said(self.single, case.calls, probes=[])
-            sizes = [len(window.ids) for window in said.windows]
-            made[case.name] = cases.Made(sizes, [mark for call in said.punctuation for mark in call], said.texts)
+            made[case.name] = cases.Made(
+                words=[word for call in case.calls for word in self._words(call)],
+                ids=[int(number) for window in said.windows for number in window.ids],
+                windows=[len(window.ids) for window in said.windows],
+                punctuation=[mark for call in said.punctuation for mark in call],
+                texts=said.texts,
+            )
         return cases.facts(made)
 
 

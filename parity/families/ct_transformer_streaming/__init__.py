@@ -13,6 +13,7 @@ FAMILY = Family(
             "positions_from_0", "positions_interleaved", "positions_divisor", "scale_after_positions",
             "residual_in_first_block", "heads_interleaved", "attention_unscaled", "no_fsmn_residual",
             "double_fsmn_residual", "no_block_residual", "float16_block", "no_attention_mask",
+            "eps_1e-5", "one_eps",  # words are embedded 16 times as large as eps could move
         )),
         Seeds("sanm_vad", "encoder"),
         Seeds("mini_sentences"),
