@@ -1,4 +1,4 @@
-"""The public face: `mlx_funasr.load`, `convert`, `inspect`, `parity`, `cer` (see PUBLIC), and the command line.
+"""The public face: `mlx_funasr.load`, `pipeline`, `convert`, `parity`, `cer`, ... (see PUBLIC), and the command line.
 
 One function per command, each a call of one entry point of the folders below. No logic of its own.
 
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from convert import convert as convert
     from convert import inspect as inspect
     from mlx_model.loading import load as load
+    from mlx_model.loading import pipeline as pipeline
     from parity import cer as cer
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of the cli
 # that `import mlx_funasr` costs nothing. Nothing else of the five folders is promised to outsiders.
 PUBLIC = {
     "load": ("mlx_model.loading", "load"),
+    "pipeline": ("mlx_model.loading", "pipeline"),
     "convert": ("convert", "convert"),
     "inspect": ("convert", "inspect"),
     "parity": ("parity", None),

@@ -226,8 +226,7 @@ def _needed(folder: Folder) -> Path | None:
     try:
         return _cmvn(folder)
     except AssetError:
-        if family_of_config(folder.raw).cmvn is None:
-            return None
+        family_of_config(folder.raw)
         raise
 
 

@@ -233,6 +233,11 @@ class Punctuator(Protocol):
 
     Options: ClassVar[type[Any]]
 
+    @property
+    def mark_names(self) -> Sequence[str]:
+        """What each label is called, FunASR's punc_list."""
+        ...
+
     def words_of(self, text: str) -> list[str]:
         """Return the words that labels stand for."""
         ...

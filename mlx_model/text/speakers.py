@@ -11,6 +11,7 @@ import numpy as np
 
 from mlx_model.errors import DatasetError
 from mlx_model.text import ctm
+from mlx_model.text.speaker_names import speaker_id
 
 CHANNEL = "1"  # every recording is mixed to one
 LIMIT = 200_000_000  # bytes of an RTTM file
@@ -60,7 +61,7 @@ def rttm(recordings: Sequence[Diarization]) -> str:
     names = ctm.names([item.path for item in recordings])
     return "\n".join(
         f"SPEAKER {name} {CHANNEL} {turn.start_s:.3f} {turn.end_s - turn.start_s:.3f} <NA> <NA> "
-        f"speaker{turn.speaker} <NA> <NA>"
+        f"{speaker_id(turn.speaker)} <NA> <NA>"
         for name, item in zip(names, recordings, strict=True)
         for turn in item.turns
     )
