@@ -97,6 +97,10 @@ FACTS: Mapping[str, Fact] = {
         reference=each(["conv_left"], _their_orders),
         candidate=each(["conv_left"], _our_orders),
     ),
+    "BatchNorm eps": Fact(
+        reference=each(["eps", "running_var"], lambda norm: norm.eps),
+        candidate=each(["eps", "running_var"], lambda norm: norm.eps),
+    ),
     "predictor": Fact(reference=_their_cif, candidate=_our_cif),
     "decision": Fact(reference=_their_vad, candidate=_our_vad),
 }

@@ -172,7 +172,7 @@ def _sums(picture: FiringPicture, step: float, top: float, height: float) -> lis
     return parts
 
 
-def heat_chart(heat: HeatMap) -> str:
+def heat_chart(heat: HeatMap, frames: str = "frames") -> str:
     """Return the error of one tap, channels from top to bottom over frames, as multiples of the tap's floor."""
     low, high = HEAT_DECADES
     last = len(HEAT) - 1
@@ -186,7 +186,7 @@ def heat_chart(heat: HeatMap) -> str:
         image(LEFT, top, wide, tall, rows, HEAT),
         text(LEFT - 8, top + 12, "channel 0", "tick", anchor="end"),
         text(LEFT - 8, top + tall, f"{heat.channels - 1}", "tick", anchor="end"),
-        text(LEFT + wide / 2, top + tall + 18, f"{len(rows[0])} frames", "tick"),
+        text(LEFT + wide / 2, top + tall + 18, f"{len(rows[0])} {frames}", "tick"),
     ]
     scale = [round(last * index / 59) for index in range(60)]
     parts.append(image(LEFT, top + tall + 30, 240, 10, [scale], HEAT))

@@ -48,10 +48,11 @@ def failures_first(taps: list[TapRow]) -> list[TapRow]:
 def parity_counters(report: ParityReport) -> list[Figure]:
     """Return how many taps passed and how many decisions of each kind differ, each with what it is out of."""
     audio_s = sum(row.duration_s for row in report.utterances)
+    heard = f"{fmt.seconds(audio_s)} of audio" if audio_s or not report.utterances else ""
     return [
         Figure("Taps passed", fmt.count(taps_passed(report)), f"of {fmt.count(len(report.taps))}"),
         *(_outcome_figure(plural(report, kind), counts) for kind, counts in report.outcomes.items()),
-        Figure("Utterances", fmt.count(len(report.utterances)), f"{fmt.seconds(audio_s)} of audio"),
+        Figure(called(report, "utterance").capitalize(), fmt.count(len(report.utterances)), heard),
     ]
 
 
@@ -64,6 +65,11 @@ def _outcome_figure(name: str, counts: Outcome) -> Figure:
 def plural(report: ParityReport, kind: str) -> str:
     """Return what many of a kind of decision are called, in the report's own words."""
     return report.words.get(kind, kind)
+
+
+def called(report: ParityReport, thing: str) -> str:
+    """Return what many of an "utterance" or a "frame" are called in a report of texts, else "utterances", "frames"."""
+    return report.words.get(thing, f"{thing}s")
 
 
 def selftest_counters(report: SelftestReport) -> list[Figure]:
@@ -87,7 +93,7 @@ def parity_context(report: ParityReport) -> dict[str, Any]:
         "charts": {
             "drift": parity_charts.drift_chart(report),
             "introduced": parity_charts.introduced_charts(report),
-            "heat": parity_charts.heat_chart(report.heatmap) if report.heatmap else "",
+            "heat": parity_charts.heat_chart(report.heatmap, called(report, "frame")) if report.heatmap else "",
         },
         "engines": engines(report),
         "plain": PLAIN,
@@ -95,6 +101,9 @@ def parity_context(report: ParityReport) -> dict[str, Any]:
         "paths": paths(report),
         "structure": columns(report.structure),
         "texts": plural(report, "text"),
+        "utterances": called(report, "utterance"),
+        "frames": called(report, "frame"),
+        "timed": any(row.duration_s for row in report.utterances) or not report.utterances,
         "found": _kinds(report, lambda row: row.found),
         "differs": _kinds(report, lambda row: row.outcomes),
         "differing": [row for row in report.utterances if row.reference_text != row.candidate_text],

@@ -16,9 +16,8 @@ import typer
 
 from mlx_model.files.destination import reserved
 from parity.commands.report_folder import finish, report_folder
-from parity.commands.run_options import Chunk, Hotwords, LookBack, Text, run_options
+from parity.commands.run_options import AudioGiven, Chunk, Hotwords, LookBack, Text, Texts, given, run_options
 from reports.console import (
-    Audio,
     Base,
     Checkpoint,
     Json,
@@ -34,7 +33,7 @@ from reports.console import (
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A converted directory.")]
 Conversion = Annotated[Path | None, typer.Option(help="The conversion; made on the fly when left out.")]
-Limit = Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)]
+Limit = Annotated[int | None, typer.Option(help="At most so many recordings or texts.", min=1)]
 Taps = Annotated[
     list[str] | None, typer.Option("--taps", help="Only modules of this pattern, as encoder.encoders.*; repeatable.")
 ]
@@ -58,8 +57,9 @@ app = typer.Typer(no_args_is_help=True, help="Reference against candidate, layer
 def run_command(
     context: typer.Context,
     src: Source,
-    audio: Audio,
+    audio: AudioGiven = None,
     more: MoreAudio = None,
+    texts: Texts = None,
     model: Conversion = None,
     out: Out = None,
     checkpoint: Checkpoint = None,
@@ -79,13 +79,13 @@ def run_command(
     with report_folder(out, "parity.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.run import run
 
-        recordings = [*audio, *(more or [])]
+        recordings, said = given(audio, texts, more)
         options = run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back)
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "candidate") as progress:
             report = run(
-                source, candidate, recordings, named=src, out=out, limit=limit, taps=taps or (), steps=steps,
-                invariants=invariance, options=options, progress=progress,
+                source, candidate, recordings, texts=said, named=src, out=out, limit=limit, taps=taps or (),
+                steps=steps, invariants=invariance, options=options, progress=progress,
             )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
@@ -95,8 +95,9 @@ def record_command(
     context: typer.Context,
     src: Source,
     trace: Annotated[Path, typer.Argument(metavar="TRACE", parser=folder, help="Folder to write; must not exist.")],
-    audio: Audio,
+    audio: AudioGiven = None,
     more: MoreAudio = None,
+    texts: Texts = None,
     checkpoint: Checkpoint = None,
     base: Base = None,
     limit: Limit = None,
@@ -110,7 +111,7 @@ def record_command(
     json: Json = False,
 ) -> None:
     """Record FunASR's side once (needs torch and funasr), to be checked elsewhere with `parity check`."""
-    recordings = [*audio, *(more or [])]
+    recordings, said = given(audio, texts, more)
     with (
         reserved(trace, apart_from=[src]),
         context.obj.opened(src, checkpoint, base) as source,
@@ -119,7 +120,8 @@ def record_command(
         from parity.layers.run import record
 
         recorded = record(
-            source, trace, recordings, named=src, limit=limit, taps=taps or (), steps=steps, halves=precision or (),
+            source, trace, recordings, texts=said, named=src, limit=limit, taps=taps or (), steps=steps,
+            halves=precision or (),
             options=run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back),
             progress=lambda done: progress("reference", done),
         )  # fmt: skip
@@ -158,8 +160,9 @@ def check_command(
 def selftest_command(
     context: typer.Context,
     src: Source,
-    audio: Audio,
+    audio: AudioGiven = None,
     more: MoreAudio = None,
+    texts: Texts = None,
     model: Conversion = None,
     out: Out = None,
     checkpoint: Checkpoint = None,
@@ -176,13 +179,14 @@ def selftest_command(
     with report_folder(out, "selftest.json", overwrite=overwrite, apart_from=_given(src, model)):
         from parity.layers.selftest import selftest
 
-        recordings = [*audio, *(more or [])]
+        recordings, said = given(audio, texts, more)
         options = run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back)
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "faults") as progress:
             report = selftest(
-                source, candidate, recordings, named=src, out=out, limit=limit, options=options, progress=progress
-            )
+                source, candidate, recordings, texts=said, named=src, out=out, limit=limit, options=options,
+                progress=progress,
+            )  # fmt: skip
         finish(report, out, json, passed=report.verdict == "pass")
 
 

@@ -8,8 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
+from mlx_model.errors import UsageError
 from reports.console import talk
 
+AudioGiven = Annotated[
+    list[Path] | None, typer.Option("--audio", help="Recordings, or folders of them: --audio PATH...")
+]
+Texts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--texts", metavar="TEXT|@FILE",
+        help="What a punctuation model is given in place of audio: --texts TEXT..., and @FILE of one a line.",
+    ),
+]  # fmt: skip
 Hotwords = Annotated[
     str | None,
     typer.Option(metavar="WORDS|FILE", help="Both sides listen for these: words, or a file with one a line."),
@@ -29,6 +40,21 @@ LookBack = Annotated[
     str | None,
     typer.Option(metavar="E,D", help="Chunks that a streaming model's encoder and decoder look back, as 4,1."),
 ]
+
+
+def given(
+    audio: Sequence[Path] | None, texts: Sequence[str] | None, more: Sequence[Path] | None
+) -> tuple[list[Path], list[str]]:
+    """Return (recordings, texts): one of the two options is given, and what follows its first value is `more`.
+
+    Raises:
+        UsageError: neither is given, or both.
+    """
+    if bool(audio) == bool(texts):
+        raise UsageError("give recordings (--audio PATH...), or for a punctuation model texts (--texts TEXT...|@FILE)")
+    if texts:
+        return [], [*texts, *map(str, more or [])]
+    return [*(audio or []), *(more or [])], []
 
 
 def run_options(
@@ -55,7 +81,7 @@ def run_options(
         found["hotwords"] = _listed(hotwords)
     if text is not None:
         from mlx_model.pipelines.known_texts import pairs
-        from parity.layers.run import find_audio
+        from parity.layers.given import find_audio
 
         paths = [str(path) for _, path in find_audio(audio, limit)]
         found["text"] = {str(path): said for path, said in pairs(paths, text, spare=True)}

@@ -12,6 +12,9 @@ import numpy as np
 
 from reports.schema import DecisionRow, Outcome
 
+# Of what a position counts, by kind of decision; frames where none is named.
+PLACES = {"token": "token", "mark": "word", "window": "window", "nearest": "recording", "same": "recording"}
+
 
 def decision(kind: str, utt_id: str, position: int, sides: tuple[str, str], margin: float, noise: float) -> DecisionRow:
     """Return the row of one difference; `sides` are what reference and candidate decided, in words."""
@@ -32,7 +35,7 @@ def line(row: DecisionRow) -> str:
     verdict = "explained by rounding" if row.explained else "a bug"
     if not np.isfinite(row.margin):
         return f"{row.candidate} for {row.reference}: {verdict}"
-    where = "token" if row.kind == "token" else "frame"
+    where = PLACES.get(row.kind, "frame")
     sides = f"reference {row.reference}, candidate {row.candidate}"
     return f"{where} {row.position}: {sides}; margin {row.margin:.1e}, noise {row.noise:.1e}: {verdict}"
 

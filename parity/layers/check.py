@@ -9,12 +9,14 @@ from mlx_model.errors import OutputError, UsageError
 from mlx_model.machine.numerics import numerics, product_error
 from parity import families
 from parity.decisions.base import Decisions
+from parity.families.family import Family
 from parity.layers.columns import Column, hold, in_force
 from parity.layers.invariance import AS_USERS_RUN_IT, invariance
 from parity.sides.candidate import Candidate
 from parity.sides.hotwords import of_ours
 from parity.taps.distances import PASS, Comparison
 from parity.taps.pictures import heat_map
+from parity.taps.takes import RECORDINGS, TEXTS
 from parity.taps.tapset import FLOAT32, Precision
 from parity.taps.trace import Recorded, Trace, TracedUtterance
 from parity.taps.verdict import Verdict, conclude, structure
@@ -24,6 +26,17 @@ from reports.schema import HeatMap, InvarianceRow, ParityReport, TapRow, Utteran
 PICTURES = 3  # utterances drawn
 ENGINE_UTTERANCES = 2  # read by every engine as well
 PLAIN = "MLX, module by module"
+GIVEN = {
+    RECORDINGS: (
+        "The network taps are fed the reference's own features, so that the front end's rounding hides no fault; "
+        "the end_to_end rows start from the waveform.",
+        "Dither is 0 on both sides; FunASR runs one utterance at a time.",
+    ),
+    TEXTS: (
+        "The network taps are fed the ids and the windows that the reference made of a text, so that a difference in "
+        "cutting hides no other; the end_to_end rows start from the text. FunASR runs one window at a time.",
+    ),
+}
 
 
 def same_checkpoint(trace: Trace, candidate: Candidate) -> None:
@@ -80,7 +93,7 @@ class Comparing:
         recorded, decisions = self.judged_by(self.chosen(arrays)), self.decisions
         plain, steps = recorded.plain, self.trace.meta["steps"]
         self.candidate.take(plain)
-        front = self.candidate.frontend(plain["waveform"])
+        front = self.candidate.front(plain)
         self.comparison.add_frontend(utterance.utt_id, plain, front)
         run = self.candidate.run(plain, front, recorded.inputs, steps=steps)
         ahead()
@@ -186,7 +199,7 @@ class Comparing:
             taps=taps,
             utterances=self.rows,
             structure=facts,
-            notes=notes(self.candidate, self.floor(), family.notes, found["tapped"]),
+            notes=notes(self.candidate, self.floor(), family, found["tapped"]),
             environment=describe(
                 reference=self.trace.meta.get("environment", {}), float32_product_error=product_error(), numerics=found
             ),
@@ -221,16 +234,15 @@ def counted(utterances: int) -> str:
     return f"{utterances} utterance{'s' if utterances > 1 else ''}"
 
 
-def notes(candidate: Candidate, reason: str, own: Sequence[str], tapped: str) -> list[str]:
+def notes(candidate: Candidate, reason: str, family: Family, tapped: str) -> list[str]:
     """Return what a reader must know to read the numbers."""
+    given, own = GIVEN[family.takes], family.notes
     return [
         f"Taps watch {tapped}.",
         in_force(candidate.engines()),
         f"Candidate precision: {candidate.precision} ({reason}).",
-        "The network taps are fed the reference's own features, so that the front end's rounding hides no fault; "
-        "the end_to_end rows start from the waveform.",
+        *given,
         *own,
         "Introduced error: each module run alone on the float64 reference's inputs, as float32; rows inside a module "
         "come from that run.",
-        "Dither is 0 on both sides; FunASR runs one utterance at a time.",
     ]

@@ -43,7 +43,7 @@ Logits = list[np.ndarray]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A candidate, waveforms, and the results (`alone`) that every row is held against: one waveform at a time.
+    """A candidate, waveforms (or texts), and the results (`alone`) that every row is held against: one at a time.
 
     `kind` is what the arg-max of a result decides; `apart`, how far two right results may lie apart on this audio.
     """
@@ -63,7 +63,7 @@ def invariance(
     names: Sequence[str], kind: str, candidate: Candidate, trace: Trace, apart: float = 0.0
 ) -> list[InvarianceRow]:
     """Return the rows of those names, of a candidate whose scores decide `kind`, and FunASR's own from the trace."""
-    waveforms = [trace.waveform(row) for row in trace.utterances[:UTTERANCES]]
+    waveforms = [candidate.given(trace, row) for row in trace.utterances[:UTTERANCES]]
     if len(waveforms) == 1 and BATCH in names:  # a batch needs two, of different length
         waveforms.append(waveforms[0][: 2 * len(waveforms[0]) // 3])
     alone = [candidate.results([waveform])[0] for waveform in waveforms]
@@ -81,20 +81,15 @@ def batched(held: Held) -> list[InvarianceRow]:
 
 def padding(held: Held) -> list[InvarianceRow]:
     """Compare with zeros behind each waveform that its length does not count."""
-    other = padded(held.candidate, held.waveforms)
-    return [held.row("padding length", other, f"{PADDING_S:g} s of zeros after each")]
+    extra, words = held.candidate.padding(PADDING_S)
+    other = [held.candidate.results([waveform], padding=extra)[0] for waveform in held.waveforms]
+    return [held.row("padding length", other, words)]
 
 
 def order(held: Held) -> list[InvarianceRow]:
     """Compare with the last file first."""
     other = turned(held.candidate, held.waveforms)
     return [held.row("file order", other, f"last file first, in batches of {CHUNK}")]
-
-
-def padded(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Logits:
-    """Return each waveform's logits, alone but with zeros behind it that its length does not count."""
-    extra = round(PADDING_S * candidate.model.config.frontend.fs)
-    return [candidate.results([waveform], padding=extra)[0] for waveform in waveforms]
 
 
 def turned(candidate: Candidate, waveforms: Sequence[np.ndarray]) -> Logits:
@@ -213,7 +208,7 @@ def formats(held: Held) -> list[InvarianceRow]:
     import soundfile
 
     candidate = held.candidate
-    rate = candidate.model.config.frontend.fs
+    rate = candidate.rate
     other: Logits = []
     used = []
     with scratch("formats") as folder:

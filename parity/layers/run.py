@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlx_model.audio.files import load_audio
 from mlx_model.errors import OutputError, UsageError
 from mlx_model.files.destination import claimed, staged
 from mlx_model.files.scratch import scratch
 from parity import families
 from parity.layers.check import Comparing
+from parity.layers.given import accept, find
 from parity.sides import guard, reference
-from parity.sides.audio_files import find_files
 from parity.sides.candidate import Candidate
+from parity.taps.takes import RECORDINGS, TEXTS
 from parity.taps.trace import Trace
 from reports.environment import directory_sha256
 from reports.schema import ParityReport, write
@@ -24,23 +24,12 @@ REPORT = "parity.json"
 Progress = Callable[[str, float], None]
 
 
-def find_audio(paths: Sequence[str | Path], limit: int | None = None) -> list[tuple[str, Path]]:
-    """Return (utt_id, path) for files and, recursively, for folders; ids are file stems, made unique by their folder.
-
-    Raises:
-        UsageError: a path does not exist, or there is no audio at all.
-    """
-    files = find_files(paths)
-    stems = [file.stem for file in files]
-    found = [(s if stems.count(s) == 1 else f"{f.parent.name}/{f.name}", f) for s, f in zip(stems, files, strict=True)]
-    return found[:limit]
-
-
 def run(
     src: str | Path,
     model: str | Path,
-    audio: Sequence[str | Path],
+    audio: Sequence[str | Path] = (),
     *,
+    texts: Sequence[str] = (),
     out: Path | None = None,
     limit: int | None = None,
     taps: Sequence[str] = (),
@@ -56,8 +45,9 @@ def run(
         src: FunASR directory, model.pt beside its config, or hub id.
         model: what `convert` wrote for it.
         audio: recordings, or folders of them.
+        texts: in their place where the model takes texts: texts, and `@FILE` of one a line.
         out: folder for parity.json (not written when None).
-        limit: at most so many recordings.
+        limit: at most so many recordings or texts.
         taps: patterns of modules to compare; all of the tap set where empty.
         steps: also look inside attention, feed-forward and predictor.
         invariants: also check that nothing depends on batch, padding, precision, device, compilation, format, order.
@@ -70,16 +60,17 @@ def run(
     """
     guard.check(str(src))
     with claimed(out, [REPORT], apart_from=[src, model]):
-        found = find_audio(audio, limit)
+        found = find(audio, texts, limit)
         candidate = families.candidate(model, taps)
-        for _, path in found:
-            load_audio(path, candidate.model.config.frontend.fs)  # bad audio is refused before the reference is started
+        accept(found, families.by_name(candidate.tapset.family), candidate)
         with scratch("trace") as folder:
             tell = None if progress is None else lambda done: progress("reference", done)
             asked: dict[str, Any] = {"taps": taps, "steps": steps, "halves": candidate.half(), "options": options}
-            trace = reference.record(src, found, folder, **asked, named=named, progress=tell)
-            if len(trace.utterances) != len(found):
-                raise OutputError(f"FunASR recorded {len(trace.utterances)} of {len(found)} recordings; run it again")
+            asked["takes"] = found.takes
+            trace = reference.record(src, found.items, folder, **asked, named=named, progress=tell)
+            if len(trace.utterances) != len(found.items):
+                counts = f"{len(trace.utterances)} of {len(found.items)} {found.takes}"
+                raise OutputError(f"FunASR recorded {counts}; run it again")
             tell = None if progress is None else lambda done: progress("candidate", done)
             report = compare_trace(trace, candidate, tell, invariants=invariants)
         if out is not None:
@@ -90,8 +81,9 @@ def run(
 def record(
     src: str | Path,
     trace: Path,
-    audio: Sequence[str | Path],
+    audio: Sequence[str | Path] = (),
     *,
+    texts: Sequence[str] = (),
     limit: int | None = None,
     taps: Sequence[str] = (),
     steps: bool = True,
@@ -110,8 +102,10 @@ def record(
     """
     guard.check(str(src))
     with staged(trace, overwrite=False, apart_from=[src]) as part:
+        found = find(audio, texts, limit)
         asked: dict[str, Any] = {"taps": taps, "steps": steps, "halves": halves, "options": options}
-        reference.record(src, find_audio(audio, limit), part, **asked, named=named, progress=progress)
+        asked["takes"] = found.takes
+        reference.record(src, found.items, part, **asked, named=named, progress=progress)
     return Trace.open(trace)
 
 
@@ -146,8 +140,10 @@ def compare_trace(
     """Return the report of a recorded reference against a candidate."""
     comparing, digest = Comparing(trace, candidate), directory_sha256(candidate.path)
     if not any(map(comparing.decisions.heard, trace.utterances)):
-        found = f"no recording {comparing.family.nothing} in FunASR ({len(trace.utterances)} heard)"
-        raise UsageError(f"{found}: nothing to compare, give speech")
+        family = comparing.family
+        what = {RECORDINGS: "recording", TEXTS: "text"}[family.takes]
+        found = f"no {what} {family.nothing} in FunASR (of {len(trace.utterances)})"
+        raise UsageError(f"{found}: nothing to compare, give {family.words.get('given', 'speech')}")
     reading = trace.read()
     for utterance, arrays in reading:
         comparing.add(utterance, arrays, reading.ahead)

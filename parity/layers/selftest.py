@@ -18,9 +18,10 @@ from parity import families
 from parity.faults import Fault
 from parity.layers.check import Comparing
 from parity.layers.columns import in_force
-from parity.layers.run import find_audio
+from parity.layers.given import find
 from parity.sides import guard, reference
 from parity.sides.candidate import Candidate
+from parity.taps.takes import TEXTS
 from parity.taps.trace import Recorded, Trace, TracedUtterance
 from parity.taps.verdict import Verdict
 from reports.environment import describe
@@ -38,8 +39,9 @@ Utterances = list[tuple[TracedUtterance, Recorded]] | Callable[[], Iterator[tupl
 def selftest(
     src: str | Path,
     model: str | Path,
-    audio: Sequence[str | Path],
+    audio: Sequence[str | Path] = (),
     *,
+    texts: Sequence[str] = (),
     out: Path | None = None,
     limit: int | None = 3,
     options: Mapping[str, Any] | None = None,
@@ -48,14 +50,15 @@ def selftest(
 ) -> SelftestReport:
     """Return how the harness did on a checkpoint: FunASR is recorded once, then every fault is seeded and looked for.
 
-    To the audio given, a few short pieces of it are added (see `extra_audio`).
+    To what is given, a few short pieces of it are added (see `extra_audio`, `extra_texts`).
 
     Args:
         src: FunASR directory, model.pt beside its config, or hub id.
         model: its healthy conversion.
         audio: recordings, or folders of them.
+        texts: in their place where the model takes texts: texts, and `@FILE` of one a line.
         out: folder for selftest.json (not written when None).
-        limit: at most so many recordings.
+        limit: at most so many recordings or texts.
         options: of the family, as for `run`.
         named: what the user calls the source, where `src` is a directory made of it.
         progress: called with ("reference" | "faults", 1.0) for every one done.
@@ -63,12 +66,13 @@ def selftest(
     started = time.perf_counter()
     guard.check(str(src))
     with claimed(out, [REPORT], apart_from=[src, model]):
-        found = find_audio(audio, limit)
+        found = find(audio, texts, limit)
         with scratch("selftest") as folder:
-            extra = extra_audio([path for _, path in found], folder)
+            made = [item for _, item in found.items]
+            extra = extra_texts(made) if found.takes == TEXTS else extra_audio([*map(Path, made)], folder)
             tell = None if progress is None else lambda done: progress("reference", done)
-            asked: dict[str, Any] = {"options": options, "named": named}
-            trace = reference.record(src, [*found, *extra], folder / "trace", **asked, progress=tell)
+            asked: dict[str, Any] = {"options": options, "named": named, "takes": found.takes}
+            trace = reference.record(src, [*found.items, *extra], folder / "trace", **asked, progress=tell)
             report = judge(trace, model, progress=progress, started=started)
         if out is not None:
             write(report, Path(out) / REPORT)
@@ -89,6 +93,18 @@ def extra_audio(paths: Sequence[Path], folder: Path) -> list[tuple[str, Path]]:
     for name, waveform in made.items():
         soundfile.write(folder / f"{name}.wav", waveform, 16000, subtype="PCM_16")
     return [(name, folder / f"{name}.wav") for name in made]
+
+
+def extra_texts(texts: Sequence[str | Path]) -> list[tuple[str, str]]:
+    """Return what some faults need beside ordinary text, as (utt_id, text) of each: odd cuts, calls, English, digits.
+
+    `|` parts the calls of a stream; for a model without one it is a character.
+    """
+    whole = "".join(str(texts[0]).split())[:180]
+    made = {f"cut_to_{share:.0%}": whole[: max(round(share * len(whole)), 2)] for share in CUTS}
+    parts = [whole[place : place + 13] for place in range(0, len(whole), 13)]
+    made["in_calls"] = "|".join(part for part in parts if part.strip("|"))
+    return [*made.items(), ("mixed", f"{whole[:25]} hello World it's 10.5% {whole[25:40]}iPhone12 NBA {whole[40:60]}")]
 
 
 def judge(

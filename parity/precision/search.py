@@ -55,7 +55,7 @@ def listen(audio: Sequence[Path], data: str | None, limit: int | None, rate: int
     if bool(audio) == (data is not None):
         raise UsageError("give either recordings (--audio PATH...) or a test set with transcripts (--data DATASET)")
     if data is None:
-        from parity.layers.run import find_audio
+        from parity.layers.given import find_audio
 
         return _heard([(str(path), path, None) for _, path in find_audio(audio, limit)], rate)
     from parity.cer.datasets import read_dataset

@@ -25,6 +25,7 @@ from parity import facts
 from parity.sides.conversion import conversion_of
 from parity.taps.tap import Activations, record
 from parity.taps.tapset import TapSet, TapSpec
+from parity.taps.trace import Trace, TracedUtterance
 
 Arrays = Mapping[str, np.ndarray]
 Inputs = Mapping[str, Mapping[str, np.ndarray]]  # {module: {number of the argument: array (1, ...)}}
@@ -61,6 +62,23 @@ class Candidate(ABC):
 
     def take(self, plain: Arrays) -> None:  # noqa: B027  most families need nothing
         """Hear of a recording what the trace holds of it, before anything is computed of it."""
+
+    @property
+    def rate(self) -> int:
+        """The samples a second that the model hears."""
+        return self.model.config.frontend.fs
+
+    def given(self, trace: Trace, utterance: TracedUtterance) -> Any:
+        """Return what a trace's utterance was made of, as `results` takes it: its waveform (S,)."""
+        return trace.waveform(utterance)
+
+    def front(self, plain: Arrays) -> dict[str, np.ndarray]:
+        """Return what comes before the network, of what the trace holds of a recording."""
+        return self.frontend(plain["waveform"])
+
+    def padding(self, seconds: float) -> tuple[int, str]:
+        """Return what stands behind an input as padding, as `results` takes it, and in words."""
+        return round(seconds * self.rate), f"{seconds:g} s of zeros after each"
 
     # ---- what a family says
 

@@ -28,7 +28,10 @@ def prove(model: Any, checkpoint: str) -> None:
     for wrapper in ("state_dict", "model_state_dict", "model"):
         state = state.get(wrapper, state)
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    for name, tensor in model.state_dict().items():
+    own = model.state_dict()
+    if not own.keys() & state.keys():  # ERes2NetV2SV holds 3D-Speaker's network, and reads its bare checkpoint itself
+        state = {f"model.{name}": tensor for name, tensor in state.items()}
+    for name, tensor in own.items():
         if name not in state:
             raise CheckpointError(f"{checkpoint}: {name} is missing; FunASR would run with random weights there")
         if not torch.equal(tensor.cpu(), state[name].to(tensor.dtype)):

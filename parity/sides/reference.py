@@ -32,6 +32,7 @@ from parity.sides.halves import Halves, computing
 from parity.sides.hotwords import of_funasr
 from parity.sides.proof import prove, state_of
 from parity.taps.packing import Pair
+from parity.taps.takes import RECORDINGS
 from parity.taps.tap import ARGS
 from parity.taps.tap import record as tapped
 from parity.taps.tapset import TapSet, load_tapset
@@ -46,9 +47,10 @@ INSTALL = "the FunASR reference needs torch and funasr: pip install 'mlx-funasr[
 
 def record(
     src: str | Path,
-    audio: Sequence[tuple[str, Path]],
+    audio: Sequence[tuple[str, str | Path]],
     trace: Path,
     *,
+    takes: str = RECORDINGS,
     taps: Sequence[str] = (),
     steps: bool = True,
     halves: Sequence[str] = (),
@@ -60,8 +62,9 @@ def record(
 
     Args:
         src: FunASR model directory, model.pt beside its config, or hub id.
-        audio: (utt_id, path) pairs.
+        audio: (utt_id, path) pairs; (utt_id, text) where texts are what is given.
         trace: directory for trace.json and the arrays.
+        takes: which of the two (RECORDINGS, TEXTS).
         taps: patterns of modules to keep; all of the tap set where empty.
         steps: also what happens inside attention, feed-forward and predictor (a trace four times as large).
         halves: precisions of HALVES in which it is run as well: the floor of candidates of that precision.
@@ -80,7 +83,7 @@ def record(
     if unknown := [each for each in halves if each not in HALVES]:
         raise UsageError(f"precision {unknown[0]!r}: FunASR can also be recorded in {' and '.join(HALVES)}")
     request = {"task": "record", "src": str(src), "named": named or str(src), "taps": list(taps), "steps": steps}
-    request |= {"halves": list(dict.fromkeys(halves)), "options": dict(options or {})}
+    request |= {"halves": list(dict.fromkeys(halves)), "options": dict(options or {}), "takes": takes}
     ask_reference({**request, "audio": [[u, str(p)] for u, p in audio], "out": str(trace)}, progress)
     return Trace.open(trace)
 
@@ -184,7 +187,8 @@ class Reference(ABC):
 
     @abstractmethod
     def utterance(self, path: str) -> tuple[dict[str, Any], Recorded]:
-        """Return the row (what TracedUtterance has: duration, text, token ids, ...) and the arrays of one file."""
+        """Return the row (what TracedUtterance has: duration, text, token ids, ...) and the arrays of one file, or of
+        one text, which `more` then holds as "given"."""
 
     def structure(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return what distances could miss, {fact: {module: value}}: the facts of those names, and the family's own."""
@@ -312,7 +316,10 @@ def _record(request: dict[str, Any]) -> None:
 
     trace = Trace.create(Path(request["out"]))
     single = load(request["src"])
-    family = _family(type(single.model).__name__)
+    family = _family(type(single.model).__name__, str(single.kwargs.get("model")))
+    takes = family.FAMILY.takes
+    if request["takes"] != takes:
+        raise UsageError(f"a {type(single.model).__name__} takes {takes}, not {request['takes']}")
     reference: Reference = importlib.import_module(f"{family.__name__}.reference").Reference(
         single, load(request["src"], "float64"), load_tapset(family.FAMILY.name), request["taps"], request["steps"]
     )
@@ -322,7 +329,7 @@ def _record(request: dict[str, Any]) -> None:
         for utt_id, path in request["audio"]:
             row, arrays = reference.utterance(path)
             reference.add_halves(arrays)
-            trace.add({"utt_id": utt_id, "path": path, **row}, arrays)
+            trace.add({"utt_id": utt_id, "path": path if takes == RECORDINGS else "", **row}, arrays)
             _answer(1.0)
     trace.finish(
         {
@@ -340,14 +347,14 @@ def _record(request: dict[str, Any]) -> None:
     )
 
 
-def _family(funasr_class: str) -> Any:
-    """Return the folder of the family of one of FunASR's classes, found by name.
+def _family(funasr_class: str, registered: str = "") -> Any:
+    """Return the folder of the family of one of FunASR's classes, found by name, or by the one it is registered under.
 
     Raises:
         UsageError: it cannot be compared.
     """
     for name, known in FAMILIES.items():
-        if known == funasr_class:
+        if known in (funasr_class, registered):
             return module_of("parity.families", name)
     raise UsageError(f"FunASR's {funasr_class} cannot be compared; there are {', '.join(FAMILIES.values())}")
 

@@ -106,8 +106,8 @@ class Distances:
         ratio, distance, floor, frame, utt_id = max(judged)
         return {"utt_id": utt_id, "frame": frame, "rel_l2": distance, "floor_rel_l2": floor, "ratio": ratio}
 
-    def judge(self, limit: float | None, frames: float) -> list[str]:
-        """Return why the tap fails: what could not be compared, the ratio, or a single frame's ratio."""
+    def judge(self, limit: float | None, frames: float, unit: str = "frame") -> list[str]:
+        """Return why the tap fails: what could not be compared, the ratio, or the ratio of a single frame, a `unit`."""
         problems = list(self.failures)
         if self.pairs and limit is not None:
             ratio, frame = self.settled()[2], self.worst_frame()
@@ -115,8 +115,8 @@ class Distances:
                 problems.append(f"{ratio:.1f} times the floor, {limit:g} allowed")
             elif not frame["ratio"] <= limit * frames:
                 problems.append(
-                    f"frame {frame['frame']} of {frame['utt_id']}: {frame['ratio']:.1f} times the floor, "
-                    f"{limit * frames:g} allowed for one frame"
+                    f"{unit} {frame['frame']} of {frame['utt_id']}: {frame['ratio']:.1f} times the floor, "
+                    f"{limit * frames:g} allowed for one {unit}"
                 )
         return problems or ([] if self.pairs else ["never compared"])
 
@@ -158,7 +158,7 @@ class TapTotals:
         if count and not explained:
             self.failures.append(f"{utt_id}: {where}")
 
-    def row(self, spec: TapSpec | None, precision: Precision, drift: float) -> TapRow:
+    def row(self, spec: TapSpec | None, precision: Precision, drift: float, unit: str = "frame") -> TapRow:
         """Return the finished row; `spec` is None for outcomes that must agree exactly."""
         if self.propagated is None and self.introduced is None:
             return self._plain_row(spec)
@@ -167,11 +167,11 @@ class TapTotals:
         numbers = shown.settled() if shown.pairs else (None, None, None)
         grows = self.propagated is not None and spec is not None and bool(spec.introduced)
         wide = limit * drift if limit is not None and grows else limit
-        problems = [*self.failures, *shown.judge(wide, precision.frames)]
+        problems = [*self.failures, *shown.judge(wide, precision.frames, unit)]
         if numbers[0] is not None and not numbers[0] <= MOST_REL_L2:
             problems.append(f"rel_l2 {numbers[0]:.2g}: no precision excuses more than {MOST_REL_L2:g}")
         both = self.propagated is not None and self.introduced is not None
-        own = self.introduced.judge(limit, precision.frames) if both and self.introduced is not None else []
+        own = self.introduced.judge(limit, precision.frames, unit) if both and self.introduced is not None else []
         reasons = [*problems, *(f"introduced: {problem}" for problem in own)]
         return TapRow(
             name=self.name,
@@ -305,5 +305,5 @@ class Comparison:
                 spec = None
             if self.tapset.is_discrete(total.name):
                 spec = None
-            rows.append(total.row(spec, self.precision, self.tapset.drift))
+            rows.append(total.row(spec, self.precision, self.tapset.drift, self.tapset.unit))
         return rows

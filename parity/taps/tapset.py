@@ -21,7 +21,8 @@ tap; `max_abs` is used where there is no float64 truth. In a part's file:
                   its input; `label` replaces the name
       split       equal parts of the last axis, or each array of several; `channels_first`: FunASR's side is (B, D, T)
 
-A family's file holds `[[part]]` rows (`name`, `at`) and may have taps of its own beside them.
+A family's file holds `[[part]]` rows (`name`, `at`) and may have taps of its own beside them; `unit` is what a row of
+its taps is called ("frame" if left out).
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ class TapSet:
     `drift`: how many times a tap's ratio errors may grow to that a module did not introduce itself. `always`: modules
     that are judged in every run. `discrete`: names of taps that are compared entry by entry, never by distance.
     `halves`: precisions whose floor is FunASR's own run in them, where a trace holds one; `precisions` otherwise.
+    `unit`: what one row of a tap is called.
     """
 
     family: str
@@ -133,6 +135,7 @@ class TapSet:
     always: tuple[str, ...] = ()
     discrete: tuple[str, ...] = ()
     halves: dict[str, Precision] = dataclasses.field(default_factory=dict)
+    unit: str = "frame"
 
     def is_discrete(self, tap_name: str) -> bool:
         """Return whether a tap is compared entry by entry: its last word says so."""
@@ -247,6 +250,7 @@ def load_tapset(family: str) -> TapSet:
         taps=tuple(tap for piece, at in pieces for tap in _taps(piece, at)),
         always=tuple(_within(at, name) for piece, at in pieces for name in piece.get("always", ())),
         discrete=tuple(name for piece, _ in pieces for name in piece.get("discrete", ())),
+        unit=document.get("unit", "frame"),
     )
 
 

@@ -218,7 +218,8 @@ def _share(inputs: Mapping[str, Mapping[str, np.ndarray]], flat: dict[str, np.nd
     names: dict[str, dict[str, str]] = {}
     for module, arguments in inputs.items():
         for number, value in arguments.items():
-            key = stored.setdefault(hashlib.sha256(value.tobytes()).digest(), f"input/{module}/{number}")
+            digest = hashlib.sha256(repr(value.shape).encode() + value.tobytes()).digest()
+            key = stored.setdefault(digest, f"input/{module}/{number}")
             flat[key] = value
             names.setdefault(module, {})[number] = key
     return names

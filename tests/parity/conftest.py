@@ -26,7 +26,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     """FunASR's side of the demo checkpoint, all steps; needs torch and funasr."""
-    from parity.layers.run import find_audio
+    from parity.layers.given import find_audio
     from parity.layers.selftest import extra_audio
     from parity.sides.reference import record
 

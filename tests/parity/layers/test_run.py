@@ -18,8 +18,9 @@ from mlx_model.machine import device
 from mlx_model.machine.blas import mx
 from parity import families
 from parity.demo import MODEL, SPEECH
+from parity.layers.given import find_audio
 from parity.layers.invariance import Held, in_24_bits, on_engine
-from parity.layers.run import check, compare_trace, find_audio, record, run
+from parity.layers.run import check, compare_trace, record, run
 from parity.taps.trace import Trace
 from reports.environment import directory_sha256
 

@@ -1,0 +1,30 @@
+"""CAM++'s comparison: its table. No MLX, no torch."""
+
+from parity.families.family import Family, Seeds
+
+FAMILY = Family(
+    name="campplus",
+    decided={"same": "xvector.dense", "nearest": "xvector.dense", "label": "end_to_end.labels"},
+    nothing="has an embedding",
+    faults=(
+        Seeds("speaker_frontend"),
+        Seeds("fcm", "head"),
+        Seeds("tdnn", "xvector"),
+        Seeds("windows"),
+    ),
+    facts=("BatchNorm eps",),
+    invariance=(
+        "batch composition", "padding length", "file order", "nothing compiled", "audio format", "device", "precision",
+    ),
+    scored="embedding",
+    words={
+        "same": "pairs of recordings", "nearest": "nearest recordings", "label": "windows' labels",
+        "speaker": "speakers", "embedding": "embeddings", "text": "turns", "utterance": "recordings",
+    },
+    notes=(
+        "Samples are in [-1, 1], where the floor of the logarithm bites; features have their mean taken off.",
+        "A recording is also taken for one segment of speech: its windows, labels and turns are FunASR's with "
+        "k-means begun at seed 0 on both sides.",
+        "An embedding is one frame; 2-D layers are compared with time first.",
+    ),
+)  # fmt: skip
