@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from mlx_model.config.parts import MAX_WIDTH, TextEncoderConfig, TokenizerConfig
+from mlx_model.config.parts import MAX_WIDTH, NO_MARK, UNKNOWN_MARK, TextEncoderConfig, TokenizerConfig
 from mlx_model.config.sections import MAX_SIZE, ModelConfig, Parts, Section, choice, number
 from mlx_model.errors import ConfigError
-
-NONE, UNKNOWN = "_", "<unk>"  # of `punc_list`: no mark, and what no word was labelled with in training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +84,9 @@ class CTTransformerConfig(ModelConfig):
 
     def _check_marks(self) -> None:
         found, end = self.marks.punc_list, self.marks.sentence_end_id
-        if NONE not in found:
-            raise ConfigError(f"model_conf: punc_list = {found} has no {NONE!r}, which stands for no mark")
+        if NO_MARK not in found:
+            raise ConfigError(f"model_conf: punc_list = {found} has no {NO_MARK!r}, which stands for no mark")
         if len(set(found)) != len(found) or not all(found):
             raise ConfigError(f"model_conf: punc_list = {found} must be different texts, none of them empty")
-        if end >= len(found) or found[end] in (NONE, UNKNOWN):
+        if end >= len(found) or found[end] in (NO_MARK, UNKNOWN_MARK):
             raise ConfigError(f"model_conf: sentence_end_id = {end} must name a mark of punc_list = {found}")

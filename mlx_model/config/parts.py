@@ -19,6 +19,7 @@ FRAME_SAMPLES = 960  # of a recogniser's frame in a stream: 60 ms at 16 kHz
 DROPOUT = "dropout acts in training only"
 LORA = "LoRA is merged into the weights"
 TENSORFLOW = "names of an old TensorFlow import"
+NO_MARK, UNKNOWN_MARK = "_", "<unk>"  # of a `punc_list`; no word was labelled with the second in training
 POSITIONS = "input_layer pe fixes the sinusoidal encoder; FunASR does not read the name"
 
 

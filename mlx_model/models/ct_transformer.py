@@ -61,7 +61,7 @@ class Model(nn.Module):
         self.embed = nn.Embedding(config.vocab_size, marks.embed_unit)
         self.encoder = self.Encoder(marks.embed_unit, config.encoder, LAYER_NORM_EPS)
         self.decoder = Linear(marks.att_unit, len(marks.punc_list))
-        self._marks = punctuated.Marks(marks)
+        self._marks = punctuated.Marks(marks.punc_list, marks.sentence_end_id)
         self._cut: jieba_words.JiebaWords | None = None
 
     def set_tokens(self, tokens: list[str] | Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mlx_model.config.ct_transformer import NONE, UNKNOWN, CTTransformerArguments
+from mlx_model.config.parts import NO_MARK, UNKNOWN_MARK
 from mlx_model.text.word_splitting import MARKS, Read, is_ascii, is_wide, opens
 
 COMMA, STOP, QUESTION, ENUMERATION = "，", "。", "？", "、"
@@ -40,10 +40,10 @@ class Labels:
 class Marks:
     """What the labels of one model are called, and what they mean."""
 
-    def __init__(self, config: CTTransformerArguments):
-        self.spelt = config.punc_list
-        self.wide = [WIDE.get(mark, mark) for mark in config.punc_list]
-        self.end, self.none = config.sentence_end_id, config.punc_list.index(NONE)
+    def __init__(self, punc_list: list[str], sentence_end_id: int):
+        self.spelt = punc_list
+        self.wide = [WIDE.get(mark, mark) for mark in punc_list]
+        self.end, self.none = sentence_end_id, punc_list.index(NO_MARK)
 
     def labels(self, *, as_funasr: bool) -> Labels:
         """Return what labels mean to the windows: to FunASR, what has exactly its marks."""
@@ -53,7 +53,7 @@ class Marks:
             commas=frozenset(label for label, mark in enumerate(names) if mark == COMMA),
             end=self.end,
             none=self.none,
-            never=() if as_funasr else tuple(label for label, mark in enumerate(names) if mark == UNKNOWN),
+            never=() if as_funasr else tuple(label for label, mark in enumerate(names) if mark == UNKNOWN_MARK),
             bounded=not as_funasr,
         )
 
@@ -137,7 +137,7 @@ def as_funasr(
             word = " " + word
         mark = found[label]
         texts.append(word)
-        if mark != NONE:
+        if mark != NO_MARK:
             texts.append(NARROW.get(mark, mark) if english and mark != ENUMERATION else mark)
     return _ended("".join(texts), labels, marks.end)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mlx_model.config.ct_transformer import NONE
+from mlx_model.config.parts import NO_MARK
 from mlx_model.text.punctuated import QUESTION, STOP
 from mlx_model.text.word_splitting import is_ascii
 
@@ -37,7 +37,7 @@ def as_funasr(words: Sequence[str], marks: Sequence[str], before: int, known: Se
     for number, (word, mark) in enumerate(zip(spaced, marks, strict=True)):
         if number >= before:
             said.append(word)
-        if number >= before - 1 and mark != NONE:
+        if number >= before - 1 and mark != NO_MARK:
             said.append(mark)
     text = "".join(said)
     ends = (number for number in range(len(words) - 2, 1, -1) if marks[number] in (STOP, QUESTION))
