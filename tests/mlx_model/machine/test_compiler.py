@@ -15,7 +15,7 @@ from mlx_model.machine.compiler import COMPILERS, compiled, compiler, shipped
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="used on Linux only")
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C compiler here")
 MODULE = Path(openblas.__file__)
-OPENBLAS, ENGINE = MODULE.with_name("openblas.c"), Path(cpu_engine.__file__).with_name("cpu_engine.c")
+OPENBLAS, ENGINE = MODULE.with_name("blas_names.c"), Path(cpu_engine.__file__).with_name("cpu_engine.c")
 NAME = (OPENBLAS, "-O1")
 
 
