@@ -1,8 +1,8 @@
 """ERes2NetV2: residual 2-D convolutions whose channels pass one after the other, fused by attention. (B, F, T, C).
 
-Mirrors funasr/models/eres2net/eres2netv2.py and funasr/models/eres2net/fusion.py. What ports get wrong: inside blocks the ReLU ends at 20, the
-stem's does not; the stride stands in the 1 x 1 convolution; widths are rounded down; the branch between the third and
-the fourth layer has no BatchNorm.
+Mirrors funasr/models/eres2net/eres2netv2.py and funasr/models/eres2net/fusion.py. What ports get wrong: inside blocks
+the ReLU ends at 20, the stem's does not; the stride stands in the 1 x 1 convolution; widths are rounded down; the
+branch between the third and the fourth layer has no BatchNorm.
 """
 
 from __future__ import annotations
