@@ -20,6 +20,8 @@ tap; `max_abs` is used where there is no float64 truth. In a part's file:
       name        of the inner module, relative to the outer one. `call` means what a function it calls returns, `at`
                   its input; `label` replaces the name
       split       equal parts of the last axis, or each array of several; `channels_first`: FunASR's side is (B, D, T)
+    [sums]        {a tap of running sums: the tap whose values it adds up}, both within the part: of a recording the
+                  error of such a tap is one draw, however many places it has, so its floor is taken from the addends
 
 A family's file holds `[[part]]` rows (`name`, `at`) and may have taps of its own beside them.
 """
@@ -123,6 +125,7 @@ class TapSet:
     `drift`: how many times a tap's ratio errors may grow to that a module did not introduce itself. `always`: modules
     that are judged in every run. `discrete`: names of taps that are compared entry by entry, never by distance.
     `halves`: precisions whose floor is FunASR's own run in them, where a trace holds one; `precisions` otherwise.
+    `sums`: {a tap of running sums: the tap whose values it adds up}.
     """
 
     family: str
@@ -133,6 +136,7 @@ class TapSet:
     always: tuple[str, ...] = ()
     discrete: tuple[str, ...] = ()
     halves: dict[str, Precision] = dataclasses.field(default_factory=dict)
+    sums: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def is_discrete(self, tap_name: str) -> bool:
         """Return whether a tap is compared entry by entry: its last word says so."""
@@ -247,6 +251,11 @@ def load_tapset(family: str) -> TapSet:
         taps=tuple(tap for piece, at in pieces for tap in _taps(piece, at)),
         always=tuple(_within(at, name) for piece, at in pieces for name in piece.get("always", ())),
         discrete=tuple(name for piece, _ in pieces for name in piece.get("discrete", ())),
+        sums={
+            _within(at, total): _within(at, added)
+            for piece, at in pieces
+            for total, added in piece.get("sums", {}).items()
+        },
     )
 
 
