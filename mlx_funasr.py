@@ -39,6 +39,8 @@ from parity.commands.cer import cer_command
 from parity.commands.doctor import doctor_command
 from parity.commands.layers import app as parity_app
 from reports.console import (
+    FamilyOptions,
+    Hotwords,
     Json,
     MoreAudio,
     Overwrite,
@@ -156,17 +158,22 @@ def quantize(
     limit: Annotated[int | None, typer.Option(help="At most so many recordings.", min=1)] = None,
     bits: Annotated[list[int] | None, typer.Option(help="Bits that may be used; repeatable [4, 6, 8].")] = None,
     group_size: Annotated[int, typer.Option(help="Weights that share a scale: 64 or 32.")] = 64,
+    hotwords: Hotwords = None,
+    option: FamilyOptions = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Quantise layer by layer, each to the bits that a budget on real speech allows."""
     from convert.requantize import check, requantize, write_document
+    from mlx_model.loading import family_of, model_class
+    from mlx_model.pipelines.options import options_given
     from parity.precision import Budget, search
     from reports.recipe_terminal import show_recipe
 
     wanted, levels = Budget.parse(budget), sorted(set(bits or (4, 6, 8)))
     check(model, out, levels, group_size, overwrite=overwrite)
     heard: dict[str, Any] = {"audio": [*(audio or []), *(more or [])], "data": data, "limit": limit}
+    heard["options"] = options_given(model_class(family_of(model)), option, hotwords=hotwords)
     with reserved(out, apart_from=[model]):
         with progress_bar("measuring layers", 1) as advance:
             searched = search(model, wanted, **heard, levels=levels, group_size=group_size, progress=advance)

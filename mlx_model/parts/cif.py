@@ -72,6 +72,11 @@ def fixed_point_sum(alphas: Float[mx.array, "B T"]) -> Int[mx.array, "B T"]:
     return mx.cumsum(mx.round(alphas * 2.0**FRACTION_BITS).astype(mx.int64), axis=1)
 
 
+def exact_sum(alphas: Float[mx.array, "B T"]) -> Float[mx.array, " B"]:
+    """Return what alphas from 0 on add up to, rounded once: integers add up without error, on any device."""
+    return mx.round(alphas * 2.0**FRACTION_BITS).astype(mx.int64).sum(axis=1).astype(mx.float32) * 2.0**-FRACTION_BITS
+
+
 def cif_weights(whole: Int[mx.array, "B T"], part: Float[mx.array, "B T"], tokens: int) -> Float[mx.array, "B U T"]:
     """Return each frame's share in each token, (B, tokens, T), from the running sum split as whole + part.
 

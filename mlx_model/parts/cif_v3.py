@@ -21,7 +21,7 @@ from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
 from mlx_model.ops import Mask, masked
 from mlx_model.parts.basic import Linear, length_mask
-from mlx_model.parts.cif import CifPredictorV2, Firing
+from mlx_model.parts.cif import CifPredictorV2, Firing, exact_sum
 from mlx_model.parts.integrals import PEAK, THRESHOLD, integrals
 from mlx_model.parts.lstm import LSTM
 
@@ -104,8 +104,12 @@ class CifPredictorV3(CifPredictorV2):
         return self.scaled(self.second_alphas(hidden, lengths, mask), token_num)
 
     def scaled(self, alphas: Float[mx.array, "B T3"], token_num: Int[mx.array, " B"]) -> Peaks:
-        """Return second alphas scaled to add up to each recording's number of tokens."""
-        total = alphas.sum(axis=1)
+        """Return second alphas scaled to add up to each recording's number of tokens.
+
+        What they add up to is taken without error: that of a sum would be all alphas' alike, and grow with every place
+        that `us_peaks` adds up.
+        """
+        total = exact_sum(alphas)
         scale = mx.where(total > 0, token_num.astype(mx.float32) / mx.maximum(total, 1e-30), 0.0)
         return Peaks(alphas * scale[:, None])
 

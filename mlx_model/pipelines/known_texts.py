@@ -20,6 +20,7 @@ SUFFIXES = frozenset(  # of recordings in a folder
      ".wma", ".webm", ".mka", ".mp4", ".amr"}
 )  # fmt: skip
 PATHS = re.compile(r"(?:~|\.{0,2}/).*|\S+(?:/|\.(?:txt|jsonl|list|scp|trn))")  # what names a file, there or not
+KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z_-])[A-Za-z0-9._/-]{4,}|0[0-9]{2,}")  # what a line begins with in a list
 LISTS = (".jsonl", ".list")  # a JSON object a line
 KEYS, TEXTS = ("key", "utt", "id"), ("text", "txt", "target")  # of such an object
 MAX_BYTES = 256 << 20  # the largest text file that is read
@@ -47,12 +48,23 @@ def pairs(audio: Sequence[str], text: str, *, spare: bool = False) -> list[tuple
     if len(recordings) == 1 and path.is_file() and path.suffix not in LISTS:
         ((key, file),) = recordings.items()
         content = _read(path)
-        if key not in {line.split(maxsplit=1)[0] for line in content.splitlines() if line.strip()}:
-            return [(file, " ".join(content.split("\n")).strip())]
+        lines = [line.split(maxsplit=1) for line in content.splitlines() if line.strip()]
+        if key not in (line[0] for line in lines):
+            if path.stem == key or not _list(lines):
+                return [(file, " ".join(content.split("\n")).strip())]
+            raise UsageError(
+                f"{shown(path)}: no text for {key}: its lines are `KEY TEXT` ({lines[0][0]} ...); to align such a file "
+                f"as one text, call it {key}.txt"
+            )
     texts = _texts(path)
     if spare:
         texts = {key: said for key, said in texts.items() if key in recordings}
     return _paired(recordings, texts, path)
+
+
+def _list(lines: Sequence[Sequence[str]]) -> bool:
+    """Whether these are `KEY TEXT` lines, as no text that is said begins each of its own."""
+    return all(KEY.fullmatch(line[0]) for line in lines) and any(len(line) > 1 for line in lines)
 
 
 def _path_of(text: str) -> Path | None:

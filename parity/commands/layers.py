@@ -16,7 +16,17 @@ import typer
 
 from mlx_model.files.destination import reserved
 from parity.commands.report_folder import finish, report_folder
-from parity.commands.run_options import AudioGiven, Chunk, Hotwords, LookBack, Text, Texts, given, run_options
+from parity.commands.run_options import (
+    AudioGiven,
+    Chunk,
+    ClasScale,
+    Hotwords,
+    LookBack,
+    Text,
+    Texts,
+    given,
+    run_options,
+)
 from reports.console import (
     Base,
     Checkpoint,
@@ -69,6 +79,7 @@ def run_command(
     steps: Steps = True,
     invariance: Invariance = True,
     hotwords: Hotwords = None,
+    clas_scale: ClasScale = None,
     text: Text = None,
     chunk: Chunk = None,
     look_back: LookBack = None,
@@ -80,7 +91,9 @@ def run_command(
         from parity.layers.run import run
 
         recordings, said = given(audio, texts, more)
-        options = run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back)
+        options = run_options(
+            recordings, limit, hotwords=hotwords, clas_scale=clas_scale, text=text, chunk=chunk, look_back=look_back
+        )
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "candidate") as progress:
             report = run(
@@ -105,6 +118,7 @@ def record_command(
     steps: Steps = True,
     precision: Precision = None,
     hotwords: Hotwords = None,
+    clas_scale: ClasScale = None,
     text: Text = None,
     chunk: Chunk = None,
     look_back: LookBack = None,
@@ -122,7 +136,9 @@ def record_command(
         recorded = record(
             source, trace, recordings, texts=said, named=src, limit=limit, taps=taps or (), steps=steps,
             halves=precision or (),
-            options=run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back),
+            options=run_options(
+                recordings, limit, hotwords=hotwords, clas_scale=clas_scale, text=text, chunk=chunk, look_back=look_back
+            ),
             progress=lambda done: progress("reference", done),
         )  # fmt: skip
     size = sum(path.stat().st_size for path in trace.iterdir()) / 1e6
@@ -169,6 +185,7 @@ def selftest_command(
     base: Base = None,
     limit: Limit = 3,
     hotwords: Hotwords = None,
+    clas_scale: ClasScale = None,
     text: Text = None,
     chunk: Chunk = None,
     look_back: LookBack = None,
@@ -180,7 +197,9 @@ def selftest_command(
         from parity.layers.selftest import selftest
 
         recordings, said = given(audio, texts, more)
-        options = run_options(recordings, limit, hotwords=hotwords, text=text, chunk=chunk, look_back=look_back)
+        options = run_options(
+            recordings, limit, hotwords=hotwords, clas_scale=clas_scale, text=text, chunk=chunk, look_back=look_back
+        )
         sides = _sides(context, src, model, checkpoint, base)
         with sides as (source, candidate), stage_bars("reference", "faults") as progress:
             report = selftest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,10 @@ Texts = Annotated[
 Hotwords = Annotated[
     str | None,
     typer.Option(metavar="WORDS|FILE", help="Both sides listen for these: words, or a file with one a line."),
+]
+ClasScale = Annotated[
+    float | None,
+    typer.Option(metavar="X", help="How much what is found among the hotwords counts, where a family has that."),
 ]
 Text = Annotated[
     str | None,
@@ -62,6 +67,7 @@ def run_options(
     limit: int | None,
     *,
     hotwords: str | None,
+    clas_scale: float | None = None,
     text: str | None,
     chunk: str | None,
     look_back: str | None,
@@ -72,6 +78,7 @@ def run_options(
         UsageError: a file of them cannot be read, a recording has no text, or no stream can be cut so.
     """
     from mlx_model.config.chunking import Chunking
+    from mlx_model.errors import UsageError
     from mlx_model.pipelines.live_options import chunking
 
     found: dict[str, Any] = chunking(chunk, look_back)
@@ -79,6 +86,10 @@ def run_options(
         Chunking(**found)
     if hotwords is not None:
         found["hotwords"] = _listed(hotwords)
+    if clas_scale is not None:
+        if not math.isfinite(clas_scale):
+            raise UsageError(f"--clas-scale {clas_scale}: expected a number")
+        found["clas_scale"] = clas_scale
     if text is not None:
         from mlx_model.pipelines.known_texts import pairs
         from parity.layers.given import find_audio

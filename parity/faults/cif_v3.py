@@ -97,6 +97,9 @@ def faults(at: str) -> tuple[Fault, ...]:
     def noisy(candidate: Candidate) -> bool:
         return candidate.modules[at].noise_threshold2 > 0.0
 
+    def factor(candidate: Candidate) -> bool:
+        return noisy(candidate) and candidate.modules[at].smooth_factor2 != 1.0
+
     cnn, head, alphas, peaks = (within(at, name) for name in ("upsample_cnn", "cif_output2", "us_alphas", "us_peaks"))
     return (
         fault("upsample_transposed", cnn, "transposed convolution with inputs and outputs exchanged", of(_swapped)),
@@ -108,7 +111,7 @@ def faults(at: str) -> tuple[Fault, ...]:
         fault("second_head_factors", alphas, "smooth_factor and noise_threshold of the first head",
               of(_first_heads), fits=noisy),
         fault("second_noise_first", alphas, "noise taken off before the factor",
-              of(_alphas(lambda self, x: nn.relu(x - self.noise_threshold2) * self.smooth_factor2)), fits=noisy),
+              of(_alphas(lambda self, x: nn.relu(x - self.noise_threshold2) * self.smooth_factor2)), fits=factor),
         fault("second_relu_lost", alphas, "no ReLU behind the noise",
               of(_alphas(lambda self, x: x * self.smooth_factor2 - self.noise_threshold2)),
               needs="frames whose second alpha is below the noise", fits=noisy),
@@ -116,10 +119,8 @@ def faults(at: str) -> tuple[Fault, ...]:
               of(_scaled(lambda total, tokens: total))),
         fault("second_scaled_without_end", alphas, "scaled to the tokens without the end's",
               of(_scaled(lambda total, tokens: tokens - 1))),
-        fault("peaks_from_1", peaks, "peaks fire from 1 on, not from 1 - 1e-4", lambda c, s: _loop(1.0, PEAK)(s),
-              needs="a sum that comes within 1e-4 of a whole token, as the last one does"),
+        fault("peaks_from_1", peaks, "peaks fire from 1 on, not from 1 - 1e-4", lambda c, s: _loop(1.0, PEAK)(s)),
         fault("peaks_take_1", peaks, "1 taken off at a peak, not 1 - 1e-4", lambda c, s: _loop(PEAK, 1.0)(s)),
         fault("peaks_after", peaks, "integrals after a token was taken off", lambda c, s: _after(s)),
-        fault("first_head_exact", at, "the first head fires by an exact sum", of(_exact_sum),
-              needs="a sum within float32's rounding of a whole token"),
+        fault("first_head_exact", at, "the first head fires by an exact sum", of(_exact_sum)),
     )  # fmt: skip

@@ -126,17 +126,31 @@ def faults(at: str) -> tuple[Fault, ...]:
     def plain_text(candidate: Candidate) -> bool:
         return candidate.model.speller.seg_dict is None
 
+    def settings(candidate: Candidate) -> Any:
+        return candidate.modules[at]
+
+    def noisy(candidate: Candidate) -> bool:
+        return settings(candidate).noise_threshold2 > 0.0
+
+    def factor(candidate: Candidate) -> bool:
+        return noisy(candidate) and settings(candidate).smooth_factor2 != 1.0
+
+    def other_factors(candidate: Candidate) -> bool:
+        part = settings(candidate)
+        return (part.smooth_factor, part.noise_threshold) != (part.smooth_factor2, part.noise_threshold2)
+
     upsample = within(at, "upsample_cnn")
     us_alphas, us_peaks = within(at, "us_alphas"), within(at, "us_peaks")
     return (
         fault("upsample_transposed", upsample, "inputs and outputs of the transposed convolution exchanged",
               of(_transposed)),
         fault("upsample_taps_reversed", upsample, "taps of the transposed convolution in reverse order", of(_reversed)),
-        fault("first_heads_factors", at, "smooth_factor and noise_threshold of the first head", of(_first_factor)),
+        fault("first_heads_factors", at, "smooth_factor and noise_threshold of the first head", of(_first_factor),
+              fits=other_factors),
         fault("noise_first", within(at, "alphas"), "noise_threshold2 taken off before the factor", alphas(_noise_first),
-              needs="a factor other than 1"),
+              fits=factor),
         fault("no_relu", within(at, "alphas"), "alphas below 0 kept", alphas(_no_relu),
-              needs="silence: an alpha below 0"),
+              needs="silence: an alpha below 0", fits=noisy),
         fault("tail_in_second_head", within(at, "alphas"), "a tail of 0.45 in the second head, too", alphas(_tail)),
         fault("alphas_not_scaled", us_alphas, "alphas not scaled to the number of tokens", of(_unscaled)),
         fault("scaled_to_fewer", us_alphas, "alphas scaled to one token less", of(_scaled_to_fewer)),
@@ -150,9 +164,9 @@ def faults(at: str) -> tuple[Fault, ...]:
         fault("padding_counts", "invariance: batch composition", "the padding enters the second head",
               of(_padding_counts), batch=True, needs="utterances of different length"),
         fault("spaces_are_tokens", "tokenizer", "spaces of the text counted as tokens", _text(_spaces_kept),
-              needs="a text with a space", fits=plain_text),
+              fits=plain_text),
         fault("text_lowered", "tokenizer", "text lower-cased though there is no dictionary", _text(_lowered),
-              needs="a text with a capital letter", fits=plain_text),
+              fits=plain_text),
         fault("unknown_dropped", "tokenizer", "characters that the vocabulary lacks not counted",
-              _text(_unknown_dropped), needs="a text with such a character"),
+              _text(_unknown_dropped)),
     )  # fmt: skip

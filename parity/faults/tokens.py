@@ -33,5 +33,6 @@ def faults(at: str) -> tuple[Fault, ...]:
     """Return the faults of tokens and text; they sit at no module."""
     return (
         fault("second_best_token", "token_ids", "an arg-max that is not the largest", lambda c, s: _second_best(c)),
-        fault("vocabulary_off_by_one", "tokenizer", "token list shifted by one", lambda c, s: _vocabulary(c)),
-    )
+        fault("vocabulary_off_by_one", "tokenizer", "token list shifted by one", lambda c, s: _vocabulary(c),
+              place=lambda candidate: "hotwords.ids" if candidate.options.get("hotwords") else "tokenizer"),
+    )  # fmt: skip

@@ -187,9 +187,9 @@ def seeded(
             return []
         if fault.engine and fault.engine not in candidate.engines():
             return []
-        fault = fault.of(candidate)
         fault.seed(candidate, stack)
         comparing = examine(trace, recorded, candidate, only_engines=bool(fault.engine))
+        fault = fault.of(candidate)  # which by now knows the run's options
         report = comparing.report(invariants=fault.batch)
         verdicts = {column.engine: column.verdict(report.structure) for column in comparing.columns}
         if fault.engine:
@@ -219,14 +219,16 @@ def _row(
         ratio=ratios[0] if ratios else None,
         seconds=seconds,
         needs=fault.needs,
-        visible=caught or numbers(report, engine) != numbers(healthy, engine) or fault.batch,
+        visible=caught or numbers(report, engine, fault.batch) != numbers(healthy, engine, fault.batch),
         engine=engine,
     )
 
 
-def numbers(report: ParityReport, engine: str) -> list[tuple[str, float, float | None]]:
-    """Return what tells two reports apart: every tap's distances in one column."""
-    return [(row.name, row.max_abs, row.rel_l2) for row in report.taps if row.engine == engine]
+def numbers(report: ParityReport, engine: str, batch: bool) -> list[tuple[str, float | None, float | None]]:
+    """Return what tells two reports apart: every tap's distances in one column, and what a batch changes."""
+    taps = [(row.name, row.max_abs, row.rel_l2) for row in report.taps if row.engine == engine]
+    held = [(row.name, row.max_abs, float(row.differ)) for row in report.invariance if row.side == "candidate"]
+    return [*taps, *(held if batch else [])]
 
 
 def examine(trace: Trace, recorded: Utterances, candidate: Candidate, *, only_engines: bool = False) -> Comparing:

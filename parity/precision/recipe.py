@@ -47,7 +47,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A recipe. `modules`: {layer: bits}; `errors`: what it was chosen by; `cost`: what the budget limits, measured."""
+    """A recipe. `modules`: {layer: bits}; `errors`: what it was chosen by; `cost`: what the budget limits, measured.
+
+    `unread`: layers that change no number on this audio with any bits, as a hotword branch without hotwords: they stay.
+    """
 
     modules: dict[str, int]
     cost: float
@@ -55,6 +58,7 @@ class Found:
     full_size_mb: float
     errors: Errors = field(default_factory=dict)
     tried: int = 0
+    unread: tuple[str, ...] = ()
 
 
 def find(
@@ -84,8 +88,9 @@ def find(
         for bits in levels:
             errors[name][bits] = trial.error({name: bits})
             progress(1)
-    steps = ladder(errors, levels, trial.bytes_of)
-    least = dict.fromkeys(trial.names, levels[0])
+    unread = tuple(name for name, found in errors.items() if not any(found.values()))
+    steps = ladder({name: found for name, found in errors.items() if name not in unread}, levels, trial.bytes_of)
+    least = dict.fromkeys((name for name in trial.names if name not in unread), levels[0])
     low, high, tried = 0, len(steps), 0
     known: dict[int, float] = {}
     while low < high:
@@ -107,6 +112,7 @@ def find(
         full_size_mb=trial.size_mb({}),
         errors=errors,
         tried=tried,
+        unread=unread,
     )
 
 

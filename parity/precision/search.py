@@ -96,6 +96,7 @@ def search(
     limit: int | None = None,
     levels: Sequence[int] = (4, 6, 8),
     group_size: int = 64,
+    options: Mapping[str, Any] | None = None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Searched:
     """Return the smallest recipe with which the budget holds on some speech.
@@ -108,6 +109,7 @@ def search(
         limit: at most so many recordings.
         levels: bits that may be used.
         group_size: weights that share a scale and a bias.
+        options: of the family, by their names, as hotwords; its defaults.
         progress: called with the share of the layers' measurements done since the last call.
 
     Raises:
@@ -117,7 +119,7 @@ def search(
     speech = listen(audio, data, limit, model.config.frontend.fs)
     if budget.kind == "cer" and speech.texts is None:
         raise UsageError("a budget of CER needs transcripts: give a test set with --data DATASET")
-    trial = Trial(model, speech.waveforms, group_size)
+    trial = Trial(model, speech.waveforms, group_size, options)
     share = 1.0 / (len(trial.names) * len(levels))
     measure = Measure(trial, speech)
     cost = partial(measure.of_kind, budget.kind)
@@ -149,6 +151,7 @@ def _document(trial: Trial, speech: Speech, budget: Budget, found: Found) -> dic
         "audio_s": sum(map(len, speech.waveforms)) / trial.model.config.frontend.fs,
         "skipped": speech.skipped,
         "modules": found.modules,
+        "unread": list(found.unread),
         "errors": {name: {str(bits): error for bits, error in row.items()} for name, row in found.errors.items()},
         "size_mb": found.size_mb,
         "full_size_mb": found.full_size_mb,
@@ -159,10 +162,12 @@ def _about(document: Mapping[str, Any], levels: Sequence[int], layers: int) -> s
     """Return the recipe in a sentence."""
     modules, budget = document["modules"], document["budget"]
     spread = ", ".join(f"{list(modules.values()).count(bits)} layers in {bits} bits" for bits in sorted(levels))
+    unread = len(document["unread"])
+    left = f" {unread} of these change nothing on this speech (no hotwords given?)." if unread else ""
     return (
         f"Weights quantised by measurement, budget {budget['kind']}={budget['limit']:g} on {document['recordings']} "
         f"recordings ({document['audio_s']:.0f} s): {spread}, {layers - len(modules)} that could be were left as they "
-        f"are, as were the layers that groups of {document['group_size']} would not make smaller."
+        f"are, as were the layers that groups of {document['group_size']} would not make smaller.{left}"
     )
 
 

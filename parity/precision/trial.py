@@ -15,6 +15,7 @@ from mlx_model.audio.batching import batches, side_by_side
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.parts.quantized import quantize_weight, quantized_bytes, quantizing_pays, restore_weight
+from mlx_model.pipelines.options import options_from
 from mlx_model.roles import Recognizer
 from mlx_model.text.results import Hypothesis
 from parity.cer.score import edits
@@ -33,13 +34,22 @@ class Trial:
         model: an unquantised model, which is changed as layers are tried.
         waveforms: (S,) float32 at the model's rate, at least one.
         group_size: weights that share a scale and a bias.
+        options: of the family, by their names (`model.Options`), as hotwords: what is not listened for is not measured.
 
     Raises:
-        UsageError: the model is quantised already, or none of its layers can be with this group size.
+        UsageError: an option is wrong; the model is quantised already, or none of its layers can be with this group
+            size.
     """
 
-    def __init__(self, model: Recognizer, waveforms: Sequence[np.ndarray], group_size: int):
+    def __init__(
+        self,
+        model: Recognizer,
+        waveforms: Sequence[np.ndarray],
+        group_size: int,
+        options: Mapping[str, Any] | None = None,
+    ):
         self.model, self.group_size = model, group_size
+        self.options = options_from(model, options or {})
         network = cast(nn.Module, model)  # which every model is, whatever its role
         if model.config.quantization is not None:
             raise UsageError("the model is quantised already; give the unquantised conversion")
@@ -93,9 +103,9 @@ class Trial:
     def heard_by(self, model: Recognizer) -> list[Hypothesis]:
         """Return what a model hears in every waveform, as the `transcribe` command computes, in the order given."""
         found: dict[int, Hypothesis] = {}
-        options = model.Options()
         for indices, given in zip(self.plan, self.features, strict=True):
-            found |= zip(indices, model.hypotheses(model.best(output(model, given)), options), strict=True)
+            best = model.best(output(model, given, self.options))
+            found |= zip(indices, model.hypotheses(best, self.options), strict=True)
         return [found[index] for index in range(self.count)]
 
     def changed(self, heard: Sequence[Hypothesis]) -> int:
@@ -105,7 +115,7 @@ class Trial:
 
     def _logits(self, bits: Bits) -> list[np.ndarray]:
         self.use(bits)
-        return [row for given in self.sample for row in self.model.logits_of(output(self.model, given))]
+        return [row for given in self.sample for row in self.model.logits_of(output(self.model, given, self.options))]
 
     def error(self, bits: Bits) -> float:
         """Return |logits - unquantised logits| / |unquantised logits|; an utterance whose token count changes counts 1.
@@ -138,6 +148,6 @@ def features(model: Recognizer, waveforms: Sequence[np.ndarray]) -> Features:
     return model.features_of(mx.array(rows), samples, dither=0.0, seed=0)
 
 
-def output(model: Recognizer, given: Features) -> Any:
-    """Return a batch's network output, the family's options as they are by default."""
-    return model.begin(*given, model.Options())()
+def output(model: Recognizer, given: Features, options: Any) -> Any:
+    """Return a batch's network output with the family's options."""
+    return model.begin(*given, options)()

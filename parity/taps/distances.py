@@ -40,6 +40,20 @@ def mismatch(shape: tuple[int, ...], value: np.ndarray) -> str | None:
     return None if value.size else "nothing to compare, the tap is empty"
 
 
+def added_up(addends: Pair, sums: Pair) -> float:
+    """Return the floor of running sums: what the addends' errors, and float32's at every sum, add up to if independent.
+
+    Both (1, T). The error of a running sum is carried from place to place, so that all of a recording's places have
+    nearly the same one: the reference's own is one draw, and it is near 0 as often as any draw is.
+    """
+    if addends.shape[:2] != sums.shape[:2] or not sums.size():
+        return 0.0
+    values = sums.parts["truth"].reshape(-1)
+    errors = addends.floors() * addends.size() / np.sqrt(len(values))
+    variances = errors**2 + np.spacing(np.abs(values).astype(np.float32)).astype(np.float64) ** 2 / 12.0
+    return float(np.sqrt(np.cumsum(variances).sum())) / sums.size()
+
+
 def worst_element(utt_id: str, truth: np.ndarray, reference: np.ndarray, value: np.ndarray) -> tuple[float, dict]:
     """Return the largest absolute difference from the truth, and where it is with all three values."""
     difference = np.abs(np.subtract(value, truth, dtype=np.float64))
@@ -277,7 +291,13 @@ class Comparison:
             elif math.prod(recorded.propagated[name].shape) or taps[name].size:  # without tokens: empty
                 total = self.total(name)
                 total.propagated = total.propagated or Distances()
-                total.propagated.add(utt_id, recorded.propagated[name], taps[name], self.tapset.floor_rel_l2)
+                least = self.least(name, recorded.propagated)
+                total.propagated.add(utt_id, recorded.propagated[name], taps[name], least)
+
+    def least(self, name: str, recorded: Mapping[str, Pair]) -> float:
+        """Return what a tap's floor is not taken below: what float32 can represent, and of running sums `added_up`."""
+        least, addends = self.tapset.floor_rel_l2, recorded.get(self.tapset.sums.get(name, ""))
+        return least if addends is None else max(least, added_up(addends, recorded[name]))
 
     def add_introduced(self, utt_id: str, recorded: Mapping[str, Pair], taps: Mapping[str, np.ndarray]) -> None:
         """Compare every tap of modules run alone, both sides fed the same inputs."""
@@ -287,7 +307,7 @@ class Comparison:
                 total.failures.append(f"{utt_id}: only the reference has it")
             elif math.prod(pair.shape) or taps[name].size:
                 total.introduced = total.introduced or Distances()
-                total.introduced.add(utt_id, pair, taps[name], self.tapset.floor_rel_l2)
+                total.introduced.add(utt_id, pair, taps[name], self.least(name, recorded))
 
     def rows(self) -> list[TapRow]:
         """Return one row per tap, in network order: the front end first, what has no place in the network last."""

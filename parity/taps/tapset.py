@@ -20,6 +20,8 @@ tap; `max_abs` is used where there is no float64 truth. In a part's file:
       name        of the inner module, relative to the outer one. `call` means what a function it calls returns, `at`
                   its input; `label` replaces the name
       split       equal parts of the last axis, or each array of several; `channels_first`: FunASR's side is (B, D, T)
+    [sums]        {a tap of running sums: the tap whose values it adds up}, both within the part: of a recording the
+                  error of such a tap is one draw, however many places it has, so its floor is taken from the addends
 
 A family's file holds `[[part]]` rows (`name`, `at`) and may have taps of its own beside them; `unit` is what a row of
 its taps is called ("frame" if left out).
@@ -125,6 +127,7 @@ class TapSet:
     that are judged in every run. `discrete`: names of taps that are compared entry by entry, never by distance.
     `halves`: precisions whose floor is FunASR's own run in them, where a trace holds one; `precisions` otherwise.
     `unit`: what one row of a tap is called.
+    `sums`: {a tap of running sums: the tap whose values it adds up}.
     """
 
     family: str
@@ -136,6 +139,7 @@ class TapSet:
     discrete: tuple[str, ...] = ()
     halves: dict[str, Precision] = dataclasses.field(default_factory=dict)
     unit: str = "frame"
+    sums: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def is_discrete(self, tap_name: str) -> bool:
         """Return whether a tap is compared entry by entry: its last word says so."""
@@ -251,6 +255,11 @@ def load_tapset(family: str) -> TapSet:
         always=tuple(_within(at, name) for piece, at in pieces for name in piece.get("always", ())),
         discrete=tuple(name for piece, _ in pieces for name in piece.get("discrete", ())),
         unit=document.get("unit", "frame"),
+        sums={
+            _within(at, total): _within(at, added)
+            for piece, at in pieces
+            for total, added in piece.get("sums", {}).items()
+        },
     )
 
 

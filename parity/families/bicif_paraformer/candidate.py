@@ -9,11 +9,28 @@ import numpy as np
 
 from mlx_model.decoding import peak_times
 from mlx_model.machine.blas import mx, nn
+from mlx_model.parts import cif_v3
+from mlx_model.parts.integrals import PEAK, integrals
 from mlx_model.text.results import Times
+from parity.sides import peak_cases
 from parity.sides.batches import BatchCandidate, Beside
 from parity.taps.tap import Activations
 
 ALPHAS, PEAKS = "predictor.us_alphas", "predictor.us_peaks"
+
+
+def second_firings(alphas: np.ndarray) -> np.ndarray:
+    """Return the frames at which the second head peaks, of its alphas (3T,)."""
+    return np.flatnonzero(cif_v3.Peaks(mx.array(alphas)[None]).us_peaks[0] >= np.float32(PEAK))
+
+
+def told(case: peak_cases.Case) -> list[Any] | None:
+    """Return [words, times] of a case as FunASR has them; None where it ends in an IndexError."""
+    try:
+        found = peak_times.funasr_times(case.alphas, integrals(case.alphas[None], PEAK)[0], case.tokens)
+    except IndexError:
+        return None
+    return [found.words, [list(span) for span in found.times]]
 
 
 class Candidate(BatchCandidate):
@@ -28,6 +45,16 @@ class Candidate(BatchCandidate):
     def blocks(self) -> list[nn.Module]:
         """Return the encoder's blocks of equal width."""
         return list(self.model.encoder.encoders)
+
+    def more_facts(self) -> dict[str, dict[str, Any]]:
+        """Return where both heads fire, and when tokens are said, of what is made up in sides/peak_cases.py."""
+        if "predictor.upsample_cnn" not in self.modules:
+            return {}
+        first, second = peak_cases.firings("fires", self._fires), peak_cases.firings("us_peaks", second_firings)
+        return {**first, **second, **peak_cases.times(told)}
+
+    def _fires(self, alphas: np.ndarray) -> np.ndarray:
+        return np.flatnonzero(np.array(self.model.predictor.fire(mx.array(alphas)[None]).fires[0]))
 
     def forward(self, feats: mx.array, lengths: mx.array) -> Any:
         """Return the model's output, and keep it: its peaks are no module's."""

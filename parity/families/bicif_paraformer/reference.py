@@ -14,6 +14,7 @@ import numpy as np
 
 from parity.families.paraformer import reference as paraformer
 from parity.families.paraformer.reference import DISCRETE, exact_cif
+from parity.sides import peak_cases
 from parity.sides.reference import features
 from parity.taps.packing import Pair
 from parity.taps.tap import record as tapped
@@ -63,6 +64,13 @@ class Reference(paraformer.Reference):
             introduced[UPSAMPLED] = Pair.of(truth.swapaxes(1, 2), single.swapaxes(1, 2))
         return inputs, introduced
 
+    def more_facts(self) -> dict[str, dict[str, Any]]:
+        """Return where both heads fire, and when tokens are said, of what is made up in sides/peak_cases.py."""
+        if not hasattr(self.single.model.predictor, "get_upsample_timestamp"):  # a SeacoParaformer's may have one head
+            return {}
+        first, second = peak_cases.firings("fires", first_firings), peak_cases.firings("us_peaks", second_firings)
+        return {**first, **second, **peak_cases.times(told)}
+
     def against_itself(self, audio: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return how FunASR's own peaks for an utterance change when a longer one stands beside it in the batch."""
         rows = super().against_itself(audio)
@@ -73,6 +81,40 @@ class Reference(paraformer.Reference):
             for utt_id, each in feats.items()
             if each.shape[1] < longest.shape[1]
         ]
+
+
+def first_firings(alphas: np.ndarray) -> np.ndarray:
+    """Return the frames at which FunASR's first head fires, of its alphas (T,)."""
+    import torch
+    from funasr.models.bicif_paraformer.cif_predictor import cif
+
+    given = torch.from_numpy(alphas)[None]
+    return np.flatnonzero(cif(torch.zeros(*given.shape, 1), given, 1.0)[1][0].numpy() >= 1.0)
+
+
+def second_firings(alphas: np.ndarray) -> np.ndarray:
+    """Return the frames at which FunASR's second head peaks, of its alphas (3T,)."""
+    import torch
+    from funasr.models.bicif_paraformer.cif_predictor import cif_wo_hidden
+
+    return np.flatnonzero(cif_wo_hidden(torch.from_numpy(alphas)[None], 1.0 - 1e-4)[0].numpy() >= 1.0 - 1e-4)
+
+
+def told(case: peak_cases.Case) -> list[Any] | None:
+    """Return FunASR's [words, times] of a case; None where it ends in an IndexError."""
+    import torch
+    from funasr.models.bicif_paraformer.cif_predictor import cif_wo_hidden
+    from funasr.utils.postprocess_utils import sentence_postprocess
+    from funasr.utils.timestamp_tools import ts_prediction_lfr6_standard
+
+    alphas = torch.from_numpy(case.alphas.copy())[None]
+    peaks = cif_wo_hidden(alphas, 1.0 - 1e-4)
+    try:
+        spans = ts_prediction_lfr6_standard(alphas, peaks, [*case.tokens])[1]
+        _, times, words = sentence_postprocess([*case.tokens], spans)
+    except IndexError:
+        return None
+    return [[word for word in words if word != " "], [list(span) for span in times]]
 
 
 def infer(auto: Any, feats: Any, lengths: Any, tokenizer: Any) -> dict[str, Any]:

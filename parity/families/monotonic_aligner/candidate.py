@@ -11,6 +11,8 @@ import numpy as np
 from mlx_model.decoding import forced_alignment
 from mlx_model.machine.blas import mx, nn
 from mlx_model.parts.integrals import PEAK
+from parity.families.bicif_paraformer.candidate import second_firings, told
+from parity.sides import peak_cases
 from parity.sides.batches import BatchCandidate
 from parity.sides.candidate import Arrays, CandidateRun, Inputs
 
@@ -89,9 +91,14 @@ class Candidate(BatchCandidate):
         return [*self.model.encoder.encoders]
 
     def more_facts(self) -> dict[str, dict[str, Any]]:
-        """Return the second head's settings."""
-        predictor = self.model.predictor
-        return {"predictor": {name: getattr(predictor, name) for name in ("smooth_factor2", "noise_threshold2")}}
+        """Return the second head's settings, and what is made of what sides/peak_cases.py makes up."""
+        predictor, speller = self.model.predictor, self.model.speller
+        return {
+            "predictor": {name: getattr(predictor, name) for name in ("smooth_factor2", "noise_threshold2")},
+            **peak_cases.firings("us_peaks", second_firings),
+            **peak_cases.times(told),
+            **peak_cases.texts(speller.funasr_tokens),
+        }
 
 
 def _found(alphas: np.ndarray, peaks: np.ndarray, tokens: Sequence[str]) -> list[list[Any]]:

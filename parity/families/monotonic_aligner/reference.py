@@ -14,7 +14,8 @@ from unittest import mock
 
 import numpy as np
 
-from parity.sides import reference
+from parity.families.bicif_paraformer.reference import second_firings, told
+from parity.sides import peak_cases, reference
 from parity.sides.reference import features
 from parity.taps.packing import Pair
 from parity.taps.swap import swapped
@@ -64,9 +65,14 @@ class Reference(reference.Reference):
         return self.collecting.collect(seen), found, seen
 
     def more_facts(self) -> dict[str, dict[str, Any]]:
-        """Return the second head's settings."""
-        predictor = self.single.model.predictor
-        return {"predictor": {name: getattr(predictor, name) for name in ("smooth_factor2", "noise_threshold2")}}
+        """Return the second head's settings, and what is made of what sides/peak_cases.py makes up."""
+        predictor, tokenizer = self.single.model.predictor, self.single.kwargs["tokenizer"]
+        return {
+            "predictor": {name: getattr(predictor, name) for name in ("smooth_factor2", "noise_threshold2")},
+            **peak_cases.firings("us_peaks", second_firings),
+            **peak_cases.times(told),
+            **peak_cases.texts(lambda text: tokenizer.ids2tokens(tokenizer.encode(text))),
+        }
 
     def against_itself(self, audio: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
         """Return how FunASR's own firings change when a longer utterance stands beside one in the batch."""

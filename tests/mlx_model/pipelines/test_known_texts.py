@@ -57,6 +57,22 @@ def test_one_text_is_itself_or_a_whole_file(folder: Path):
     assert pairs([str(recording)], str(folder / "script")) == [(recording, "你好")]
 
 
+@pytest.mark.parametrize("lines", ["utt01 你好\nutt02 世界\n", "BAC009S0150W0001 你好\n", "001 你好\n002 世界\n"])
+def test_a_list_without_the_recordings_key_is_no_text(folder: Path, lines: str):
+    (folder / "script").write_text(lines, "utf-8")
+    with pytest.raises(UsageError, match=r"script: no text for a: its lines are `KEY TEXT`"):
+        pairs([str(folder / "wav/a.wav")], str(folder / "script"))
+    (folder / "a.txt").write_text(lines, "utf-8")  # whoever means it as a text says so by the name
+    assert pairs([str(folder / "wav/a.wav")], str(folder / "a.txt"))[0][1] == " ".join(lines.split("\n")).strip()
+
+
+@pytest.mark.parametrize("text", ["hello world\ngood day", "20 块钱 一 斤", "你好", "mp3\n", "x 1\nyes"])
+def test_a_text_is_no_list(folder: Path, text: str):
+    (folder / "script").write_text(text, "utf-8")
+    expected = " ".join(text.split("\n")).strip()
+    assert pairs([str(folder / "wav/a.wav")], str(folder / "script")) == [(folder / "wav/a.wav", expected)]
+
+
 @pytest.mark.parametrize(
     ("audio", "text", "said"),
     [

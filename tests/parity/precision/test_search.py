@@ -89,6 +89,13 @@ def test_where_no_list_of_steps_holds_layers_are_tried_one_by_one():
         find(trial, Budget("tokens", 0), lambda ids: float(len(ids[0])), levels=LEVELS)
 
 
+def test_a_layer_that_nothing_is_heard_of_keeps_its_bits():
+    """A SeACo's hotword branch without hotwords: no bits change a number, so no bits are known to be enough."""
+    trial = MadeUp({"a": 0.3, "branch": 0.0, "c": 0.2})
+    found = find(trial, Budget("tokens", 3), lambda ids: 0.0, levels=LEVELS)
+    assert (found.modules, found.unread) == ({"a": 4, "c": 4}, ("branch",))
+
+
 @pytest.fixture(scope="module")
 def waveforms() -> list[np.ndarray]:
     from mlx_model.audio.files import load_audio
