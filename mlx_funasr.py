@@ -27,6 +27,7 @@ from rich.console import Console
 
 from convert.commands import convert_command, inspect_command, upload_command, verify_command
 from mlx_model.commands.align import align
+from mlx_model.commands.punctuate import punctuate
 from mlx_model.commands.transcribe import transcribe
 from mlx_model.commands.vad import vad
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
@@ -112,6 +113,7 @@ app.command(name="verify")(verify_command)
 app.command(name="transcribe")(transcribe)
 app.command(name="vad")(vad)
 app.command(name="align")(align)
+app.command(name="punctuate")(punctuate)
 
 
 @contextmanager

@@ -44,15 +44,16 @@ def read_config(source: Source, family: Family, vocab_size: int | None, dtype: s
     _check_top_level(raw, family, source.notes)
     arguments = _model_arguments(raw, family, source)
     sections = {key: dict(_section(raw, f"{key}_conf")) for key in components}
-    sections["frontend"].pop("cmvn_file", None)
-    sections["frontend"]["cmvn"] = source.cmvn is not None
+    if "frontend" in sections:
+        sections["frontend"].pop("cmvn_file", None)
+        sections["frontend"]["cmvn"] = source.cmvn is not None
     where = source.config.name
     parsed: dict[str, Any] = {
         key: family.config.SECTIONS[key].from_dict(value, f"{where}: {key}_conf") for key, value in sections.items()
     }
     for key, value in sections.items():
         _note_training_only(f"{key}_conf", value, parsed[key], source.notes)
-    dither = parsed["frontend"].dither
+    dither = parsed["frontend"].dither if "frontend" in parsed else 0.0
     if dither:
         source.notes.append(f"frontend dither is {dither:g} in FunASR (random noise); mlx-funasr runs with 0")
     tokenizer = _tokenizer(raw) if family.has_tokens else None

@@ -88,7 +88,7 @@ def model_card(
             + (readme if SOURCE_README in copied else ""),
             "\n## Use\n",
             "```bash\npip install 'mlx-funasr[cpu]'\n"
-            f"mlx-funasr {family.usage.command} . speech.wav{family.usage.more}\n```\n",
+            f"mlx-funasr {family.usage.command} . {family.usage.given}{family.usage.more}\n```\n",
             f'```python\nimport mlx_model\n\nmodel = mlx_model.load(".")\nprint({family.usage.python})\n```\n',
             "## Provenance\n",
             "`conversion.json` holds the sha256 of every source file and of every file here, the options, and the fate "

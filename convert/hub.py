@@ -22,7 +22,7 @@ from mlx_model.files.hub import HUBS, NAME, Kind, Repository, fetch
 # Everything but the weights, which are asked for by name once configuration.json is known.
 SMALL_FILES = (
     "configuration.json", "config.yaml", "am.mvn", "tokens.json", "tokens.txt", "seg_dict", "*bpe.model",
-    "README.md", "*LICEN[CS]E*", "NOTICE*",
+    "jieba_usr_dict", "README.md", "*LICEN[CS]E*", "NOTICE*",
 )  # fmt: skip
 WEIGHT_FILES = ("model.pt", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 IDENTIFIER = re.compile(rf"(?P<hub>hf:|ms:)?(?P<name>{NAME})(?:@(?P<revision>[\w./-]+))?")

@@ -24,7 +24,8 @@ from mlx_model.files.funasr_directory import CONFIG, check_source, existing
 from mlx_model.files.scratch import scratch
 
 # Files that FunASR finds by these names beside config.yaml; the keys that would name others are dropped.
-NAMED = ("cmvn_file", "token_list", "bpemodel", "seg_dict", "seg_dict_file", "init_param", "model_path")
+NAMED = ("cmvn_file", "token_list", "bpemodel", "seg_dict", "seg_dict_file", "init_param", "model_path",
+         "jieba_usr_dict")  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -93,10 +94,12 @@ def lay_out(source: Source, directory: Path) -> None:
         (directory / tokens).write_text(json.dumps(inline, ensure_ascii=False), "utf-8")
     links: dict[str, Any] = {
         "model.pt": source.weights, "am.mvn": source.cmvn, tokens: source.tokens, "bpe.model": source.bpe_model,
-        "seg_dict": source.seg_dict,
+        "seg_dict": source.seg_dict, "jieba_usr_dict": source.jieba_usr_dict,
     }  # fmt: skip
     for name, target in links.items():
         if target is not None:
             (directory / name).symlink_to(target.resolve())
+    if source.jieba_usr_dict is not None:
+        raw["jieba_usr_dict"] = str(directory / "jieba_usr_dict")  # FunASR looks for no such name by itself
     # JSON is YAML in which every text has quotes: OmegaConf would take a bare 1e-3 for a number.
     (directory / CONFIG).write_text(json.dumps(raw, ensure_ascii=False), "utf-8")

@@ -25,7 +25,7 @@ from convert.weight_map import Assignment
 from mlx_model.config.sections import INT8
 from mlx_model.errors import UsageError
 from mlx_model.files.destination import staged, sync_file
-from mlx_model.text import seg_dict
+from mlx_model.text import jieba_words, seg_dict
 from mlx_model.text.seg_dict import SegDict
 from reports.environment import file_sha256, project_version
 from reports.schema import ConversionReport, write
@@ -160,6 +160,8 @@ def _write_sidecars(plan: Plan, stage: Path, result: ConversionReport, known: Ma
     if plan.tokens is not None and plan.source.seg_dict is not None:
         _ = SegDict(plan.source.seg_dict).words  # raises where it is none
         shutil.copyfile(plan.source.seg_dict, stage / seg_dict.FILE)  # to write hotwords and texts in tokens
+    if plan.tokens is not None and plan.source.jieba_usr_dict is not None:
+        shutil.copyfile(plan.source.jieba_usr_dict, stage / jieba_words.FILE)  # to split texts into words
     _write_index(stage)
     copied = copy_attribution(plan.source, stage)
     card = model_card(

@@ -123,7 +123,7 @@ def _note_rounding(checkpoint: Checkpoint, assignments: Sequence[Assignment], dt
 
 def _cmvn_tensors(source: Source, family: Family, config: Any, target: dict[str, Shape]) -> dict[str, np.ndarray]:
     """Return the CMVN tensors and take their names off `target`: they are filled from am.mvn, not the checkpoint."""
-    if source.cmvn is None:
+    if source.cmvn is None or family.cmvn is None:
         return {}
     cmvn: Cmvn = read_cmvn(source.cmvn, config.frontend.output_size)
     tensors = dict(zip(family.cmvn, (cmvn.shift, cmvn.scale), strict=True))

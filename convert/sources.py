@@ -45,6 +45,7 @@ class Source:
     tokens: Path | None
     bpe_model: Path | None
     seg_dict: Path | None
+    jieba_usr_dict: Path | None = None
     document: dict[str, Any] = field(default_factory=dict)
     revision: str | None = None
     checkpoint: str | None = None
@@ -53,7 +54,8 @@ class Source:
 
     def files(self) -> list[Path]:
         """Return every file the result depends on, weights aside."""
-        found = (self.config, self.directory / CONFIGURATION, self.cmvn, self.tokens, self.bpe_model, self.seg_dict)
+        named = (self.cmvn, self.tokens, self.bpe_model, self.seg_dict, self.jieba_usr_dict)
+        found = (self.config, self.directory / CONFIGURATION, *named)
         return [path for path in found if path is not None and path.is_file()]
 
 
@@ -161,6 +163,7 @@ def _assembled(folder: Folder, named: str, weights: Path, name: str | None = Non
         tokens=_tokens(folder),
         bpe_model=find(folder, "bpemodel", ("bpe.model",)),
         seg_dict=_seg_dict(folder, cmvn),
+        jieba_usr_dict=find(folder, "jieba_usr_dict", (), required=False),
         document=document,
         base=None if folder.base is None else folder.base.named,
         notes=folder.notes,
@@ -215,11 +218,12 @@ def _hub_name(document: dict[str, Any]) -> str | None:
 
 
 def _needed(folder: Folder) -> Path | None:
-    """Return `_cmvn`; that it is missing is no news of a model whose class is not converted at all."""
+    """Return `_cmvn` of a family that has one; that it is missing is no news of a class that is not converted."""
     try:
         return _cmvn(folder)
     except AssetError:
-        family_of_config(folder.raw)
+        if family_of_config(folder.raw).cmvn is None:
+            return None
         raise
 
 

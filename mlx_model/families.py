@@ -20,6 +20,8 @@ FAMILIES: dict[str, str] = {
     "contextual_paraformer": "ContextualParaformer",
     "monotonic_aligner": "MonotonicAligner",
     "paraformer_streaming": "ParaformerStreaming",
+    "ct_transformer": "CTTransformer",
+    "ct_transformer_streaming": "CTTransformerStreaming",
 }
 
 

@@ -29,6 +29,7 @@ from mlx_model.machine.blas import mx, nn
 
 Mask = Bool[mx.array, "B T"] | None  # False in the padding; None where nothing is padded
 TokenMask = Bool[mx.array, "B U"] | None
+Seen = Bool[mx.array, "B U T"] | None  # which keys each query sees; padding is none of them
 X: TypeAlias = Any  # an mx.array (B, T, D), or an engine's Rows of the same
 PLAIN = "plain"  # the name of what MLX computes, module by module
 
@@ -296,17 +297,22 @@ def by_row(function: Callable[..., mx.array], first: X, *others: X) -> X:
     return function(first, *others)
 
 
-def attend(q: X, k: X, v: X, heads: int, mask: Mask) -> X:
+def attend(q: X, k: X, v: X, heads: int, mask: Mask, seen: Seen = None) -> X:
     """Return softmax(q k^T / sqrt(D/H)) v with padded keys left out, (B, U, D); k and v (B, T, D).
 
     Mirrors MultiHeadedAttentionSANM.forward_attention before `linear_out`: scores of padded keys are -inf there.
+    `seen` says of every query which keys it sees, in the place of `mask`; no engine's rows have an operation for it,
+    so that rows leave, and what comes of them enters again.
     """
     if isinstance(q, Rows):
-        return q.attend(k, v, heads)
+        if seen is None:
+            return q.attend(k, v, heads)
+        return q.like(attend(q.leave(), k.leave(), v.leave(), heads, None, seen))
     q, k, v = (split_heads(part, heads) for part in (q, k, v))  # each (B, H, ., D/H)
     if not device.on_gpu():
-        return attend_blocks(q, [k], [v], [mask])
+        return attend_blocks(q, [k], [v], [mask if seen is None else seen.transpose(0, 2, 1)])
     keep = None if mask is None else mask[:, None, None, :]
+    keep = keep if seen is None else seen[:, None]
     context = mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=keep)  # (B, H, U, Dh)
     return context.transpose(0, 2, 1, 3).flatten(-2)  # (B, U, D)
 
@@ -315,7 +321,7 @@ def attend_blocks(
     q: Float[mx.array, "B H U Dh"],
     keys: Sequence[mx.array],
     values: Sequence[mx.array],
-    masks: Sequence[Bool[mx.array, "B _"] | None],
+    masks: Sequence[Bool[mx.array, "B _"] | Bool[mx.array, "B _ U"] | None],
 ) -> Float[mx.array, "B U D"]:
     """Return the same on a CPU, heads apart, with keys, values and mask in blocks of rows."""
     scale = q.shape[-1] ** -0.5

@@ -73,13 +73,14 @@ def scaled_dot_product_attention(
     values: Sequence[Float[mx.array, "#B H _ Dh"]],
     *,
     scale: float,
-    masks: Sequence[Bool[mx.array, "B _"] | None],
+    masks: Sequence[Bool[mx.array, "B _"] | Bool[mx.array, "B _ U"] | None],
 ) -> Float[mx.array, "B U H Dh"]:
     """Return softmax(scale q k^T) v, heads beside one another; keys and values in blocks of rows, (B, H, t, Dh) each.
 
     Scores stand in columns, (t, U), because MLX finds the largest of a row four times more slowly than a column's. The
     weights are not divided by their sum: the shorter product with v is, and the sum is a product too (MLX's CPU sums
-    run in one accumulator). NaN and infinity stay visible through the largest score.
+    run in one accumulator). NaN and infinity stay visible through the largest score. A mask is one for all queries, or
+    (B, t, U).
     """
     columns = (q * (scale * LOG2_E)).transpose(0, 1, 3, 2)  # (B, H, Dh, U)
     scores = [k @ columns for k in keys]  # each (B, H, t, U)
@@ -93,7 +94,8 @@ def scaled_dot_product_attention(
 
 
 def _without_padding(scores: mx.array, mask: mx.array) -> mx.array:
-    return mx.where(mask[:, None, :, None], scores, mx.array(MASKED, dtype=scores.dtype))
+    keep = mask[:, None, :, None] if mask.ndim == 2 else mask[:, None]
+    return mx.where(keep, scores, mx.array(MASKED, dtype=scores.dtype))
 
 
 def _sum(parts: Sequence[mx.array]) -> mx.array:

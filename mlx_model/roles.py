@@ -5,7 +5,7 @@ directory in a role. What only one family can do is an option: every family decl
 which pipelines pass through unchanged and the command line lists (pipelines/options.py). Options check themselves
 (`__post_init__` raises UsageError), and have FunASR's names.
 
-Roles without a pipeline (Punctuator, Embedder, Classifier, Spotter) are not here yet. Loads no MLX.
+Roles without a pipeline (Embedder, Classifier, Spotter) are not here yet. Loads no MLX.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mlx_model.config.chunking import Chunking
 from mlx_model.errors import UsageError
 from mlx_model.text.alignment import Timed
 from mlx_model.text.known_text import KnownText
-from mlx_model.text.results import Hypothesis, Times
+from mlx_model.text.results import Hypothesis, Punctuated, Times
 from mlx_model.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -228,6 +228,41 @@ class Aligner(Protocol):
         ...
 
 
+class Punctuator(Protocol):
+    """Puts punctuation into texts that have none, many texts at a time."""
+
+    Options: ClassVar[type[Any]]
+
+    def words_of(self, text: str) -> list[str]:
+        """Return the words that labels stand for."""
+        ...
+
+    def punctuate(
+        self, texts: Sequence[str], options: Any = None, *, as_funasr: bool = False
+    ) -> list[Punctuated]:
+        """Return each text with its punctuation; a text's does not depend on what it stands beside."""
+        ...
+
+
+class StreamingPunctuator(Protocol):
+    """Puts punctuation into a text that comes in pieces. Caches are values."""
+
+    Options: ClassVar[type[Any]]
+
+    def new_cache(self) -> Any:
+        """Return what a text begins with."""
+        ...
+
+    def punctuate_next(
+        self, text: str, cache: Any, options: Any = None, *, is_final: bool = False, as_funasr: bool = False
+    ) -> tuple[Punctuated, Any]:
+        """Return the next piece with its punctuation, and the cache for the one after.
+
+        The last word's mark leads the next piece, which decides on it; with `is_final` there is none.
+        """
+        ...
+
+
 class Purpose(NamedTuple):
     """What a role is for, and the command that asks for it."""
 
@@ -240,6 +275,8 @@ ROLES: dict[type[Any], Purpose] = {
     Detector: Purpose("finds speech", "mlx-funasr vad"),
     StreamingRecognizer: Purpose("turns speech into text while it is spoken", "mlx-funasr transcribe --stream"),
     Aligner: Purpose("times the words of a known text", "mlx-funasr align"),
+    Punctuator: Purpose("puts punctuation into texts", "mlx-funasr punctuate"),
+    StreamingPunctuator: Purpose("puts punctuation into a text as it comes", "mlx-funasr punctuate --stream"),
 }
 
 

@@ -15,13 +15,14 @@ from mlx_model.families import FAMILIES, module_of
 class Usage:
     """The command that uses a converted model, what to print in Python, and the tag people search for.
 
-    `more` is what the command takes behind a recording.
+    `given` is what the command takes: a recording, or a text; `more` what it takes behind that.
     """
 
     command: str
     python: str
     tag: str
     more: str = ""
+    given: str = "speech.wav"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Family:
         components: config section -> {FunASR class: its ESPnet-style name}; anything else is unsupported.
         output_layer: the tensor whose rows are the vocabulary; None where no tensor is.
         vocabulary: whether there is one (tokens.json); by default, where there is an output layer.
-        cmvn: target names of shift and scale, which come from am.mvn.
+        cmvn: target names of shift and scale, which come from am.mvn; None: no am.mvn is looked for.
         protected: module patterns that are never quantised.
     """
 
@@ -47,9 +48,9 @@ class Family:
     foreign: dict[str, str]
     components: dict[str, dict[str, str]]
     output_layer: str | None
-    cmvn: tuple[str, str]
     weights: WeightMap
     protected: tuple[str, ...]
+    cmvn: tuple[str, str] | None = None
     vocabulary: bool | None = None
 
     @property

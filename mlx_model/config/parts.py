@@ -19,6 +19,7 @@ FRAME_SAMPLES = 960  # of a recogniser's frame in a stream: 60 ms at 16 kHz
 DROPOUT = "dropout acts in training only"
 LORA = "LoRA is merged into the weights"
 TENSORFLOW = "names of an old TensorFlow import"
+NO_MARK, UNKNOWN_MARK = "_", "<unk>"  # of a `punc_list`; no word was labelled with the second in training
 POSITIONS = "input_layer pe fixes the sinusoidal encoder; FunASR does not read the name"
 
 
@@ -146,6 +147,22 @@ class SANMEncoderConfig(Section):
     num_blocks: int = number(1, MAX_BLOCKS, 6)
     kernel_size: int = number(1, MAX_KERNEL, 11)
     sanm_shfit: int = number(0, MAX_KERNEL, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoderConfig(SANMEncoderConfig):
+    """`encoder_conf` of a SANMEncoder that is given words, not sound: how wide they enter stands here."""
+
+    input_size: int = number(2, MAX_WIDTH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SANMVadEncoderConfig(TextEncoderConfig):
+    """`encoder_conf` of SANMVadEncoder, defaults as in funasr/models/ct_transformer_streaming/encoder.py."""
+
+    TRAINING_ONLY: ClassVar[dict[str, str]] = {
+        key: why for key, why in SANMEncoderConfig.TRAINING_ONLY.items() if why not in (LORA, TENSORFLOW)
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,23 @@ def heard_of(result: Hypothesis | Transcript) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Punctuated:
+    """A text with punctuation.
+
+    `words` are what labels stand for; `punctuation` has one a word, an index into the model's `punc_list` (FunASR's
+    punc_array; as FunASR also one a character, where the model's vocabulary is of words). `marks` is what stands behind
+    each word in `text`, "" for nothing; as FunASR it is None. In a stream `lead` is the mark of the word before the
+    first one, which the text begins with.
+    """
+
+    text: str
+    words: list[str]
+    punctuation: list[int]
+    marks: list[str] | None = None
+    lead: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
     """Where in one recording speech is: [[start_ms, end_ms], ...]. `error` is None, or one line (what was found stays).
 
