@@ -1,4 +1,4 @@
-"""The public face: `mlx_funasr.load`, `convert`, `inspect`, `parity`, `cer` (see PUBLIC), and the command line.
+"""The public face: `mlx_funasr.load`, `pipeline`, `convert`, `parity`, `cer`, ... (see PUBLIC), and the command line.
 
 One function per command, each a call of one entry point of the folders below. No logic of its own.
 
@@ -28,6 +28,7 @@ from rich.console import Console
 from convert.commands import convert_command, inspect_command, upload_command, verify_command
 from mlx_model.commands.align import align
 from mlx_model.commands.punctuate import punctuate
+from mlx_model.commands.speakers import app as speakers_app
 from mlx_model.commands.transcribe import transcribe
 from mlx_model.commands.vad import vad
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from convert import convert as convert
     from convert import inspect as inspect
     from mlx_model.loading import load as load
+    from mlx_model.loading import pipeline as pipeline
     from parity import cer as cer
 
 app = typer.Typer(
@@ -64,12 +66,14 @@ app = typer.Typer(
     help="Convert FunASR speech models to MLX, and prove that nothing was lost.",
 )
 app.add_typer(parity_app, name="parity")
+app.add_typer(speakers_app, name="speakers")
 
 WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of the click that Typer carries
 # What scripts use: the module that has it, and its name there (None: the module itself). Loaded at the first use, so
 # that `import mlx_funasr` costs nothing. Nothing else of the five folders is promised to outsiders.
 PUBLIC = {
     "load": ("mlx_model.loading", "load"),
+    "pipeline": ("mlx_model.loading", "pipeline"),
     "convert": ("convert", "convert"),
     "inspect": ("convert", "inspect"),
     "parity": ("parity", None),

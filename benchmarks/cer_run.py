@@ -43,7 +43,7 @@ import sys
 from pathlib import Path
 from parity.cer import datasets
 from parity.cer.recognizers import model_sha256
-from parity.cer.journal import Journal
+from mlx_model.files.journal import Journal
 model, folder, run = sys.argv[1:]
 data = datasets.read_dataset(folder)
 key = {"engine": "mlx", "model_sha256": model_sha256(model), "data_sha256": datasets.fingerprint(data)}
@@ -96,9 +96,9 @@ def resumed(count: int, rounds: int, scratch: Path) -> tuple[str, list[float]]:
     """Return a table row and the seconds of the command that finds a journal with all its answers."""
     import soundfile
 
+    from mlx_model.files.journal import Journal
     from parity.cer import datasets
     from parity.cer.evaluate import BATCH_SECONDS, REPORT
-    from parity.cer.journal import Journal
     from parity.cer.recognizers import model_sha256
 
     texts = [line.split(maxsplit=1)[1] for line in (measure.SPEECH / "text").read_text("utf-8").splitlines()]

@@ -60,11 +60,20 @@ def read_config(source: Source, family: Family, vocab_size: int | None, dtype: s
     config = family.config.assemble(
         Parts(
             components=components, sections=parsed, arguments=arguments, vocab_size=vocab_size, tokenizer=tokenizer,
-            dtype=dtype,
+            dtype=dtype, threshold=_threshold(source),
         )
     )  # fmt: skip
     config.check_parts(where)
     return config
+
+
+def _threshold(source: Source) -> float | None:
+    """Return what configuration.json states for decisions, None where it states nothing of use."""
+    model = source.document.get("model")
+    found = model.get("yesOrno_thr") if isinstance(model, dict) else None
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not -1 <= found <= 1:
+        return None
+    return float(found)
 
 
 def modern(source: Source) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Checkpoint(Protocol):
 
 
 def open_checkpoint(
-    path: Path, *, config: Mapping[str, Any] | None = None, evidence: Collection[str] = ()
+    path: Path, *, config: Mapping[str, Any] | None = None, evidence: Collection[str] = (), inside: str = ""
 ) -> Checkpoint:
     """Return the weights at `path`: what torch.save wrote, a safetensors file or a sharded index of them.
 
@@ -58,6 +58,7 @@ def open_checkpoint(
         path: the file; its name does not matter.
         config: config.yaml, which says rank and alpha where the checkpoint holds LoRA.
         evidence: patterns of names that the model has, so that an attribute put in front of all names is recognised.
+        inside: the attribute whose name released files leave away, see `Family`.
 
     Raises:
         CheckpointError: not a checkpoint, truncated, damaged, or a pickle that wants to run code.
@@ -74,7 +75,7 @@ def open_checkpoint(
                 if name in stored:
                     raise CheckpointError(f"{file} holds tensor {name!r}, which stands in another file as well")
                 stored[name] = tensor
-        tensors = lora.merge(path, _named(path, stored, evidence, notes), config or {}, notes)
+        tensors = lora.merge(path, _named(path, stored, evidence, notes, inside), config or {}, notes)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     files = list(dict.fromkeys([path, *shards]))
@@ -166,11 +167,13 @@ def _state_dict(path: Path, content: Any, notes: list[str]) -> dict[Any, Any]:
     return tensors
 
 
-def _named(path: Path, stored: Mapping[Any, Any], evidence: Collection[str], notes: list[str]) -> dict[str, Tensor]:
+def _named(
+    path: Path, stored: Mapping[Any, Any], evidence: Collection[str], notes: list[str], inside: str
+) -> dict[str, Tensor]:
     if len(stored) > MAX_TENSORS:
         raise CheckpointError(f"{path} holds more than {MAX_TENSORS} tensors; not a model")
     tensors: dict[str, Tensor] = {}
-    for name, plain in plain_names(path, stored, evidence, notes).items():
+    for name, plain in plain_names(path, stored, evidence, notes, inside).items():
         tensor = stored[name]
         if isinstance(tensor, OddTensor):
             raise CheckpointError(f"{path}: tensor {plain!r} is a {tensor.kind} tensor; expected plain dense numbers")

@@ -23,3 +23,6 @@ TRAINING = (
     Rule(pattern="specaug.**", reason="training augmentation", optional=True),
     Rule(pattern="normalize.**", reason="training leftover; config.yaml sets no normalize", optional=True),
 )
+BATCH_NORM_COUNTER = (
+    Rule(pattern="**.num_batches_tracked", reason="BatchNorm's count of the batches of its training", optional=True),
+)

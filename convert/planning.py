@@ -56,7 +56,7 @@ def make_plan(source: Source, dtype: str) -> Plan:
     family = family_of_config(modern(source))
     tokens = read_tokens(source) if family.has_tokens else None
     config = read_config(source, family, None if tokens is None else len(tokens), dtype)
-    checkpoint = open_checkpoint(source.weights, config=source.raw, evidence=family.evidence)
+    checkpoint = open_checkpoint(source.weights, config=source.raw, evidence=family.evidence, inside=family.inside)
     source.notes.extend(checkpoint.notes)
     check_tensors(family, checkpoint.infos)
     shapes = {name: info.shape for name, info in checkpoint.infos.items()}

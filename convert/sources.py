@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -218,12 +219,14 @@ def _hub_name(document: dict[str, Any]) -> str | None:
 
 
 def _needed(folder: Folder) -> Path | None:
-    """Return `_cmvn` of a family that has one; that it is missing is no news of a class that is not converted."""
+    """Return `_cmvn`, None of a family that has none; missing is no news of a class that is not converted at all."""
+    with suppress(ConfigError):  # of a class that is not converted: said where the family is asked for
+        if family_of_config(folder.raw).cmvn is None:
+            return None
     try:
         return _cmvn(folder)
     except AssetError:
-        if family_of_config(folder.raw).cmvn is None:
-            return None
+        family_of_config(folder.raw)
         raise
 
 

@@ -23,7 +23,9 @@ NAME_LIMIT = 500  # characters
 MAX_ATTRIBUTES = 3  # `model.`, or a Lightning module inside another
 
 
-def plain_names(path: Path, stored: Iterable[object], evidence: Collection[str], notes: list[str]) -> dict[str, str]:
+def plain_names(
+    path: Path, stored: Iterable[object], evidence: Collection[str], notes: list[str], inside: str = ""
+) -> dict[str, str]:
     """Return stored name -> FunASR's name, for the tensors that belong to the model.
 
     Args:
@@ -31,6 +33,7 @@ def plain_names(path: Path, stored: Iterable[object], evidence: Collection[str],
         stored: the names in the checkpoint.
         evidence: patterns of names that the model is known to have; empty where it is not known.
         notes: gets a line for everything that was taken off.
+        inside: an attribute that is put in front where the model's names are those below it.
 
     Raises:
         CheckpointError: a name that is no text, two names that become one, or two models in one checkpoint.
@@ -54,6 +57,10 @@ def plain_names(path: Path, stored: Iterable[object], evidence: Collection[str],
         parts = ", ".join(repr(part) for part in sorted(taken))
         notes.append(f"taken off the tensors' names, put there by training tools: {parts}{funasr}")
     names = _inside_attribute(path, names, evidence, notes)
+    within = {stored: f"{inside}.{plain}" for stored, plain in names.items()}
+    if inside and not _has(evidence, names.values()) and _has(evidence, within.values()):
+        notes.append(f"put in front of the tensors' names: '{inside}.', in which FunASR's class keeps its network")
+        names = within
     _check_distinct(path, names)
     return names
 

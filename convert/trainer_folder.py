@@ -16,7 +16,8 @@ from convert.cache_folders import weights_in
 from convert.named_files import Folder, follow
 from mlx_model.errors import CheckpointError, UsageError
 
-WEIGHTS = ("model.pt", "model.safetensors", "model.safetensors.index.json", "model.pb", "model.pth")
+WEIGHTS = ("model.pt", "model.safetensors", "model.safetensors.index.json", "model.pb", "model.pth",
+           "pretrained_eres2netv2.ckpt")  # fmt: skip  FunASR's class looks for the last one by itself
 # What a trainer leaves, the one to take first: (pattern, what it is). A number in a name: the highest first.
 TRAINED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), what)

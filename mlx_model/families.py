@@ -22,6 +22,8 @@ FAMILIES: dict[str, str] = {
     "paraformer_streaming": "ParaformerStreaming",
     "ct_transformer": "CTTransformer",
     "ct_transformer_streaming": "CTTransformerStreaming",
+    "campplus": "CAMPPlus",
+    "eres2net_v2": "ERes2NetV2",
 }
 
 

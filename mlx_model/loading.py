@@ -11,21 +11,24 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mlx_model import engines
 from mlx_model.config import config_class
 from mlx_model.config.sections import INT8, ModelConfig
-from mlx_model.errors import CheckpointError, ConfigError
+from mlx_model.errors import CheckpointError, ConfigError, UsageError
 from mlx_model.families import FAMILIES, module_of
 from mlx_model.machine.blas import mx, nn, tree_flatten, tree_unflatten
 from mlx_model.machine.safetensors import map_tensors
 from mlx_model.parts.int8 import Int8Linear
 from mlx_model.pipelines.methods import with_methods
-from mlx_model.roles import check_role
+from mlx_model.roles import Detector, Embedder, Punctuator, Recognizer, check_role
 from mlx_model.text import seg_dict
+
+if TYPE_CHECKING:
+    from mlx_model.pipelines.auto import Pipeline
 
 R = TypeVar("R")
 
@@ -107,6 +110,36 @@ def load_as(path: str | Path, role: type[R]) -> R:
     family = family_of(directory)
     check_role(model_class(family), role, path, family)
     return load(directory)
+
+
+def pipeline(
+    model: str | Path | Recognizer,
+    *,
+    vad: str | Path | Detector | None = None,
+    punc: str | Path | Punctuator | None = None,
+    speakers: str | Path | Embedder | None = None,
+) -> Pipeline:
+    """Return FunASR's `AutoModel(model, vad_model, punc_model, spk_model)` of converted directories, or loaded models.
+
+    `pipeline(...).transcribe(audio)` gives Transcripts, `pipeline(...).generate(input)` FunASR's dictionaries.
+
+    Raises:
+        UsageError: a model of another kind, models of different sample rates, speakers without a VAD.
+    """
+    from mlx_model.pipelines.auto import Pipeline
+
+    given = ((model, Recognizer, "model"), (vad, Detector, "vad"), (punc, Punctuator, "punc"))
+    opened = [_opened(one, role, name) for one, role, name in (*given, (speakers, Embedder, "speakers"))]
+    return Pipeline(*opened)
+
+
+def _opened(given: Any, role: type[Any], name: str) -> Any:
+    if given is None or not isinstance(given, (str, Path)):
+        return given
+    try:
+        return load_as(given, role)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
 
 
 def read_config(directory: Path) -> dict[str, Any]:

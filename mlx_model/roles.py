@@ -5,7 +5,7 @@ directory in a role. What only one family can do is an option: every family decl
 which pipelines pass through unchanged and the command line lists (pipelines/options.py). Options check themselves
 (`__post_init__` raises UsageError), and have FunASR's names.
 
-Roles without a pipeline (Embedder, Classifier, Spotter) are not here yet. Loads no MLX.
+Roles without a pipeline (Classifier, Spotter) are not here yet. Loads no MLX.
 """
 
 from __future__ import annotations
@@ -233,6 +233,11 @@ class Punctuator(Protocol):
 
     Options: ClassVar[type[Any]]
 
+    @property
+    def mark_names(self) -> Sequence[str]:
+        """What each label is called, FunASR's punc_list."""
+        ...
+
     def words_of(self, text: str) -> list[str]:
         """Return the words that labels stand for."""
         ...
@@ -263,6 +268,29 @@ class StreamingPunctuator(Protocol):
         ...
 
 
+class Embedder(Protocol):
+    """Whose voice it is, as a vector: cosines of two tell whether they are one speaker's."""
+
+    @property
+    def config(self) -> Config: ...  # noqa: D102
+
+    @property
+    def frontend(self) -> Frontend: ...  # noqa: D102
+
+    @property
+    def threshold(self) -> float: ...  # noqa: D102
+
+    def features_of(
+        self, waveforms: Shaped[mx.array, "B S"], samples: list[int], *, dither: float, seed: int
+    ) -> tuple[Float[mx.array, "B T Din"], Int[mx.array, " B"]]:
+        """Return features and their lengths of padded waveforms, float32 or int16; `samples` are their own lengths."""
+        ...
+
+    def embed(self, waveforms: Sequence[np.ndarray]) -> Float[np.ndarray, "B D"]:
+        """Return one embedding of each waveform, float32, not normalised, whatever it is batched with."""
+        ...
+
+
 class Purpose(NamedTuple):
     """What a role is for, and the command that asks for it."""
 
@@ -277,6 +305,7 @@ ROLES: dict[type[Any], Purpose] = {
     Aligner: Purpose("times the words of a known text", "mlx-funasr align"),
     Punctuator: Purpose("puts punctuation into texts", "mlx-funasr punctuate"),
     StreamingPunctuator: Purpose("puts punctuation into a text as it comes", "mlx-funasr punctuate --stream"),
+    Embedder: Purpose("tells speakers apart", "mlx-funasr speakers"),
 }
 
 

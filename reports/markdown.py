@@ -10,12 +10,21 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from reports import cer_views, compare_views, conversion_views, parity_views, views
+from reports import cer_views, compare_views, conversion_views, meeting_views, parity_views, views
 from reports import formatting as fmt
-from reports.schema import BenchReport, CerReport, CompareReport, ConversionReport, ParityReport, SelftestReport
+from reports.schema import (
+    BenchReport,
+    CerReport,
+    CompareReport,
+    ConversionReport,
+    MeetingReport,
+    ParityReport,
+    SelftestReport,
+)
 
 FAILURES_SHOWN = 10
 WORST_SHOWN = 5
+SENTENCES_SHOWN = 20
 
 
 def markdown(report: Any) -> str:
@@ -115,6 +124,17 @@ def _bench(report: BenchReport) -> list[str]:
     return [_table(["Case", "Side", "Median", "Ratio"], rows)]
 
 
+def _meeting(report: MeetingReport) -> list[str]:
+    rows = [
+        [meeting_views.clock(one.start_s), "" if one.speaker is None else report.speakers[one.speaker].name, one.text]
+        for one in report.sentences[:SENTENCES_SHOWN]
+    ]
+    more = len(report.sentences) - len(rows)
+    return [_figures(views.counters(report)), _table(["Time", "Speaker", "Text"], rows)] + (
+        [f"and {more} more."] if more else []
+    )
+
+
 PARTS: dict[str, Callable[[Any], list[str]]] = {
     ParityReport.SCHEMA: _parity,
     SelftestReport.SCHEMA: _selftest,
@@ -122,6 +142,7 @@ PARTS: dict[str, Callable[[Any], list[str]]] = {
     CompareReport.SCHEMA: _compare,
     ConversionReport.SCHEMA: _conversion,
     BenchReport.SCHEMA: _bench,
+    MeetingReport.SCHEMA: _meeting,
 }
 
 

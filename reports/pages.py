@@ -1,8 +1,8 @@
 """A report to the text of its HTML page: a pure function, without a clock, a network or another file.
 
 Formatting and arranging only (views.py). Imports views, formatting, aligning and jinja2. Texts in a report are hostile
-until escaped: autoescape is on, and only a picture (svg.Drawing, which escapes its own texts) and our one script enter
-as they are.
+until escaped: autoescape is on, and only a picture (svg.Drawing, which escapes its own texts) and scripts of ours enter as
+they are.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def page(report: Any) -> str:
     view = views.view(report)
     template = _environment().get_template(view.template)
     return template.render(
-        script=Markup(_script()) if view.sorts else "",
-        script_hash=_script_hash(),
+        script=Markup(_script(view.script)) if view.script else "",
+        script_hash=_script_hash(view.script) if view.script else "",
         plays=view.plays,
         report=report,
         title=views.title(report),
@@ -52,15 +52,15 @@ def index_page(title: str, groups: Sequence[tuple[str, Sequence[Any], tuple[str,
 
 
 @functools.cache
-def _script() -> str:
-    """Return the one script of our pages, which sorts and filters tables; a page says and shows all without it."""
-    return (Path(__file__).parent / "templates" / "table.js").read_text("utf-8")
+def _script(name: str) -> str:
+    """Return a script of our pages; a page says and shows all without it."""
+    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
 
 
 @functools.cache
-def _script_hash() -> str:
+def _script_hash(name: str) -> str:
     """Return what lets a browser run this script and no other (Content-Security-Policy)."""
-    return base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return base64.b64encode(hashlib.sha256(_script(name).encode()).digest()).decode()
 
 
 @functools.cache

@@ -25,8 +25,8 @@ from reports.writing import write_text
 
 __all__ = ["find", "index", "markdown", "page", "render", "render_all", "summaries"]
 
-OURS = re.compile(rb'\s*\{\s*"schema":\s*"(parity|selftest|cer|cer_compare|conversion|bench)/\d+"')
-NAMES = ("parity.json", "selftest.json", "cer.json", "compare.json", "conversion.json", "bench.json")
+OURS = re.compile(rb'\s*\{\s*"schema":\s*"(parity|selftest|cer|cer_compare|conversion|bench|meeting)/\d+"')
+NAMES = ("parity.json", "selftest.json", "cer.json", "compare.json", "conversion.json", "bench.json", "meeting.json")
 
 
 UNSHOWABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, jinja2.TemplateError)

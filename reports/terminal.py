@@ -12,11 +12,20 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from reports import cer_terminal, cer_views, fold, parity_views, views
+from reports import cer_terminal, cer_views, fold, meeting_views, parity_views, views
 from reports import formatting as fmt
-from reports.schema import BenchReport, CerReport, CompareReport, ConversionReport, ParityReport, SelftestReport
+from reports.schema import (
+    BenchReport,
+    CerReport,
+    CompareReport,
+    ConversionReport,
+    MeetingReport,
+    ParityReport,
+    SelftestReport,
+)
 from reports.tables import MARKS, figures, stacked, status, table, text
 
+SENTENCES_SHOWN = 20
 PASSES_SHOWN = 30  # passing taps beyond this are counted, not listed, unless asked for in full
 WIDE = 76  # columns from which every number of a tap fits beside its name
 
@@ -122,6 +131,15 @@ def _bench(report: BenchReport, console: Console, full: bool) -> None:
     console.print(text(f"command: {report.command}", "dim"))
 
 
+def _meeting(report: MeetingReport, console: Console, full: bool) -> None:
+    shown = report.sentences if full else report.sentences[:SENTENCES_SHOWN]
+    for one in shown:
+        speaker = "" if one.speaker is None else f" {report.speakers[one.speaker].name}:"
+        console.print(text(f"{meeting_views.clock(one.start_s)}{speaker} {one.text}"))
+    if len(shown) < len(report.sentences):
+        console.print(text(f"and {len(report.sentences) - len(shown)} more sentences", "dim"))
+
+
 SHOW: dict[str, Callable[[Any, Console, bool], None]] = {
     ParityReport.SCHEMA: _parity,
     SelftestReport.SCHEMA: _selftest,
@@ -129,6 +147,7 @@ SHOW: dict[str, Callable[[Any, Console, bool], None]] = {
     CompareReport.SCHEMA: cer_terminal.show_compare,
     ConversionReport.SCHEMA: _conversion,
     BenchReport.SCHEMA: _bench,
+    MeetingReport.SCHEMA: _meeting,
 }
 
 

@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from reports import cer_views, compare_views, conversion_views, parity_views
+from reports import cer_views, compare_views, conversion_views, meeting_views, parity_views
 from reports import formatting as fmt
-from reports.schema import BenchReport, CerReport, CompareReport, ConversionReport, ParityReport, SelftestReport
+from reports.schema import (
+    BenchReport,
+    CerReport,
+    CompareReport,
+    ConversionReport,
+    MeetingReport,
+    ParityReport,
+    SelftestReport,
+)
 
 __all__ = ["VIEWS", "View", "context", "counters", "headline", "summary", "title", "view"]
 
@@ -18,7 +26,8 @@ __all__ = ["VIEWS", "View", "context", "counters", "headline", "summary", "title
 class View(NamedTuple):
     """How one kind of report is shown: its name, its page, its outcome in a line, its figures, what its page needs.
 
-    `sorts` says that its page runs our one script, which sorts tables; `plays` that its page may play recordings.
+    `script` is the one of ours that its page runs, "" for none: table.js sorts tables, meeting.js plays from a sentence
+    on. `plays` says that its page may play recordings.
     """
 
     kind: str
@@ -26,26 +35,26 @@ class View(NamedTuple):
     summary: Callable[[Any], str]
     counters: Callable[[Any], list[fmt.Figure]]
     context: Callable[[Any], dict[str, Any]]
-    sorts: bool = False
+    script: str = ""
     plays: bool = False
 
 
 VIEWS: dict[str, View] = {
     ParityReport.SCHEMA: View(
         "Parity", "parity.html.jinja", parity_views.parity_summary, parity_views.parity_counters,
-        parity_views.parity_context, sorts=True,
+        parity_views.parity_context, script="table.js",
     ),
     SelftestReport.SCHEMA: View(
         "Self-test of parity", "selftest.html.jinja", parity_views.selftest_summary, parity_views.selftest_counters,
-        parity_views.selftest_context, sorts=True,
+        parity_views.selftest_context, script="table.js",
     ),
     CerReport.SCHEMA: View(
         "Error rate", "cer.html.jinja", cer_views.cer_summary, cer_views.cer_counters,
-        cer_views.cer_context, sorts=True, plays=True,
+        cer_views.cer_context, script="table.js", plays=True,
     ),
     CompareReport.SCHEMA: View(
         "Paired comparison", "cer_compare.html.jinja", compare_views.compare_summary, compare_views.compare_counters,
-        compare_views.compare_context, sorts=True, plays=True,
+        compare_views.compare_context, script="table.js", plays=True,
     ),
     ConversionReport.SCHEMA: View(
         "Conversion", "conversion.html.jinja", conversion_views.conversion_summary,
@@ -53,6 +62,10 @@ VIEWS: dict[str, View] = {
     ),
     BenchReport.SCHEMA: View(
         "Benchmark", "bench.html.jinja", conversion_views.bench_summary, lambda _: [], conversion_views.bench_context,
+    ),
+    MeetingReport.SCHEMA: View(
+        "Meeting", "meeting.html.jinja", meeting_views.meeting_summary, meeting_views.meeting_counters,
+        meeting_views.meeting_context, script="meeting.js", plays=True,
     ),
 }  # fmt: skip
 

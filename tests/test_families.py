@@ -28,7 +28,7 @@ from tests.conftest import ROOT
 NAMES = sorted(FAMILIES)
 # One folder each for what is found by a family's name -> what in it is no family's.
 FOLDERS = {
-    "mlx_model/config": {"chunking", "parts", "sections"},
+    "mlx_model/config": {"chunking", "parts", "sections", "speaker_networks"},
     "mlx_model/models": set[str](),
     "convert/architectures": {"family"},
     "parity/families": {"family"},

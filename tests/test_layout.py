@@ -27,8 +27,9 @@ NAMED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?=:\w+$|$)")
 LINES = """
 mlx_model: errors < families < files < machine < config < ops_cpu < ops < parts < decoding < models, engines < loading
 mlx_model: ops < ops_stream < parts
+mlx_model: ops < ops_conv < parts
 mlx_model: config < text < roles < models
-mlx_model: text < decoding
+mlx_model: text < decoding < pipelines
 mlx_model: machine < audio < roles < pipelines < loading
 mlx_model: loading, pipelines < commands
 mlx_model: loading < mlx_model
@@ -61,6 +62,9 @@ ONLY_IN = {
     "soundfile": r"mlx_model/audio/libsndfile|parity/(cer/(clips|parts)|sides/reference|layers/(invariance|selftest))",
     "av": r"mlx_model/audio/ffmpeg",
     "soxr": r"mlx_model/audio/files",
+    "scipy": r"mlx_model/decoding/clustering",
+    "sklearn": r"mlx_model/decoding/clustering",
+    "umap": r"mlx_model/decoding/clustering",
     "rapidfuzz": r"parity/cer/score",
     "ray": r"parity/cer/distributed",
     "hatchling": r"mlx_model/machine/wheel_hook",

@@ -60,7 +60,7 @@ MET: dict[str, str] = {
 }
 UNSUPPORTED: dict[str, str] = {name: what for name, what in MET.items() if name not in FAMILIES.values()}
 
-# `model:` of ESPnet-style files -> today's class.
+# `model:` of ESPnet-style files, and other names of a class -> today's class.
 ESPNET_MODELS: dict[str, str] = {
     "paraformer": "Paraformer",
     "paraformer_online": "ParaformerStreaming",
@@ -78,4 +78,5 @@ ESPNET_MODELS: dict[str, str] = {
     "rnnt": "Transducer",
     "target_delay": "CTTransformer",
     "vad_realtime": "CTTransformerStreaming",
+    "iic/speech_eres2netv2_sv_zh-cn_16k-common": "ERes2NetV2",  # FunASR registers its class under this name, too
 }

@@ -36,6 +36,7 @@ class Family:
         foreign: pattern -> FunASR class; a match means that the checkpoint is one of that class.
         components: config section -> {FunASR class: its ESPnet-style name}; anything else is unsupported.
         output_layer: the tensor whose rows are the vocabulary; None where no tensor is.
+        inside: the attribute in which FunASR's class keeps the network, and which released files leave away.
         vocabulary: whether there is one (tokens.json); by default, where there is an output layer.
         cmvn: target names of shift and scale, which come from am.mvn; None: no am.mvn is looked for.
         protected: module patterns that are never quantised.
@@ -52,6 +53,7 @@ class Family:
     protected: tuple[str, ...]
     cmvn: tuple[str, str] | None = None
     vocabulary: bool | None = None
+    inside: str = ""
 
     @property
     def has_tokens(self) -> bool:

@@ -1,14 +1,14 @@
-"""`mlx-funasr transcribe`: its options, and one call of a pipeline."""
+"""`mlx-funasr transcribe`: its options, and one call of a pipeline (pipelines/auto.py, pipelines/live.py)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mlx_model.commands.live import Asked, transcribe_live
-from mlx_model.commands.telling import about, complain, listening, runtime
+from mlx_model.commands.whole import transcribe_whole
 from reports.console import (
     AsFunasr,
     Chunk,
@@ -18,14 +18,9 @@ from reports.console import (
     Json,
     Language,
     LookBack,
-    progress_bar,
+    Overwrite,
+    folder,
 )
-from reports.streams import put
-
-if TYPE_CHECKING:
-    from mlx_model.roles import Recognizer
-    from mlx_model.text.results import Transcript
-
 
 BatchSeconds = Annotated[
     float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
@@ -38,6 +33,15 @@ DynamicSilence = Annotated[
     bool | None,
     typer.Option("--dynamic-silence/--no-dynamic-silence", help="The VAD's, as FunASR 1.4; on, with --stream off."),
 ]
+Punc = Annotated[Path | None, typer.Option(help="A converted ct-punc: puts punctuation in, and cuts sentences.")]
+Speakers = Annotated[Path | None, typer.Option(help="A converted CAM++ or ERes2NetV2: tells speakers apart.")]
+SpkMode = Annotated[str | None, typer.Option(help="A speaker for each punc_segment or vad_segment; punc_segment.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page: who says what, and when.")]
+RunOut = Annotated[
+    Path | None,
+    typer.Option("--out", parser=folder, metavar="DIR", help="Keep what is heard; the same command goes on there."),
+]
+Workers = Annotated[str | None, typer.Option(metavar="N|ADDRESS", help="So many processes, or a Ray cluster.")]
 
 
 def transcribe(
@@ -45,10 +49,18 @@ def transcribe(
     audio: Annotated[list[Path], typer.Argument(metavar="AUDIO...", help="Recordings, or - for PCM from a pipe.")],
     batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
     batch_seconds: BatchSeconds = None,
-    format: Annotated[str | None, typer.Option(help="text, json, tsv, srt, vtt, textgrid, ctm; text.")] = None,
+    format: Annotated[str | None, typer.Option(help="text, json, tsv, srt, vtt, textgrid, ctm or rttm.")] = None,
     words: Annotated[bool, typer.Option("--words", help="json, tsv: words with times and confidence.")] = False,
     nbest: Annotated[int | None, typer.Option(help="json: so many readings, with their scores.")] = None,
     vad: Annotated[Path | None, typer.Option(help="A converted FSMN-VAD: for recordings of any length.")] = None,
+    punc: Punc = None,
+    speakers: Speakers = None,
+    num_speakers: Annotated[int | None, typer.Option(help="How many speak; as many as are found.")] = None,
+    spk_mode: SpkMode = None,
+    html: Html = None,
+    out: RunOut = None,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print text as it comes; needs a streaming model.")] = False,
     chunk: Chunk = None,
     look_back: LookBack = None,
@@ -70,89 +82,38 @@ def transcribe(
     json: Json = False,
 ) -> None:
     """Transcribe recordings; results come in the order given."""
+    _transcribe(locals())
+
+
+# What a command line says by its own words, by the names of the function above.
+OPTIONS = (
+    "batch_size", "batch_seconds", "merge_seconds", "dither", "seed", "cue_seconds", "cue_chars", "cue_chars_cjk",
+    "vad", "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html", "out",
+    "workers",
+)  # fmt: skip
+
+
+def _transcribe(said: dict[str, Any]) -> None:
     from mlx_model.pipelines import live_options, options
     from mlx_model.text import formats
 
-    format = options.chosen_format(format, json, "text")
+    audio: list[Path] = said["audio"]
+    format = options.chosen_format(said["format"], said["json"], "text")
     formats.check_format(format, len(audio))
-    given = {
-        "--batch-size": batch_size, "--batch-seconds": batch_seconds, "--merge-seconds": merge_seconds,
-        "--dither": dither, "--seed": seed, "--cue-seconds": cue_seconds, "--cue-chars": cue_chars,
-        "--cue-chars-cjk": cue_chars_cjk, "--vad": vad, "--dynamic-silence": dynamic_silence,
-        "--words": words or None, "--nbest": nbest, "--rate": rate, "--second-pass": second_pass,
-    }  # fmt: skip
-    windows = live_options.chunking(chunk, look_back)
+    given = {f"--{name.replace('_', '-')}": said[name] for name in OPTIONS}
+    given |= {"--words": said["words"] or None, "--overwrite": said["overwrite"] or None}
+    windows = live_options.chunking(said["chunk"], said["look_back"])
     family: dict[str, Any] = {
-        "language": language,
-        "use_itn": itn,
-        "as_funasr": as_funasr or None,
-        "hotwords": hotwords,
-    }
-    if live_options.is_live(audio, stream):
+        "language": said["language"], "use_itn": said["itn"], "as_funasr": said["as_funasr"] or None,
+        "hotwords": said["hotwords"],
+    }  # fmt: skip
+    if live_options.is_live(audio, said["stream"]):
         live_options.check_live(audio, format, given)
         asked = Asked(
-            model=model, vad=vad, second=second_pass, rate=rate, format=format, verbose=verbose,
-            dynamic_silence=dynamic_silence is True, stream=windows, texts=option, family=family,
+            model=said["model"], vad=said["vad"], second=said["second_pass"], rate=said["rate"], format=format,
+            verbose=said["verbose"], dynamic_silence=said["dynamic_silence"] is True, stream=windows,
+            texts=said["option"], family=family,
         )  # fmt: skip
         return transcribe_live(audio, asked)
     options.check_transcribe(audio, format, given)
-    _whole(model, audio, format, given, option, {**windows, **family}, verbose)
-
-
-def _whole(
-    model: Path,
-    audio: list[Path],
-    format: str,
-    given: dict[str, Any],
-    option: list[str] | None,
-    family: dict[str, Any],
-    verbose: bool,
-) -> None:
-    """Print what recordings say that are heard as wholes; `given` has the options by their names."""
-    from mlx_model.loading import load_as
-    from mlx_model.pipelines import options
-    from mlx_model.roles import Recognizer
-    from mlx_model.text import formats
-
-    network = load_as(model, Recognizer)
-    asked: dict[str, Any] = {"batch_size": given["--batch-size"], "batch_seconds": given["--batch-seconds"]}
-    asked |= {"dither": given["--dither"] or 0.0, "seed": given["--seed"] or 0}
-    asked |= listening(network, options.options_given(network, option, **family))
-    words = bool(given["--words"])
-    needs_times = words or format in formats.NEED_TIMES
-    asked |= {"times": needs_times, "confidence": words or format in ("json", "ctm"), "nbest": given["--nbest"] or 0}
-    runtime(verbose, network)
-    vad = given["--vad"]
-    detector = {"dynamic_silence": given["--dynamic-silence"] is not False, "merge_s": given["--merge-seconds"]}
-    results = _by_segments(network, vad, audio, detector, asked) if vad else _at_once(network, audio, asked)
-    if needs_times:
-        formats.check_times("--words" if words else format, results, network.config.model_type)
-    limits = formats.cue_limits(given["--cue-seconds"], given["--cue-chars"], given["--cue-chars-cjk"])
-    put(formats.document(format, results, limits, words=words, **about(network, format)), as_json=format == "json")
-    complain("not transcribed", results)
-
-
-def _at_once(network: Recognizer, audio: list[Path], asked: dict[str, Any]) -> list[Transcript]:
-    """Recordings as wholes; their words where times are asked for."""
-    from mlx_model.pipelines.transcribe import transcribe as transcribe_each
-    from mlx_model.pipelines.words import with_words
-
-    with progress_bar("transcribing", len(audio)) as advance:
-        results = transcribe_each(network, audio, **asked, progress=advance)
-    return [with_words(result, network.tokenizer) for result in results] if asked["times"] else results
-
-
-def _by_segments(
-    network: Recognizer, vad: Path, audio: list[Path], given: dict[str, Any], asked: dict[str, Any]
-) -> list[Transcript]:
-    """Recordings in the segments that a detector finds; `given` are its options, and how they are merged."""
-    from mlx_model.loading import load_as
-    from mlx_model.pipelines.long_audio import total_s, transcribe_long
-    from mlx_model.pipelines.options import options_from
-    from mlx_model.roles import Detector
-
-    detector = load_as(vad, Detector)
-    asked = asked | {"merge_s": given["merge_s"]}
-    vad_options = options_from(detector, {"dynamic_silence": given["dynamic_silence"]})
-    with progress_bar("transcribing", total_s(audio)) as advance:
-        return transcribe_long(network, detector, audio, vad_options=vad_options, **asked, progress=advance)
+    transcribe_whole(said["model"], audio, format, given, said["option"], {**windows, **family}, said["verbose"])

@@ -155,7 +155,8 @@ def _shown(value: Any) -> str:
 class Parts:
     """What a config.yaml says, parsed: the class and the section of every component, and the model's own arguments.
 
-    `vocab_size` and `tokenizer` are None where the family has no vocabulary.
+    `vocab_size` and `tokenizer` are None where the family has no vocabulary. `threshold` is the one that
+    configuration.json states for decisions, None where it states none.
     """
 
     components: dict[str, str]
@@ -164,6 +165,7 @@ class Parts:
     vocab_size: int | None
     tokenizer: Any
     dtype: str
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

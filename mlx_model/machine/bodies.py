@@ -73,7 +73,7 @@ INT8_BODIES = {
 # What passes OpenBLAS's products on has nothing to compute.
 PLAIN = Body(words="", machines=X86 | ARM, flags=frozenset(), options=("-O1",))
 # Files that BODIES are not for.
-OTHERS: dict[str, tuple[Body, ...]] = {"openblas.c": (PLAIN,), "cpu_int8.c": tuple(INT8_BODIES.values())}
+OTHERS: dict[str, tuple[Body, ...]] = {"blas_names.c": (PLAIN,), "cpu_int8.c": tuple(INT8_BODIES.values())}
 
 
 def builds(package: Path = PACKAGE) -> Iterator[tuple[Path, Body]]:

@@ -1,7 +1,7 @@
 """PyPI's OpenBLAS (`scipy-openblas32`) under the names that MLX looks for.
 
 Stdlib only. The package is what NumPy and SciPy build against; it prefixes every symbol with `scipy_`, so that it can
-live beside another BLAS, and MLX therefore does not see it. Three C functions of one line each (`openblas.c`) pass its
+live beside another BLAS, and MLX therefore does not see it. Three C functions of a line each (`blas_names.c`) pass its
 matrix products on. Only `cblas_?gemm` is exported: torch, which looks for `sgemm_`, keeps its own products, whichever
 is imported first.
 """
@@ -31,4 +31,4 @@ def load(path: str) -> ctypes.CDLL:
         OSError: it cannot be loaded, or there is no compiler for the three functions.
     """
     ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-    return ctypes.CDLL(str(compiled(Path(__file__).with_name("openblas.c"), *PLAIN.options)), mode=ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(str(compiled(Path(__file__).with_name("blas_names.c"), *PLAIN.options)), mode=ctypes.RTLD_GLOBAL)

@@ -86,17 +86,18 @@ class Model(paraformer.Model):
     def _as_funasr(self, best: Best, found: list[Hypothesis]) -> list[Hypothesis]:
         timed = []
         for each, (alphas, peaks) in zip(found, _rows(best), strict=True):
-            words = None
+            words = times = None
             try:
                 answer = peak_times.funasr_times(alphas, peaks, self._tokens(each))
-                pairs = zip(answer.words, answer.times, strict=False)  # of times there may be fewer
+                times = answer.times
+                pairs = zip(answer.words, times, strict=False)  # of times there may be fewer, or more
                 words = [
                     Word(text=word, start_ms=start, end_ms=end, spaced=place > 0)
                     for place, (word, (start, end)) in enumerate(pairs)
                 ]
             except IndexError:
                 pass
-            timed.append(replace(each, words=words))
+            timed.append(replace(each, words=words, timestamp=times))
         return timed
 
     def _sure(self, each: Hypothesis) -> Hypothesis:

@@ -86,6 +86,11 @@ class Model(nn.Module):
         return self.encoder.after_norm.weight.dtype
 
     @property
+    def mark_names(self) -> Sequence[str]:
+        """What each label is called, FunASR's punc_list."""
+        return self.config.marks.punc_list
+
+    @property
     def engine(self) -> str:
         """What computes the network here and now, in words; see `numerics.py`."""
         return ops.in_words(self.encoder)

@@ -12,7 +12,8 @@ FORMATS = ("text", "json")
 # Of recordings that are heard as wholes, in batches.
 NOT_LIVE = (
     "--batch-size", "--batch-seconds", "--merge-seconds", "--dither", "--seed", "--words", "--nbest",
-    "--cue-seconds", "--cue-chars", "--cue-chars-cjk",
+    "--cue-seconds", "--cue-chars", "--cue-chars-cjk", "--punc", "--speakers", "--num-speakers", "--spk-mode", "--html",
+    "--out", "--overwrite", "--workers",
 )  # fmt: skip
 
 

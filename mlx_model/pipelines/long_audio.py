@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -37,6 +37,26 @@ Progress = Callable[[float], None]
 WINDOW_S = 600.0  # of speech: 38 MB of samples, and enough segments for batches of like length
 
 
+class Memory(Protocol):
+    """What is known of one recording already, and what else is done with its segments while their samples are here."""
+
+    def detection(self) -> Detection | None:
+        """Return what was detected before; None: it is yet to be done."""
+        ...
+
+    def detected(self, found: Detection) -> None:
+        """Take what was detected now."""
+        ...
+
+    def segment(self, number: int) -> Segment | None:
+        """Return a segment that was recognised before; None: it is yet to be done."""
+        ...
+
+    def heard(self, segments: Mapping[int, Segment], waveforms: Sequence[np.ndarray]) -> None:
+        """Take segments that were recognised now, by their numbers, and the samples of each."""
+        ...
+
+
 def transcribe_long(
     model: Recognizer,
     detector: Detector,
@@ -46,6 +66,7 @@ def transcribe_long(
     merge_s: float | None = None,
     times: bool = False,
     progress: Progress | None = None,
+    memory: Callable[[int], Memory] | None = None,
     **asked: Any,
 ) -> list[Transcript]:
     """Return one Transcript per recording, of any length, with the times of its segments, in input order.
@@ -61,6 +82,7 @@ def transcribe_long(
             merge_length_s, which 1.4.16 does not see where `generate` is told it).
         times: give the segments their `words`, for subtitles: the family's, or about where its tokens are.
         progress: called with the seconds of recording that are done since the last call.
+        memory: what is known of the recording of that number; None: nothing.
         asked: batch_size, batch_seconds, dither, seed, confidence, nbest and the family's options, as for
             `transcribe`. Alternatives are those of the segments.
 
@@ -79,10 +101,15 @@ def transcribe_long(
     if vad_options is None and "dynamic_silence" in option_kinds(detector):
         vad_options = detector.Options(dynamic_silence=True)
     results = []
-    for item in listed(audio):
-        (found,) = detect(detector, item, options=vad_options, pauses=times)
+    for number, item in enumerate(listed(audio)):
+        known = None if memory is None else memory(number)
+        found = None if known is None else known.detection()
+        if found is None:
+            (found,) = detect(detector, item, options=vad_options, pauses=times)
+            if known is not None:
+                known.detected(found)
         spans = found.segments if merge_s is None else merged(found.segments, round(merge_s * 1000))
-        result = _transcript(item, found, spans, rates[0], recognise, progress)
+        result = _transcript(item, found, spans, Hearing(rates[0], recognise, progress, known))
         results.append(_with_words(result, model.tokenizer, found.pauses) if times else result)
     return results
 
@@ -99,13 +126,20 @@ def _with_words(result: Transcript, tokenizer: Tokenizer, pauses: Times) -> Tran
     return replace(result, segments=segments, words=_words(segments))
 
 
-def _transcript(
-    item: Audio, found: Detection, times: Times, rate: int, recognise: Recognise, progress: Progress | None
-) -> Transcript:
+class Hearing(NamedTuple):
+    """How the segments of a recording are heard."""
+
+    rate: int
+    recognise: Recognise
+    progress: Progress | None
+    known: Memory | None
+
+
+def _transcript(item: Audio, found: Detection, times: Times, hearing: Hearing) -> Transcript:
     """Recognise the segments of one recording; what failed is said in `error`, and what did not is kept."""
     segments, error = [], found.error
     try:
-        segments = _segments(item, times, found.duration_s, rate, recognise, progress)
+        segments = _segments(item, times, found.duration_s, hearing)
     except AudioError as refused:
         error = error or str(refused)
     text = " ".join(part.text for part in segments)
@@ -128,7 +162,14 @@ def _transcript(
         emotion=_agreed(part.emotion for part in segments),
         events=list(events) if any(part.events is not None for part in segments) else None,
         notes=found.notes,
+        timestamp=_stamped(segments),
     )
+
+
+def _stamped(segments: Sequence[Segment]) -> Times | None:
+    """FunASR's times of all segments, where one has some."""
+    known = [part.timestamp for part in segments if part.timestamp is not None]
+    return [time for times in known for time in times] if known else None
 
 
 def _words(segments: Sequence[Segment]) -> list[Word] | None:
@@ -162,33 +203,34 @@ def total_s(audio: Sequence[str | Path]) -> int:
     return round(total)
 
 
-def _segments(
-    item: Audio,
-    times: Times,
-    length_s: float,
-    rate: int,
-    recognise: Recognise,
-    progress: Progress | None,
-) -> list[Segment]:
+def _segments(item: Audio, times: Times, length_s: float, hearing: Hearing) -> list[Segment]:
     """Recognise the segments of one recording, window after window."""
-    done: list[Segment] = []
-    waveforms: list[np.ndarray] = []
-    reported = 0.0
-    pieces = iter([item]) if isinstance(item, np.ndarray) else blocks(item, rate)
-    for number, waveform in enumerate(cut(pieces, times, rate), 1):
-        waveforms.append(waveform)
-        if sum(map(len, waveforms)) < WINDOW_S * rate and number < len(times):
+    known, done, waiting = hearing.known, dict[int, Segment](), dict[int, np.ndarray]()
+    reported, held = 0.0, 0
+    pieces = iter([item]) if isinstance(item, np.ndarray) else blocks(item, hearing.rate)
+    for number, waveform in enumerate(cut(pieces, times, hearing.rate)):
+        before = None if known is None else known.segment(number)
+        if before is not None:
+            done[number] = before
+        else:
+            waiting[number] = waveform
+            held += len(waveform)
+        if held < WINDOW_S * hearing.rate and number + 1 < len(times):
             continue
-        window = times[len(done) : number]
-        for (start, end), result in zip(window, recognise(waveforms), strict=True):
-            done.append(segment_of(start, end, result))
-        waveforms = []
-        if progress is not None:
-            progress(window[-1][1] / 1000 - reported)
-            reported = window[-1][1] / 1000
-    if progress is not None:
-        progress(max(length_s - reported, 0.0))
-    return done
+        fresh = {
+            place: segment_of(*times[place], result)
+            for place, result in zip(waiting, hearing.recognise([*waiting.values()]), strict=True)
+        }
+        if known is not None and fresh:
+            known.heard(fresh, [*waiting.values()])
+        done |= fresh
+        waiting, held = {}, 0
+        if hearing.progress is not None:
+            hearing.progress(times[number][1] / 1000 - reported)
+            reported = times[number][1] / 1000
+    if hearing.progress is not None:
+        hearing.progress(max(length_s - reported, 0.0))
+    return [part for _, part in sorted(done.items())]
 
 
 def segment_of(start_ms: int, end_ms: int, heard: Transcript) -> Segment:
@@ -196,8 +238,9 @@ def segment_of(start_ms: int, end_ms: int, heard: Transcript) -> Segment:
     words = heard.words and [
         replace(word, start_ms=word.start_ms + start_ms, end_ms=word.end_ms + start_ms) for word in heard.words
     ]
+    stamps = heard.timestamp and [[start + start_ms, end + start_ms] for start, end in heard.timestamp]
     part = Segment(start_ms=start_ms, end_ms=end_ms, error=heard.error, **heard_of(heard))
-    return replace(part, words=words)
+    return replace(part, words=words, timestamp=stamps)
 
 
 def cut(pieces: Iterator[np.ndarray], times: Times, rate: int) -> Iterator[np.ndarray]:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlx_model.audio.items import Audio
-from mlx_model.roles import Aligner, Detector, Recognizer, StreamingRecognizer, fulfils
+from mlx_model.roles import Aligner, Detector, Embedder, Recognizer, StreamingRecognizer, fulfils
 from mlx_model.text.alignment import Alignment
 from mlx_model.text.results import Detection, Transcript
+from mlx_model.text.speakers import Diarization, Embedded
 
 if TYPE_CHECKING:
     from mlx_model.pipelines.streams import TextStream
@@ -60,8 +61,25 @@ class Aligns:
         return align(self, audio, texts, **options)
 
 
+class Embeds:
+    """What every Embedder can be asked."""
+
+    def embeddings(self: Any, audio: Audio | Sequence[Audio], **options: Any) -> list[Embedded]:
+        """Return one Embedded per file or waveform, in input order; see `pipelines.speakers.embed`."""
+        from mlx_model.pipelines.speakers import embed
+
+        return embed(self, audio, **options)
+
+    def diarize(self: Any, detector: Detector, audio: Audio | Sequence[Audio], **options: Any) -> list[Diarization]:
+        """Return who spoke when in each file or waveform, in input order; see `pipelines.speakers.diarize`."""
+        from mlx_model.pipelines.speakers import diarize
+
+        return diarize(self, detector, audio, **options)
+
+
 METHODS: dict[type[Any], type[Any]] = {
     Recognizer: Transcribes, StreamingRecognizer: Streams, Detector: Detects, Aligner: Aligns,
+    Embedder: Embeds,
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ RANGES: dict[str, tuple[float, float] | tuple[float, float, bool]] = {
     "--cue-chars": (1, 1000),
     "--cue-chars-cjk": (1, 1000),
     "--nbest": (1, 100),
+    "--num-speakers": (1, 1000),
     "--chunk-ms": (1, LONGEST_MS),
     "--rate": (MIN_RATE, MAX_RATE),
     "--max-end-silence-ms": (0, LONGEST_MS),
@@ -75,7 +76,15 @@ def check_transcribe(audio: Sequence[Any], format: str, given: Mapping[str, Any]
     refuse(given, ("--second-pass",), "needs --stream: the second pass hears what a stream's --vad has found")
     refuse(given, ("--rate",), "is the rate of a pipe: it needs - as AUDIO; files say theirs")
     if given["--vad"] is None:
-        refuse(given, ("--merge-seconds", "--dynamic-silence"), "needs --vad VAD_MODEL")
+        refuse(given, ("--merge-seconds", "--dynamic-silence", "--speakers", "--out"), "needs --vad VAD_MODEL")
+    if given["--speakers"] is None:
+        refuse(given, ("--num-speakers", "--spk-mode"), "needs --speakers SPEAKER_MODEL")
+        if format == "rttm":
+            raise UsageError("--format rttm says who speaks when: it needs --speakers SPEAKER_MODEL")
+    if given["--out"] is None:
+        refuse(given, ("--overwrite",), "is for --out: nothing is written without it")
+    if len(audio) > 1:
+        refuse(given, ("--html",), f"is the page of one recording, not {len(audio)}; run once for each")
     if format not in ("srt", "vtt"):
         refuse(given, ("--cue-seconds", "--cue-chars", "--cue-chars-cjk"), "is for subtitles: --format srt or vtt")
     if format not in ("json", "tsv"):

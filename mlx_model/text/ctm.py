@@ -1,5 +1,8 @@
 """NIST's ctm: one line a word, `FILE CHANNEL START DURATION WORD [CONFIDENCE]`, sorted as sclite wants it. Stdlib only.
 
+Where speakers were told apart, as in NIST's evaluations of who said what: `... CONFIDENCE lex SPEAKER`, `NA` for a
+confidence that nobody knows.
+
 FILE is the recording's name without folders and extension, as NIST has it; where two recordings would have the same,
 their paths. White space in it, and in words, would be read as the end of the field, and `;;` as a comment: white space,
 `%` and a leading `;` are written as URLs write them (`%20`), so that undoing it (urllib.parse.unquote) gives the name.
@@ -12,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from mlx_model.text.results import Word
+from mlx_model.text.speaker_names import speaker_id
 
 CHANNEL = "1"  # every recording is mixed to one
 _BREAKING = re.compile(r"[\s%\x00-\x1f\x7f-\x9f]|^;")
@@ -44,4 +48,6 @@ def escaped(text: str) -> str:
 def _line(name: str, word: Word) -> str:
     length = max(word.end_ms - word.start_ms, 0) / 1000
     sure = "" if word.confidence is None else f" {word.confidence:.4f}"
+    if word.speaker is not None:
+        sure = f"{sure or ' NA'} lex {speaker_id(word.speaker)}"
     return f"{name} {CHANNEL} {word.start_ms / 1000:.3f} {length:.3f} {escaped(word.text)}{sure}"

@@ -1,6 +1,7 @@
 r"""How results are written down: fields of tables, names in documents, and the transcripts' own formats.
 
-tsv: a header line, then one row a recording (`transcribe`), a word (`transcribe --words`) or a segment (`vad`). Within
+tsv: a header line, then one row a recording (`transcribe`), a sentence (`transcribe --speakers`), a word (`transcribe
+--words`) or a segment (`vad`). Within
 a field a tab is written `\t`, a line feed `\n`, a carriage return `\r`, a backslash `\\`, and every other control
 character or separator of lines `\uXXXX`; so a row has as many fields as the header, and reading it back is undoing
 these. ctm: see ctm.py. Stdlib only.
@@ -11,13 +12,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from mlx_model.errors import UsageError
 from mlx_model.files.names import written
 from mlx_model.text import subtitles
 from mlx_model.text.ctm import ctm
-from mlx_model.text.results import Segment, Transcript, Word
+from mlx_model.text.results import Segment, Sentence, SentenceInfo, Transcript, Word
+from mlx_model.text.speaker_names import speaker_name
+from mlx_model.text.speakers import Diarization, Turn, rttm
 from mlx_model.text.subtitles import CueLimits
 from mlx_model.text.textgrid import Interval, textgrid
 
@@ -61,12 +65,50 @@ def _row(result: Transcript) -> dict[str, Any]:
         "notes": result.notes,
         "words": _words(result.words),
         **_sureness(result),
-        "sentences": result.sentences and [dataclasses.asdict(sentence) for sentence in result.sentences],
+        "sentences": result.sentences and [_sentence(sentence) for sentence in result.sentences],
         "segments": result.segments and [segment_row(part) for part in result.segments],
         "language": result.language,
         "emotion": result.emotion,
         "events": result.events,
+        **_whole(result),
     }
+
+
+def _sentence(one: Sentence) -> dict[str, Any]:
+    fields = ("text", "start_ms", "end_ms", "speaker", "confidence")
+    return {field: getattr(one, field) for field in fields}
+
+
+def _whole(result: Transcript) -> dict[str, Any]:
+    """What the whole pipeline says beside, FunASR's fields by their names among it; nothing where it did not run."""
+    if result.sentence_info is None and result.raw_text is None and result.turns is None:
+        return {}
+    return {
+        "turns": result.turns and [dataclasses.asdict(turn) for turn in result.turns],
+        **funasr_fields(result),
+    }
+
+
+def funasr_fields(result: Transcript) -> dict[str, Any]:
+    """Return a recording's entry of what FunASR's `generate` returns: key; timestamp, sentence_info where there are.
+
+    `key` is the file's name without its extension; of a waveform FunASR draws one at random, here it is empty.
+    """
+    times = result.timestamp
+    if times is None and result.words is not None:
+        times = [[word.start_ms, word.end_ms] for word in result.words]
+    info = result.sentence_info
+    rows = None if info is None else [_info(one) for one in info]
+    raw = {} if result.raw_text is None else {"raw_text": result.raw_text}
+    return raw | {"key": "" if result.path is None else PurePath(result.path).stem} | {
+        field: value for field, value in (("timestamp", times), ("sentence_info", rows)) if value is not None
+    }
+
+
+def _info(one: SentenceInfo) -> dict[str, Any]:
+    optional = {"spk", "raw_text", "sentence"}
+    rows = dataclasses.asdict(one).items()
+    return {field: value for field, value in rows if value is not None or field not in optional}
 
 
 def segment_row(part: Segment) -> dict[str, Any]:
@@ -99,8 +141,11 @@ def _sureness(heard: Transcript | Segment) -> dict[str, Any]:
 
 def _words(words: Sequence[Word] | None) -> list[dict[str, Any]] | None:
     """Words as documents have them: text, times, confidence."""
-    fields = ("text", "start_ms", "end_ms", "confidence")
-    return None if words is None else [{field: getattr(word, field) for field in fields} for word in words]
+    if words is None:
+        return None
+    fields = ["text", "start_ms", "end_ms", "confidence"]
+    fields += ["speaker"] if any(word.speaker is not None for word in words) else []
+    return [{field: getattr(word, field) for field in fields} for word in words]
 
 
 def _as_textgrid(results: Sequence[Transcript]) -> str:
@@ -111,10 +156,20 @@ def _as_textgrid(results: Sequence[Transcript]) -> str:
     (item,) = results
     if item.error and not item.duration_s:
         return ""
+    if item.turns is not None:
+        return textgrid(item.duration_s, _tiers_of_speakers(item))
     tiers: dict[str, Sequence[Segment | Word]] = {} if item.segments is None else {"segments": item.segments}
     words = spoken(item)
     tiers |= {"words": words} if words or not tiers else {}
     return textgrid(item.duration_s, {tier: [_interval(one) for one in found] for tier, found in tiers.items()})
+
+
+def _tiers_of_speakers(item: Transcript) -> dict[str, list[Interval]]:
+    """A tier of sentences for each speaker, in the order in which they speak first, then one of all words."""
+    tiers: dict[str, list[Interval]] = {}
+    for one in item.sentences or ():
+        tiers.setdefault(speaker_name(one.speaker), []).append((one.start_ms / 1000, one.end_ms / 1000, one.text))
+    return {**tiers, "words": [_interval(word) for word in spoken(item)]}
 
 
 def spoken(result: Transcript) -> list[Word]:
@@ -129,18 +184,39 @@ def _interval(one: Segment | Word) -> Interval:
 
 
 def _as_tsv(results: Sequence[Transcript]) -> str:
+    if any(r.turns is not None for r in results):
+        return _sentences_tsv(results)
     rows = [tsv_row(name(r.path), f"{r.duration_s:.3f}", r.text, r.error) for r in results]
     return "\n".join(["path\tduration_s\ttext\terror", *rows])
 
 
 def words_tsv(results: Sequence[Transcript]) -> str:
-    """Return a table with a row for each word; `confidence` is empty where a family gives none."""
+    """Return a table with a row for each word; `confidence` is empty where a family gives none.
+
+    Where speakers were told apart the last column names them.
+    """
+    told = any(r.turns is not None for r in results)
     rows = [
-        tsv_row(name(r.path), word.start_ms, word.end_ms, word.text, _rounded(word.confidence))
+        tsv_row(
+            name(r.path), word.start_ms, word.end_ms, word.text, _rounded(word.confidence),
+            *([speaker_name(word.speaker)] if told else []),
+        )
         for r in results
         for word in spoken(r)
-    ]
-    return "\n".join(["path\tstart_ms\tend_ms\tword\tconfidence", *rows])
+    ]  # fmt: skip
+    return "\n".join(["path\tstart_ms\tend_ms\tword\tconfidence" + "\tspeaker" * told, *rows])
+
+
+def _sentences_tsv(results: Sequence[Transcript]) -> str:
+    """A table with a row for each sentence, and one with the reason for each recording that has none."""
+    rows = []
+    for r in results:
+        for one in r.sentences or ():
+            said = speaker_name(one.speaker), one.text, _rounded(one.confidence), None
+            rows.append(tsv_row(name(r.path), one.start_ms, one.end_ms, *said))
+        if r.error:
+            rows.append(tsv_row(name(r.path), None, None, None, None, None, r.error))
+    return "\n".join(["path\tstart_ms\tend_ms\tspeaker\ttext\tconfidence\terror", *rows])
 
 
 def _rounded(confidence: float | None) -> str | None:
@@ -152,8 +228,30 @@ def _as_ctm(results: Sequence[Transcript]) -> str:
 
 
 def _as_text(results: Sequence[Transcript]) -> str:
-    """One line a recording."""
-    return "\n".join(" ".join(result.text.splitlines()) for result in results)
+    """One line a recording; where speakers were told apart, one a sentence, with its time and its speaker."""
+    return "\n".join(line for result in results for line in _lines(result))
+
+
+def _lines(result: Transcript) -> list[str]:
+    if result.turns is None or not result.sentences:
+        return [" ".join(result.text.splitlines())]
+    return [
+        f"[{subtitles.clock(one.start_ms, '.')}] {speaker_name(one.speaker)}: {' '.join(one.text.splitlines())}"
+        for one in result.sentences
+    ]
+
+
+def _as_rttm(results: Sequence[Transcript]) -> str:
+    """Who speaks when; `speakers.py` has the format."""
+    return rttm(
+        [
+            Diarization(
+                path=name(result.path),
+                turns=[Turn(one.start_ms / 1000, one.end_ms / 1000, one.speaker) for one in result.turns or ()],
+            )
+            for result in results
+        ]
+    )
 
 
 FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than results, see `to_document`
@@ -164,6 +262,7 @@ FORMATS: dict[str, Callable[..., str]] = {  # only "json" takes more than result
     "vtt": subtitles.vtt,
     "textgrid": _as_textgrid,
     "ctm": _as_ctm,
+    "rttm": _as_rttm,
 }
 SUBTITLES: dict[str, Callable[[Sequence[Transcript], CueLimits], str]] = {"srt": subtitles.srt, "vtt": subtitles.vtt}
 NEED_TIMES = (*SUBTITLES, "textgrid", "ctm")  # the first three are of one recording

@@ -15,7 +15,7 @@ Times = list[list[int]]  # [[start_ms, end_ms], ...]
 class Word:
     """A word, or one character of a script without spaces; `spaced`: a space stands in front of it.
 
-    `confidence` is a probability, None where a model gives none.
+    `confidence` is a probability, None where a model gives none; `speaker` is there where speakers were told apart.
     """
 
     text: str
@@ -23,16 +23,44 @@ class Word:
     end_ms: int
     spaced: bool = False
     confidence: float | None = None
+    speaker: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """A sentence of a recording, and who said it, where that is known."""
+    """A sentence of a recording, who said it and how sure its words are, where that is known; of how many words."""
 
     text: str
     start_ms: int
     end_ms: int
     speaker: int | None = None
+    confidence: float | None = None
+    words: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentenceInfo:
+    """An entry of FunASR's `sentence_info`, by its names; times in ms. What FunASR leaves out is None.
+
+    `text` is a list of words where FunASR, as it does where it finds no times for its marks, gives one.
+    """
+
+    text: str | list[str]
+    start: int | None
+    end: int
+    timestamp: list[list[int] | None]
+    spk: int | None = None
+    raw_text: str | None = None
+    sentence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A stretch in which one speaker speaks."""
+
+    start_ms: int
+    end_ms: int
+    speaker: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +98,7 @@ class Hypothesis:
     entropies: list[float] | None = None
     alternatives: list[Alternative] | None = None
     flags: list[str] = field(default_factory=list)
+    timestamp: Times | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +124,16 @@ class Segment:
     entropies: list[float] | None = None
     alternatives: list[Alternative] | None = None
     flags: list[str] = field(default_factory=list)
+    timestamp: Times | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """What came of one recording. `path` is None for a waveform; `error` is None, or one line (text is then empty).
 
-    `segments` are there where speech was looked for first (long_audio.py), else None. `notes` say what of the file was
+    `segments` are there where speech was looked for first (long_audio.py), else None; `sentences` and `sentence_info`
+    where they were asked for (auto.py), `turns` where speakers were told apart, `raw_text`, which has no marks, where a
+    punctuator put them in. `notes` say what of the file was
     not heard, or how its header is wrong, one line each (survey.py). The others are as a Hypothesis has them.
     """
 
@@ -113,6 +145,9 @@ class Transcript:
     words: list[Word] | None = None
     sentences: list[Sentence] | None = None
     segments: list[Segment] | None = None
+    sentence_info: list[SentenceInfo] | None = None
+    turns: list[Turn] | None = None
+    raw_text: str | None = None
     language: str | None = None
     emotion: str | None = None
     events: list[str] | None = None
@@ -123,6 +158,7 @@ class Transcript:
     entropies: list[float] | None = None
     alternatives: list[Alternative] | None = None
     flags: list[str] = field(default_factory=list)
+    timestamp: Times | None = None
 
 
 def heard_of(result: Hypothesis | Transcript) -> dict[str, Any]:

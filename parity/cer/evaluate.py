@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from mlx_model.errors import DatasetError, UsageError
+from mlx_model.files.journal import Journal
 from parity.cer import datasets
 from parity.cer.clips import with_audio
 from parity.cer.datasets import Dataset, Utterance
 from parity.cer.hotwords import Given, listed
-from parity.cer.journal import Journal
 from parity.cer.latency import LatencyTally, Probe
 from parity.cer.latency import check as check_timer
 from parity.cer.normalize import DEFAULT, find_normalizer

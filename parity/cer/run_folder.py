@@ -13,9 +13,9 @@ from pathlib import Path
 
 from mlx_model.errors import OutputError
 from mlx_model.files.destination import StrPath, claimed
+from mlx_model.files.journal import NAME as JOURNAL
 from mlx_model.files.locking import FILE as LOCK
 from mlx_model.files.scratch import scratch
-from parity.cer.journal import NAME as JOURNAL
 from parity.cer.summary import HYPOTHESES, REFERENCES, ROWS
 
 REPORT = "cer.json"

@@ -32,6 +32,7 @@ from reports.schema.cer import (
     PairedGroup,
 )
 from reports.schema.conversion import ConversionReport, TensorRow
+from reports.schema.meeting import MeetingReport, MeetingSentence, MeetingSpeaker, MeetingTurn
 from reports.schema.parity import (
     PLAIN,
     DecisionRow,
@@ -52,12 +53,13 @@ __all__ = [
     "PLAIN", "REPORTS", "BenchReport", "BenchRow", "BenchSide", "Bin", "Calibration", "CalibrationBin",
     "CerDivision", "CerGroup", "CerReport", "CerUtterance", "CompareReport", "CompareSide", "Confusion",
     "ConversionReport", "DecisionRow", "DifferingUtterance", "Failure", "FaultRow", "FiringPicture", "HeatMap",
-    "Introduced", "InvarianceRow", "Outcome", "PairedGroup", "ParityReport", "PathRow", "Pictures",
+    "Introduced", "InvarianceRow", "MeetingReport", "MeetingSentence", "MeetingSpeaker", "MeetingTurn",
+    "Outcome", "PairedGroup", "ParityReport", "PathRow", "Pictures",
     "SelftestReport", "TapRow", "TensorRow", "UtteranceRow", "from_dict", "read", "to_dict", "write",
 ]  # fmt: skip
 
 
-KINDS = (ConversionReport, ParityReport, SelftestReport, CerReport, CompareReport, BenchReport)
+KINDS = (ConversionReport, ParityReport, SelftestReport, CerReport, CompareReport, BenchReport, MeetingReport)
 REPORTS: dict[str, type] = {cls.SCHEMA: cls for cls in KINDS}
 OLDER = {parity_1.ParityReport1.SCHEMA: (parity_1.ParityReport1, parity_1.upgrade)}  # versions that are still read
 

@@ -15,7 +15,7 @@ from mlx_model.machine.compiler import COMPILERS, compiled, compiler, shipped
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="used on Linux only")
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C compiler here")
 MODULE = Path(openblas.__file__)
-OPENBLAS, ENGINE = MODULE.with_name("openblas.c"), Path(cpu_engine.__file__).with_name("cpu_engine.c")
+OPENBLAS, ENGINE = MODULE.with_name("blas_names.c"), Path(cpu_engine.__file__).with_name("cpu_engine.c")
 NAME = (OPENBLAS, "-O1")
 
 
@@ -48,7 +48,7 @@ def test_cc_names_the_compiler_and_its_options(tmp_path, monkeypatch):
 def test_what_the_wheel_brought_is_taken_and_only_for_its_own_source(tmp_path, monkeypatch):
     """Oracle: the paths, and that a comment in the source is enough to make it another."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    source = tmp_path / "openblas.c"
+    source = tmp_path / "blas_names.c"
     shutil.copy(OPENBLAS, source)
     brought = shipped(source, "-O1")
     brought.parent.mkdir()

@@ -22,7 +22,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of two C files: one for every body, one that is only passed on."""
     monkeypatch.delenv(prebuilt.PURE, raising=False)
     monkeypatch.delenv("CC", raising=False)
-    for name in ("engines/cpu_engine.c", "machine/openblas.c"):
+    for name in ("engines/cpu_engine.c", "machine/blas_names.c"):
         path = tmp_path / "mlx_model" / name
         path.parent.mkdir(parents=True)
         path.write_text(SOURCE)
@@ -37,7 +37,7 @@ def test_every_c_file_has_every_body_of_the_machine(machine: str, names: list[st
     found = list(builds())
     assert {source for source, _ in found} == set(PACKAGE.rglob("*.c"))  # new ones are taken along by themselves
     assert [body for source, body in found if source.name == "cpu_engine.c"] == [BODIES[name] for name in names]
-    assert [body for source, body in found if source.name == "openblas.c"] == [PLAIN]
+    assert [body for source, body in found if source.name == "blas_names.c"] == [PLAIN]
 
 
 def test_other_machines_get_what_needs_no_body(monkeypatch: pytest.MonkeyPatch):

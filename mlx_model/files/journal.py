@@ -1,7 +1,8 @@
 """What a run has recognised so far, on disk: append-only, so that a run killed at any moment goes on where it was.
 
-`journal.jsonl` holds one JSON object a line: first the run's key, then one answer per utterance, a batch at a time,
-with fsync after each. Texts are as recognised, not normalised: the normaliser is not part of the key. Stdlib only.
+`journal.jsonl` holds one JSON object a line: first the run's key, then one answer per utterance (`cer`) or segment
+(`transcribe --out`), a batch at a time, with fsync after each. Texts are as recognised, not normalised: a normaliser is
+not part of the key. Stdlib only.
 
 A kill can tear the last line only; it is cut off when the journal is opened again, and its utterance runs again.
 """
@@ -27,8 +28,8 @@ class Journal:
     `key` is what the answers depend on (model, data, options): a journal with another one is not continued.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, Any]):
-        self.path, self.key = folder / NAME, dict(key)
+    def __init__(self, folder: Path, key: Mapping[str, Any], schema: str = SCHEMA):
+        self.path, self.key, self.schema = folder / NAME, dict(key), schema
         self._places: dict[str, int] = {}  # where each utterance's line begins
         self._file: BinaryIO | None = None
 
@@ -122,7 +123,7 @@ class Journal:
             self._note(line, place, number)
             place += len(line)
         if place == 0:
-            self._write(_line({"schema": SCHEMA, "key": self.key}))
+            self._write(_line({"schema": self.schema, "key": self.key}))
 
     def _note(self, line: bytes, place: int, number: int) -> None:
         try:
@@ -138,8 +139,10 @@ class Journal:
         self._places[utt_id] = place
 
     def _same_key(self, entry: Mapping[str, Any]) -> None:
-        if entry["schema"] != SCHEMA:
-            raise OutputError(f"{self.path}: {entry['schema']!r}, expected {SCHEMA!r}; start again with --overwrite")
+        if entry["schema"] != self.schema:
+            raise OutputError(
+                f"{self.path}: {entry['schema']!r}, expected {self.schema!r}; start again with --overwrite"
+            )
         found = entry["key"]
         changed = [name for name in {**found, **self.key} if found.get(name) != self.key.get(name)]
         if changed:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlx_model.errors import OutputError, UsageError
-from parity.cer.journal import NAME, Journal
+from mlx_model.files.journal import NAME, Journal
 from tests.conftest import ROOT
 
 KEY = {"engine": "mlx", "model_sha256": "1" * 64, "data_sha256": "2" * 64}
@@ -81,7 +81,7 @@ def test_another_key_is_refused_and_named(tmp_path):
 
 def test_two_runs_may_not_write_one_journal(tmp_path):
     code = (
-        "from pathlib import Path; from parity.cer.journal import Journal\n"
+        "from pathlib import Path; from mlx_model.files.journal import Journal\n"
         f"Journal(Path({str(tmp_path)!r}), {KEY!r}).__enter__()"
     )
     with Journal(tmp_path, KEY):
@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_the_last_whole_line(tmp_path, monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from parity.cer.journal import Journal
+from mlx_model.files.journal import Journal
 with Journal(Path(sys.argv[1]), {key!r}) as journal:
     for batch in range(100000):
         if f"{{batch}}-0" not in journal:
