@@ -27,8 +27,8 @@ from rich.console import Console
 
 from convert.commands import convert_command, inspect_command, upload_command, verify_command
 from mlx_model.commands.align import align
-from mlx_model.commands.speakers import app as speakers_app
 from mlx_model.commands.punctuate import punctuate
+from mlx_model.commands.speakers import app as speakers_app
 from mlx_model.commands.transcribe import transcribe
 from mlx_model.commands.vad import vad
 from mlx_model.errors import MlxFunasrError, OutputError, UsageError

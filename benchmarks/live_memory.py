@@ -31,10 +31,11 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("recording", type=Path)
     parser.add_argument("--hours", type=float, default=10.0)
-    parser.add_argument("options", nargs="*", help="of transcribe")
-    asked = parser.parse_args()
+    words = sys.argv[1:]
+    own = words.index("--") if "--" in words else len(words)  # argparse takes no options behind it for positional
+    asked, options = parser.parse_args(words[:own]), words[own + 1 :]
     samples, rate = soundfile.read(asked.recording, dtype="int16")
-    words = ["transcribe", str(asked.model), "-", "--stream", "--rate", str(rate), *asked.options]
+    words = ["transcribe", str(asked.model), "-", "--stream", "--rate", str(rate), *options]
     process = subprocess.Popen(
         [sys.executable, "-m", "mlx_funasr", *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )

@@ -59,14 +59,27 @@ def reference(source: str) -> int:
 
     from parity.families.paraformer_streaming.watching import Overheard, firings, returning
     from parity.sides.reference import load
-    from parity.taps.swap import swapped
+    from parity.taps.swap import swap, swapped
 
     def made() -> Any:
         torch.set_num_threads(1)
         auto = load(source)
-        predictor, fired, spelt = auto.model.predictor, *(
-            type(part).forward_chunk for part in (auto.model.predictor, auto.model.decoder)
-        )
+        predictor, decoder = auto.model.predictor, auto.model.decoder
+        frames, scores = list[dict[str, Any]](), list[Any]()
+        fired, spelt = type(predictor).forward_chunk, type(decoder).forward_chunk
+
+        def integrated(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with returning(fired) as found:  # what it keeps to itself; watching costs time, so nothing else is
+                answer = fired(self, *args, **kwargs)
+            frames.extend(found)
+            return answer
+
+        def decoded(self: Any, *args: Any, **kwargs: Any) -> Any:
+            scores.append(spelt(self, *args, **kwargs))
+            return scores[-1]
+
+        swap(predictor, forward_chunk=integrated)
+        swap(decoder, forward_chunk=decoded)
         given = {key: value for key, value in auto.kwargs.items() if key not in ("tokenizer", "cache", "is_final")}
 
         def heard(path: str, options: dict[str, Any], seed: str) -> list[dict[str, Any]]:
@@ -78,11 +91,10 @@ def reference(source: str) -> int:
             cls: Any = type(auto.model)
 
             def generate_chunk(model: Any, /, *args: Any, **kwargs: Any) -> Any:
-                known = len(tokenizer.called)
-                with returning(fired) as frames, returning(spelt) as scores:
-                    answer = cls.generate_chunk(model, *args, **kwargs)
+                known, _, _ = len(tokenizer.called), frames.clear(), scores.clear()
+                answer = cls.generate_chunk(model, *args, **kwargs)
                 sums, fires, _ = firings(frames[0]["alphas"][0].numpy(), predictor.threshold)
-                best = torch.log_softmax(scores[0]["x"][0], -1).topk(2).values.numpy() if scores else np.zeros((0, 2))
+                best = torch.log_softmax(scores[0][0], -1).topk(2).values.numpy() if scores else np.zeros((0, 2))
                 windows.append({
                     "ids": tokenizer.called[-1] if len(tokenizer.called) > known else [],
                     "fires": (np.flatnonzero(fires[1:])).tolist(), "gaps": (best[:, 0] - best[:, 1]).tolist(),
@@ -105,24 +117,31 @@ def reference(source: str) -> int:
     return measure.serve(made)
 
 
-def ours(model: Any, path: Path, options: dict[str, Any], seed: str) -> list[dict[str, Any]]:
-    """Return what a stream of ours decides, window by window."""
+def ours(model: Any, files: Sequence[Path], options: dict[str, Any], seed: str) -> list[list[dict[str, Any]]]:
+    """Return what streams of ours decide, window by window: all at once, each in calls of its own."""
     from mlx_model.audio.files import load_audio
+    from mlx_model.pipelines.streams import Streams
     from parity.taps.swap import swapped
 
-    waveform, windows = load_audio(path, 16000), list[dict[str, Any]]()
-    stream, step = model.stream(**options, as_funasr=True), type(model).step
-    left = options["chunk_size"][0]
+    many, found, step, left = Streams(model), list[Any](), type(model).step, options["chunk_size"][0]
+    streams = [many.open(**options, as_funasr=True) for _ in files]
+    windows: dict[int, list[dict[str, Any]]] = {id(stream): [] for stream in streams}
 
     def noting(self: Any, *given: Any) -> Any:
-        found = step(self, *given)
-        windows.extend({"ids": one.token_ids, "fires": (one.fired.frames + left).tolist()} for one in found)
+        found[:] = step(self, *given)
         return found
 
+    waveforms = [load_audio(path, 16000) for path in files]
+    pushes = [iter(calls(len(waveform), f"{seed} ours {path.stem}")) for path, waveform in zip(files, waveforms, strict=True)]
     with swapped(model, step=noting):
-        for first, stop in calls(len(waveform), seed + " ours"):
-            stream.feed(waveform[first:stop], is_final=stop == len(waveform))
-    return windows
+        while many.streams:
+            for stream, waveform, push in zip(streams, waveforms, pushes, strict=True):
+                for first, stop in itertools.islice(push, 1):
+                    stream.push(waveform[first:stop], is_final=stop == len(waveform))
+            while partials := many.step():
+                for (stream, _), one in zip(partials, found, strict=True):
+                    windows[id(stream)].append({"ids": one.token_ids, "fires": (one.fired.frames + left).tolist()})
+    return [windows[id(stream)] for stream in streams]
 
 
 def difference(theirs: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> tuple[str, bool]:
@@ -160,7 +179,7 @@ def compare(directory: Path, files: Sequence[Path], each: int | None) -> tuple[i
             start = time.perf_counter()
             rows = theirs.ask(files=[str(file) for file in chosen], options=options, seed=seed)["rows"]
             middle = time.perf_counter()
-            found = [ours(model, file, options, seed) for file in chosen]
+            found = ours(model, chosen, options, seed)
             end, differ = time.perf_counter(), 0
             for file, one, two in zip(chosen, rows, found, strict=True):
                 text, explained = difference(one, two)

@@ -391,9 +391,11 @@ def argmax(logits: Float[mx.array, "*batch V"]) -> UInt[mx.array, "*batch"]:
     return logits.argmax(axis=-1) if device.on_gpu() else ops_cpu.argmax(logits)
 
 
-def power_spectrum(frames: Float[mx.array, "B F W"], n_fft: int) -> Float[mx.array, "B F N"]:
-    """Return |DFT|^2 of zero-padded frames without the Nyquist bin, (B, F, n_fft/2): on a GPU by MLX's FFT."""
+def mel_energies(
+    frames: Float[mx.array, "B F W"], n_fft: int, banks: Float[mx.array, "N M"]
+) -> Float[mx.array, "B F M"]:
+    """Return |DFT|^2 of zero-padded frames without the Nyquist bin, by mel bands: on a GPU by MLX's FFT."""
     if not device.on_gpu():
-        return ops_cpu.power_spectrum(frames, n_fft)
+        return ops_cpu.mel_energies(frames, n_fft, banks)
     spectrum = mx.fft.rfft(frames, n=n_fft, axis=-1)[..., : n_fft // 2]
-    return mx.square(spectrum.real) + mx.square(spectrum.imag)
+    return (mx.square(spectrum.real) + mx.square(spectrum.imag)) @ banks

@@ -110,6 +110,9 @@ def _one(network: StreamingRecognizer, hearer: Hearer, item: Path, asked: Asked)
             captions.segment(found) if isinstance(found, Segment) else captions.partial(found)
     except AudioError as refused:
         error = str(refused)
+    except KeyboardInterrupt:
+        error = "interrupted"
+        raise
     finally:
         captions.end(live.samples / rate, error, notes)
     for note in notes:

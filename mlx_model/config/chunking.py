@@ -1,4 +1,4 @@
-"""How a stream is cut into windows, and how far windows look back: FunASR's three numbers. Stdlib only.
+"""How a stream is cut into windows, how far windows look back, and in how many bits: FunASR's numbers. Stdlib only.
 
     chunk_size = (left, stride, right), in encoder frames of 60 ms: a window holds left + stride + right of them, moves
     on by stride, and decides on the frames between left and right. The right ones are looked at ahead of their turn.
@@ -13,6 +13,7 @@ from typing import Any
 from mlx_model.errors import UsageError
 
 MOST_FRAMES = 15_000  # of a window: 15 minutes, where attention takes 4 GB a layer at full size
+KEY_BITS = (32, 12)
 UNLIMITED = -1  # the encoder's look-back: all there was
 
 
@@ -24,15 +25,17 @@ class Chunking:
     The decoder's: L > 0 the keys of the last L * stride frames, right context included, of windows that gave tokens;
     0 none, and -1, as in FunASR, none either.
 
-    chunk_size may be text, "0,10,5".
+    chunk_size may be text, "0,10,5". key_bits 12: what is looked back at is kept in 0.4 of the memory, rounded about as
+    float16 is (parts/kept_keys.py); 32: as it was computed.
 
     Raises:
-        UsageError: not three whole numbers of which a stream can be made, or a look-back below -1.
+        UsageError: not three whole numbers of which a stream can be made, a look-back below -1, or other bits.
     """
 
     chunk_size: tuple[int, int, int] = (0, 10, 5)
     encoder_chunk_look_back: int = 0
     decoder_chunk_look_back: int = 0
+    key_bits: int = 32
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chunk_size", _three(self.chunk_size))
@@ -40,6 +43,8 @@ class Chunking:
             value = getattr(self, name)
             if not _is_whole(value) or not UNLIMITED <= value <= MOST_FRAMES:
                 raise UsageError(f"{name} = {value!r}: expected a whole number: 0 none, -1 all, or so many chunks")
+        if not _is_whole(self.key_bits) or self.key_bits not in KEY_BITS:
+            raise UsageError(f"key_bits = {self.key_bits!r}: expected one of {', '.join(map(str, KEY_BITS))}")
 
     @property
     def left(self) -> int:
@@ -70,6 +75,11 @@ class Chunking:
         """How many frames' keys the encoder keeps; UNLIMITED: all."""
         look_back = self.encoder_chunk_look_back
         return UNLIMITED if look_back == UNLIMITED else look_back * self.stride
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether keys are kept in 12 bits."""
+        return self.key_bits == 12
 
     @property
     def decoder_keys(self) -> int:

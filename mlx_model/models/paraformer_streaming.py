@@ -25,11 +25,20 @@ from mlx_model.config.paraformer_streaming import ParaformerStreamingConfig
 from mlx_model.machine.blas import mx
 from mlx_model.models import paraformer
 from mlx_model.models.paraformer import LAYER_NORM_EPS, Best, ParaformerOptions, ParaformerOutput
+from mlx_model.parts import kept_keys
 from mlx_model.parts.cif_chunk import CifCarry, Fired, integrate, new_carry
 from mlx_model.parts.frontend_stacked import WavFrontendStacked
+from mlx_model.parts.kept_keys import Kept
 from mlx_model.parts.positions import positions_from
-from mlx_model.parts.sanm_chunk import Keys, ParaformerSANMDecoderChunk, SANMEncoderChunkOpt, TokenPast
+from mlx_model.parts.sanm_chunk import ParaformerSANMDecoderChunk, SANMEncoderChunkOpt, TokenPast
 from mlx_model.text.token_times import begins_ms
+
+
+class TokensKept(NamedTuple):
+    """TokenPast of one stream, as it is kept: (layers, ...)."""
+
+    inputs: mx.array
+    keys: Kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,7 @@ class EncoderCache:
 
     feats: mx.array
     start: int = 0
-    keys: Keys | None = None
+    keys: Kept = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +65,7 @@ class StreamCache:
     as_funasr: bool
     encoder: EncoderCache
     predictor: CifCarry
-    decoder: TokenPast | None = None
+    decoder: TokensKept | None = None
     decided: int = 0
 
 
@@ -81,12 +90,13 @@ class Step(NamedTuple):
 class StreamingOptions(ParaformerOptions):
     """How a stream is cut into windows, FunASR's names and defaults, and whether FunASR is followed where it is wrong.
 
-    chunk_size: three numbers, or text such as "0,10,5".
+    chunk_size: three numbers, or text such as "0,10,5". key_bits: 12 keeps a stream in 0.4 of the memory (Chunking).
     """
 
     chunk_size: str | Sequence[int] = (0, 10, 5)
     encoder_chunk_look_back: int = 0
     decoder_chunk_look_back: int = 0
+    key_bits: int = 32
     as_funasr: bool = False
 
     def __post_init__(self) -> None:
@@ -99,6 +109,7 @@ class StreamingOptions(ParaformerOptions):
             chunk_size=self.chunk_size,  # pyright: ignore[reportArgumentType]  what it makes three numbers of
             encoder_chunk_look_back=self.encoder_chunk_look_back,
             decoder_chunk_look_back=self.decoder_chunk_look_back,
+            key_bits=self.key_bits,
         )
 
 
@@ -139,29 +150,26 @@ class Model(paraformer.Model):
 
     def saved(self, cache: StreamCache) -> dict[str, np.ndarray]:
         """Return a cache as arrays; `restored` takes them. Those of 16 bits are widened, exactly."""
-        keys, decoder = cache.encoder.keys, cache.decoder
-        found: dict[str, Any] = {"feats": cache.encoder.feats, "keys.k": keys and keys.k, "keys.v": keys and keys.v}
+        decoder = cache.decoder
+        found: dict[str, mx.array] = {"feats": cache.encoder.feats, **kept_keys.saved("keys", cache.encoder.keys)}
         if decoder is not None:
-            found |= {"inputs": decoder.inputs}
-            found |= {f"memory.{name}": decoder.keys and getattr(decoder.keys, name) for name in ("k", "v")}
-        arrays = {name: np.array(array.astype(mx.float32)) for name, array in found.items() if array is not None}
+            found |= {"inputs": decoder.inputs, **kept_keys.saved("memory", decoder.keys)}
+        wide = {name: array if array.dtype == mx.uint8 else array.astype(mx.float32) for name, array in found.items()}
+        arrays = {name: np.array(array) for name, array in wide.items()}
         counts = np.array([cache.encoder.start, cache.decided])
         return {**arrays, "alpha": np.array(cache.predictor.alpha), "hidden": cache.predictor.hidden, "counts": counts}
 
     def restored(self, arrays: Mapping[str, np.ndarray], like: StreamCache) -> StreamCache:
         """Return the cache that was saved of a stream like this one."""
-        taken = {name: mx.array(array).astype(self.dtype) for name, array in arrays.items() if array.ndim > 1}
-        keys, memory = (
-            Keys(taken[f"{name}.k"], taken[f"{name}.v"]) if f"{name}.k" in taken else None
-            for name in ("keys", "memory")
-        )
+        inputs = arrays.get("inputs")
+        keys, memory = (kept_keys.restored(name, arrays, self.dtype) for name in ("keys", "memory"))
         start, decided = arrays["counts"].tolist()
         kind = like.predictor.hidden.dtype.type
         return replace(
             like,
-            encoder=EncoderCache(feats=taken["feats"], start=start, keys=keys),
+            encoder=EncoderCache(feats=mx.array(arrays["feats"]).astype(self.dtype), start=start, keys=keys),
             predictor=CifCarry(alpha=kind(arrays["alpha"]), hidden=arrays["hidden"].astype(kind)),
-            decoder=TokenPast(taken["inputs"], memory) if "inputs" in taken else None,
+            decoder=None if inputs is None else TokensKept(mx.array(inputs).astype(self.dtype), memory),
             decided=decided,
         )
 
@@ -175,7 +183,7 @@ class Model(paraformer.Model):
         """
         groups: dict[Any, list[int]] = {}
         for index, (new, cache) in enumerate(zip(feats, caches, strict=True)):
-            known = 0 if cache.encoder.keys is None else cache.encoder.keys.k.shape[1]
+            known = 0 if cache.encoder.keys is None else cache.encoder.keys.frames
             groups.setdefault((len(new), known, cache.chunking, cache.as_funasr), []).append(index)
         found: dict[int, Step] = {}
         for indices in groups.values():
@@ -187,11 +195,11 @@ class Model(paraformer.Model):
         """The same of streams whose windows and keys have one shape."""
         chunking = caches[0].chunking
         window, starts = self.windows(feats, caches)
-        past = _batch([cache.encoder.keys for cache in caches])
-        encoder_out, keys = self.encoder(window, past, chunking)
+        before, new = kept_keys.batch([cache.encoder.keys for cache in caches]), window.shape[1] - chunking.ahead
+        encoder_out, keys = self.encoder(window, kept_keys.unpacked(before, self.dtype), chunking)
         alphas = self.predictor.predict_alphas(encoder_out, None)
         hidden, weights = np.array(encoder_out.astype(mx.float32)), np.array(alphas)  # waits for both
-        kept = _rows(keys, len(caches))
+        kept = kept_keys.rows(kept_keys.kept_of(keys, before, new, packed=chunking.is_packed), len(caches))
         left = mx.contiguous(window[:, window.shape[1] - chunking.overlap :])
         steps = []
         for row, (cache, is_final) in enumerate(zip(caches, final, strict=True)):
@@ -199,7 +207,7 @@ class Model(paraformer.Model):
             own = weights[row, decided]
             tail = self.predictor.tail_threshold if is_final else None
             fired = integrate(hidden[row, decided], own, cache.predictor, tail=tail)
-            encoder = EncoderCache(feats=_alone(left, row), start=starts[row], keys=kept[row])
+            encoder = EncoderCache(feats=kept_keys.alone(left, row), start=starts[row], keys=kept[row])
             after = replace(cache, encoder=encoder, predictor=fired.carry, decided=cache.decided + len(own))
             frames = fired.frames + cache.decided - chunking.ahead
             nothing = np.empty(0, np.int64)
@@ -227,7 +235,7 @@ class Model(paraformer.Model):
         for row, step in enumerate(steps):
             past = step.cache.decoder
             if len(step.fired.embeds):
-                known = None if past is None else (0 if past.keys is None else past.keys.k.shape[1])
+                known = None if past is None else (0 if past.keys is None else past.keys.frames)
                 groups.setdefault(known, []).append(row)
         for rows in groups.values():
             for row, step in zip(rows, self._tokens([steps[row] for row in rows], encoder_out, rows), strict=True):
@@ -241,16 +249,20 @@ class Model(paraformer.Model):
             row[: len(step.fired.embeds)] = step.fired.embeds
         caches = [step.cache for step in steps]
         memory = encoder_out if len(rows) == len(encoder_out) else encoder_out[mx.array(list(rows))]
+        found = [cache.decoder for cache in caches if cache.decoder is not None]
+        before, chunking = kept_keys.batch([past.keys for past in found]), caches[0].chunking
+        keys = kept_keys.unpacked(before, self.dtype)
+        known = TokenPast(mx.stack([past.inputs for past in found]), keys) if found else None
         logits, past = self.decoder(
-            mx.array(embeds).astype(self.dtype), memory, _batch_past(caches), caches[0].chunking, counts,
-            as_funasr=caches[0].as_funasr,
+            mx.array(embeds).astype(self.dtype), memory, known, chunking, counts, as_funasr=caches[0].as_funasr,
         )  # fmt: skip
         best = np.array(logits.argmax(axis=-1)).astype(np.int64)
-        inputs, keys = past.inputs, _rows(past.keys, len(steps))
+        kept = kept_keys.kept_of(past.keys, before, memory.shape[1], packed=chunking.is_packed)
+        inputs, memories = past.inputs, kept_keys.rows(kept, len(steps))
         done = []
         for row, (step, count) in enumerate(zip(steps, counts, strict=True)):
             tokens = best[row, :count]
-            cache = replace(step.cache, decoder=TokenPast(_alone(inputs, row), keys[row]))
+            cache = replace(step.cache, decoder=TokensKept(kept_keys.alone(inputs, row), memories[row]))
             ids = tokens[~np.isin(tokens, self._silent)].tolist()
             done.append(step._replace(cache=cache, token_ids=ids, tokens=tokens, logits=logits[row, :count]))
         return done
@@ -328,27 +340,3 @@ class Model(paraformer.Model):
         return [
             begins_ms(at[kept], self.frame_ms) for at, (_, kept) in zip(frames, self._rows(best), strict=True)
         ]  # fmt: skip
-
-
-def _alone(array: mx.array, row: int) -> mx.array:
-    """Return one stream's part, which does not keep the batch's in memory."""
-    return array[0] if len(array) == 1 else mx.contiguous(array[row] + 0)
-
-
-def _rows(keys: Keys | None, batch: int) -> list[Keys | None]:
-    """Return each stream's keys."""
-    return [None if keys is None else Keys(_alone(keys.k, row), _alone(keys.v, row)) for row in range(batch)]
-
-
-def _batch(keys: Sequence[Keys | None]) -> Keys | None:
-    """Return streams' keys as a batch; all have some, or none has."""
-    found = [each for each in keys if each is not None]
-    return Keys(mx.stack([each.k for each in found]), mx.stack([each.v for each in found])) if found else None
-
-
-def _batch_past(caches: Sequence[StreamCache]) -> TokenPast | None:
-    """Return what streams' decoders keep as a batch."""
-    found = [cache.decoder for cache in caches if cache.decoder is not None]
-    if not found:
-        return None
-    return TokenPast(mx.stack([past.inputs for past in found]), _batch([past.keys for past in found]))

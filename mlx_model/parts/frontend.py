@@ -99,7 +99,7 @@ def _log_mel(frames: mx.array, window: mx.array, banks: mx.array, n_fft: int) ->
     frames = frames - frames.sum(axis=-1, keepdims=True) / frames.shape[-1]  # Kaldi's Mean(): sum, then divide
     previous = mx.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
     frames = (frames - PREEMPHASIS * previous) * window
-    return mx.log(mx.maximum(ops.power_spectrum(frames, n_fft) @ banks, LOG_FLOOR))
+    return mx.log(mx.maximum(ops.mel_energies(frames, n_fft, banks), LOG_FLOOR))
 
 
 def lfr(

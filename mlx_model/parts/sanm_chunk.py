@@ -39,6 +39,11 @@ class Keys(NamedTuple):
     k: mx.array
     v: mx.array
 
+    @property
+    def frames(self) -> int:
+        """How many frames' keys these are."""
+        return self.k.shape[-2]
+
     def layers(self) -> list[Keys]:
         """Return each layer's. They are there: layers that had to wait for their own would do so one by one."""
         found = [Keys(self.k[:, index], self.v[:, index]) for index in range(self.k.shape[1])]

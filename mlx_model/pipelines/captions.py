@@ -7,8 +7,10 @@ the line is the segment's, and on a terminal it is rewritten until the segment h
 
 from __future__ import annotations
 
+import io
 import json
 import unicodedata
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -22,44 +24,48 @@ SCHEMA = "stream/1"
 
 
 class Captions:
-    """Text, written on as it comes; a line break where the recording ends. The base of the others."""
+    """Text, written on as it comes, and not kept; a line break where the recording ends. The base of the others."""
 
     def __init__(self, write: Write):
         self.write = write
-        self.pieces: list[str] = []  # of the utterance that has not ended
-
-    @property
-    def text(self) -> str:
-        """What the utterance that has not ended says so far."""
-        return "".join(self.pieces)
+        self.begun = False  # a line that has not ended
 
     def partial(self, partial: Partial) -> None:
         """Show new text."""
-        self.pieces.append(partial.text)
+        self.begun = True
         if partial.text:
             self.write(_one_line(partial.text))
 
     def segment(self, segment: Segment) -> None:
         """Show the text of a segment that has ended."""
-        self.pieces.clear()
+        self.begun = False
 
     def end(self, duration_s: float, error: str | None, notes: list[str]) -> None:
         """Show the end of a recording or a pipe, whatever ended it; text that is not yet final is now."""
-        if self.pieces or error is None:
+        if self.begun or error is None:
             self.write("\n")
-        self.pieces.clear()
+        self.begun = False
 
 
 class Lines(Captions):
     """A line for each segment, once it has ended: for pipes."""
 
+    def __init__(self, write: Write):
+        super().__init__(write)
+        self.said = io.StringIO()  # of the utterance that has not ended; without a VAD there is one, of hours
+
+    @property
+    def text(self) -> str:
+        """What the utterance that has not ended says so far."""
+        return self.said.getvalue()
+
     def partial(self, partial: Partial) -> None:
         """Keep new text, for a stream that ends within a segment."""
-        self.pieces.append(partial.text)
+        self.said.write(partial.text)
 
     def segment(self, segment: Segment) -> None:
         """Write a segment's line; one without text has none."""
-        self.pieces.clear()
+        self.said = io.StringIO()
         if segment.text:
             self.write(f"{_one_line(segment.text)}\n")
 
@@ -67,7 +73,7 @@ class Lines(Captions):
         """Write what is known of a segment that was cut off."""
         if self.text:
             self.write(f"{_one_line(self.text)}\n")
-        self.pieces.clear()
+        self.said = io.StringIO()
 
 
 class Rewriting(Lines):
@@ -94,18 +100,19 @@ class Rewriting(Lines):
         super().end(duration_s, error, notes)
 
 
-class Documents(Captions):
+class Documents(Lines):
     """One JSON document a line: `kind` is partial (new text), final (a segment's, or a recording's), then end."""
 
     def __init__(self, write: Write, path: str | None, **about: Any):
         super().__init__(write)
         self.path, self.about = path, about
-        self.token_ids: list[int] = []
+        self.token_ids = array("i")  # of the utterance that has not ended; a list would hold eight times as much
 
     def partial(self, partial: Partial) -> None:
         """Write new text: `text` and `token_ids` are what this step adds; the times are what it decided on."""
-        self.pieces.append(partial.text)
-        self.token_ids += partial.token_ids
+        super().partial(partial)
+        self.begun = True
+        self.token_ids.extend(partial.token_ids)
         fields = ("text", "token_ids", "token_starts_ms", "start_ms", "end_ms", "heard_ms")
         if partial.text or partial.token_ids:
             self._put("partial", **{field: getattr(partial, field) for field in fields})
@@ -113,16 +120,18 @@ class Documents(Captions):
     def segment(self, segment: Segment) -> None:
         """Write a segment."""
         self._put("final", **segment_row(segment))
-        self.pieces.clear()
-        self.token_ids.clear()
+        self._forget()
 
     def end(self, duration_s: float, error: str | None, notes: list[str]) -> None:
         """Write what is not final yet as final, with no times; and the end."""
-        if self.pieces:
-            self._put("final", start_ms=None, end_ms=None, text=self.text, token_ids=self.token_ids, error=error)
+        if self.begun:
+            ids = self.token_ids.tolist()
+            self._put("final", start_ms=None, end_ms=None, text=self.text, token_ids=ids, error=error)
         self._put("end", duration_s=duration_s, error=error, notes=notes, **self.about)
-        self.pieces.clear()
-        self.token_ids.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.said, self.token_ids, self.begun = io.StringIO(), array("i"), False
 
     def _put(self, kind: str, **fields: Any) -> None:
         document = {"schema": SCHEMA, "kind": kind, "path": name(self.path), **fields}

@@ -215,7 +215,7 @@ class TextStream:
 def _told(options: Any) -> list[Any]:
     chunking = options.chunking
     look_back = chunking.encoder_chunk_look_back, chunking.decoder_chunk_look_back
-    return [list(chunking.chunk_size), *look_back, bool(options.as_funasr)]
+    return [list(chunking.chunk_size), *look_back, chunking.key_bits, bool(options.as_funasr)]
 
 
 def _below(prefix: str, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from mlx_model.engines import lanes as cpu_lanes
 from mlx_model.machine.blas import mx, nn
 from mlx_model.models.paraformer_streaming import Step
 from mlx_model.parts import cif_chunk
+from mlx_model.parts.kept_keys import unpacked
 from mlx_model.pipelines.streams import TextStream
 from parity.families.paraformer_streaming import cases, isolated
 from parity.families.paraformer_streaming.chunking import SAMPLES, TURNS, asked, of_numbers, samples_of
@@ -96,16 +97,18 @@ class Candidate(candidate.Candidate):
         """Return what a stream keeps after a window, by the module whose past it is; all (1, T, D)."""
         encoder, decoder = step.cache.encoder, step.cache.decoder
         found = {f"encoder@{CARRIED}": [encoder.feats[None]]}
-        if encoder.keys is not None:
+        keys = unpacked(encoder.keys, self.model.dtype)
+        if keys is not None:
             names = self._names(self.model.encoder.layers)
-            for name, k, v in zip(names, encoder.keys.k, encoder.keys.v, strict=True):
+            for name, k, v in zip(names, keys.k, keys.v, strict=True):
                 found[f"{name}.self_attn@{CARRIED}"] = [k[None], v[None]]
         if decoder is not None:
             names = self._names(self.model.decoder.streamed(as_funasr=True))
             for name, past in zip(names, decoder.inputs, strict=False):  # a layer that is left out keeps nothing
                 found[f"{name}.self_attn@{CARRIED}"] = [past[None]]
-            keys = [] if decoder.keys is None else zip(names, decoder.keys.k, decoder.keys.v, strict=False)
-            found |= {f"{name}.src_attn@{CARRIED}": [k[None], v[None]] for name, k, v in keys}
+            memory = unpacked(decoder.keys, self.model.dtype)
+            each = [] if memory is None else zip(names, memory.k, memory.v, strict=False)
+            found |= {f"{name}.src_attn@{CARRIED}": [k[None], v[None]] for name, k, v in each}
         return found
 
     def _names(self, layers: Sequence[nn.Module]) -> list[str]:
