@@ -1,11 +1,13 @@
 """The network on a GPU, full size, half precision: MLX against FunASR's modules in PyTorch, eager and compiled.
 
     python benchmarks/gpu.py [--source DIR] [--cases 64x20 1x10] [--rounds 7] [--dtype float16]
-        [--compile default reduce-overhead]
+        [--compile default reduce-overhead] [--graphs eager default]
 
 Timed, from features on the device to token ids in the host's memory: `mlx` as `transcribe` runs it,
 `mlx-compiled` after `Model.compile`, with `--plain` also `mlx-plain` (module after module); `torch-eager`, and
-`torch-compiled-MODE` (torch.compile of encoder and decoder, no dynamic shapes, each shape warm). Bars: 0.8 of the
+`torch-compiled-MODE` (torch.compile of encoder and decoder, no dynamic shapes, each shape warm), and `torch-graphs-MODE`:
+encoder and decoder, eager or compiled so, each captured in a CUDA graph of its own, masks made on the card; FunASR's
+predictor between them is not captured, for the host must know how many tokens there are. Bars: 0.8 of the
 better torch side at 64 x 20 s, 0.6 at 1 x 10 s; printed, not asserted. One process per side, told in turn to run (see
 measure.py); a turn is the median of its repetitions.
 
@@ -100,7 +102,7 @@ class Mlx:
         }
 
     def _plain_stages(self) -> tuple[Callable[[], Any], ...]:
-        model, feats = self.model, self.feats.astype(self.model.dtype)
+        model, feats = self.model, self.feats
         encoder_out = model.encoder(feats)
         embeds = model.predictor(encoder_out, self.lengths).acoustic_embeds
         self.mx.eval(encoder_out, embeds, feats)
@@ -118,7 +120,7 @@ class Mlx:
         steps = feats.shape[1]
 
         def encode(x: Any, sizes: Any) -> Any:
-            return model.encoder(x.astype(model.dtype), length_mask(sizes, steps))
+            return model.encoder(x, length_mask(sizes, steps))
 
         encoder = mx.compile(encode) if self.compiled else encode
         path = shapes.Steps(model, compiled=self.compiled)
@@ -150,12 +152,17 @@ class Torch:
     def prepare(self, feats: np.ndarray, dtype: str) -> None:
         """Put modules and features of all coming turns in place."""
         torch = self.torch
+        _, graphs, mode = self.mode.rpartition("graphs-")
         if dtype != self.dtype:
             self.dtype, self.model = dtype, self._modules(dtype)
-            if self.mode != "eager":
-                funasr_modes.compile_parts(self.model, self.mode)
+            if mode != "eager":
+                funasr_modes.compile_parts(self.model, mode)
         self.feats = torch.from_numpy(feats).cuda()
         self.lengths = torch.tensor([feats.shape[1]] * len(feats)).cuda()
+        self.graphs = None
+        if graphs:
+            with torch.inference_mode():
+                self.graphs = funasr_modes.Graphs(self.model, self.feats.to(getattr(torch, dtype)), self.lengths)
 
     def _modules(self, dtype: str) -> Any:
         import funasr  # noqa: F401  registers the classes
@@ -176,9 +183,12 @@ class Torch:
     def ids(self) -> list[list[int]]:
         """Return the token ids, as many as there are tokens."""
         with self.torch.inference_mode():
-            heard = self.hear()
-            best, counts = self.model.decoder(*heard)[0].argmax(-1).tolist(), heard[3].tolist()
-        del heard
+            if self.graphs is not None:
+                best, counts = (part.tolist() for part in self.graphs())
+            else:
+                heard = self.hear()
+                best, counts = self.model.decoder(*heard)[0].argmax(-1).tolist(), heard[3].tolist()
+                del heard
         self.torch.cuda.empty_cache()
         return [row[:count] for row, count in zip(best, counts, strict=True)]
 
@@ -187,7 +197,7 @@ class Torch:
         torch = self.torch
         with torch.inference_mode():
             feats = self.feats.to(getattr(torch, self.dtype))
-            heard = tuple(part.clone() for part in self.hear())
+            heard = tuple(part.clone() for part in self.hear()) if self.graphs is None else ()
 
         def timed(run: Callable[[], Any]) -> Callable[[], None]:
             def wait() -> None:
@@ -197,6 +207,14 @@ class Torch:
 
             return wait
 
+        if self.graphs is not None:
+            graphs = self.graphs
+            return {
+                "encoder": timed(graphs.encode),
+                "encoder+predictor": timed(graphs.hear),
+                "decoder": timed(graphs.decode),
+                "total": timed(lambda: graphs()[0].cpu()),
+            }
         return {
             "encoder": timed(lambda: self.model.encoder(feats, self.lengths)),
             "encoder+predictor": timed(self.hear),
@@ -255,7 +273,7 @@ def compare_ids(sides: dict[str, measure.Side], case: str, feats: str, dtype: st
     ids = {
         name: side.ask(do="ids", feats=feats, dtype="float32")["ids"]
         for name, side in sides.items()
-        if not name.startswith("torch-compiled")
+        if not name.startswith(("torch-compiled", "torch-graphs"))
     }
     truth = ids["torch-eager"]
     tokens = sum(map(len, truth))
@@ -304,6 +322,7 @@ def main() -> int:
     parser.add_argument("--audio", type=Path, default=measure.SPEECH, help="folder of recordings, wav or flac")
     parser.add_argument("--cases", type=parse_case, nargs="+", default=list(BARS), help="BATCHxSECONDS")
     parser.add_argument("--compile", nargs="*", default=["default"], help="modes of torch.compile")
+    parser.add_argument("--graphs", nargs="*", default=["default"], help="the same modes, or eager, in CUDA graphs")
     parser.add_argument("--dtype", default="float16", choices=("float16", "bfloat16"))
     parser.add_argument("--plain", action="store_true", help="also module after module")
     parser.add_argument("--rounds", type=int, default=7)
@@ -313,7 +332,7 @@ def main() -> int:
     if options.serve is not None:
         if options.serve.startswith("mlx"):
             return measure.serve(lambda: answer(Mlx(str(options.models), options.serve.partition("-")[2])))
-        mode = options.serve.removeprefix("torch-").removeprefix("compiled-")
+        mode = options.serve.removeprefix("torch-").removeprefix("compiled-")  # "eager", "default", "graphs-default"
         return measure.serve(lambda: answer(Torch(str(options.source), mode)))
     with tempfile.TemporaryDirectory(prefix="mlx-funasr-bench-") as folder:
         return _run(options, Path(folder))
@@ -332,6 +351,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
             convert.convert(options.source, models / dtype, dtype=dtype)
     ours = ["mlx", "mlx-compiled", *["mlx-plain"] * options.plain]
     names: list[str] = [*ours, "torch-eager", *(f"torch-compiled-{mode}" for mode in options.compile)]
+    names += [f"torch-graphs-{mode}" for mode in options.graphs]
     shared = ["--source", str(options.source), "--models", str(models)]
     rows, table, notes, equal, device = [], [], [], True, ""
     with contextlib.ExitStack() as stack:

@@ -25,82 +25,102 @@ from mlx_model.machine.kept import kind_of
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm
 
 Rows = Float[mx.array, "BT _"]  # all positions of a batch, one below the other
-WARP, THREADS = 32, 256  # of a block, at most
-WIDEST = 8192  # channels: a thread keeps two of every 512 in registers
-MOST_TAPS = 32  # and the taps of its channels
-MANY_ROWS = 2048  # from here on a block takes eight, so that it loads taps and gains for more of them
+WARP, THREADS = 32, 512  # of a block, at most: a thread of a memory takes 106 registers
+WIDE = 4  # channels of a thread, or 2 where they do not come in fours
+WIDEST = 2048  # channels
+MOST_TAPS = 16  # a thread keeps those of its channels in registers
+MANY_ROWS = 2048  # from here on a block takes eight, so that it loads taps, gains and most frames for more of them
 
 HEADER = """
-template <typename T> struct alignas(2 * sizeof(T)) Pair { T x, y; };
+template <typename T, int N> struct alignas(N * sizeof(T)) Few { T x[N]; };
 """
 
-# A block takes TURNS rows, one after the other; a thread two neighbouring channels of every STEP. `taps` is (D, K).
+# A block takes TURNS neighbouring rows of one recording, a thread MINE neighbouring channels of them. Every frame that
+# the taps of these rows reach is loaded once. `taps` is (D, K); sums are taken in float32, over a block's warps.
 SOURCE = """
-    constexpr int STEP = 2 * THREADS, PAIRS = (D + STEP - 1) / STEP;
-    const int first = 2 * threadIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const int rows = added_shape[0], steps = rows / lengths_shape[0];
-    __shared__ float sums[2][THREADS / 32];
-    const auto pair = [](const T* at) {
-        const auto found = *reinterpret_cast<const Pair<T>*>(at);
-        return float2{static_cast<float>(found.x), static_cast<float>(found.y)};
-    };
-    const auto put = [](T* at, float x, float y) {
-        *reinterpret_cast<Pair<T>*>(at) = {static_cast<T>(x), static_cast<T>(y)};
-    };
-    const auto everywhere = [&](float x, float* part) {
-        for (int i = 16; i; i /= 2) x += __shfl_xor_sync(0xffffffff, x, i);
-        if (lane == 0) part[warp] = x;
-        __syncthreads();
-        float sum = 0;
-        for (int i = 0; i < THREADS / 32; i++) sum += part[i];
-        return sum;
-    };
-    float2 w[PAIRS][K];
-    if constexpr (MEMORY)
-        for (int i = 0, c = first; i < PAIRS; i++, c += STEP)
-            for (int k = 0; k < K; k++)
-                if (c < D) w[i][k] = {static_cast<float>(taps[c * K + k]), static_cast<float>(taps[(c + 1) * K + k])};
-    for (int row = blockIdx.x * TURNS; row < min(rows, (int)(blockIdx.x + 1) * TURNS); row++) {
-        const long start = (long)row * D;
-        float2 values[PAIRS];
-        float sum = 0, squares = 0;
-        for (int i = 0, c = first; i < PAIRS; i++, c += STEP) {
-            float2 value = {0, 0};
-            if (c < D) {
-                if constexpr (ADDED) value = pair(added + start + c);
-                if constexpr (RELU) value = {value.x < 0 ? 0 : value.x, value.y < 0 ? 0 : value.y};
-                if constexpr (MEMORY) {
-                    const int t = row % steps, length = min(steps, lengths[row / steps * lengths_shape[1]]);
-                    const T* v = memory + (long)row * STRIDE + FIRST + c;
-                    for (int k = 0; k < K; k++) {
-                        const int from = t + k - LEFT;
-                        const bool there = 0 <= from && from < length;
-                        const float2 x = there ? pair(v + (k - LEFT) * STRIDE) : float2{0, 0};
-                        value.x += x.x * w[i][k].x, value.y += x.y * w[i][k].y;
-                    }
-                    const float2 itself = t < length ? pair(v) : float2{0, 0};
-                    value.x += itself.x, value.y += itself.y;
-                }
-                if constexpr (RESIDUAL) {
-                    const float2 x = pair(residual + start + c);
-                    value.x += x.x, value.y += x.y;
-                }
-                if constexpr (RESIDUAL || MEMORY) put(total + start + c, value.x, value.y);
-            }
-            values[i] = value, sum += value.x + value.y;
+    constexpr int WARPS = THREADS / 32;
+    using Values = Few<T, MINE>;
+    const int c = threadIdx.x * MINE, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int steps = added_shape[0] / lengths_shape[0], blocks = (steps + TURNS - 1) / TURNS;
+    const int recording = blockIdx.x / blocks, t0 = blockIdx.x % blocks * TURNS, turns = min(TURNS, steps - t0);
+    const long first = (long)recording * steps;
+    __shared__ float sums[2][TURNS][WARPS];
+    float values[TURNS][MINE] = {}, parts[TURNS] = {}, means[TURNS];
+    const auto load = [](const T* at) { return *reinterpret_cast<const Values*>(at); };
+    const auto over_all = [&](float (&of)[TURNS][WARPS]) {
+        for (int r = 0; r < TURNS; r++) {
+            for (int i = 16; i; i /= 2) parts[r] += __shfl_xor_sync(0xffffffff, parts[r], i);
+            if (lane == 0) of[r][warp] = parts[r];
         }
-        const float mean = everywhere(sum, sums[0]) / D;
-        for (int i = 0, c = first; i < PAIRS; i++, c += STEP)
-            if (c < D) {
-                values[i].x -= mean, values[i].y -= mean;
-                squares += values[i].x * values[i].x + values[i].y * values[i].y;
+        __syncthreads();
+        for (int r = 0; r < TURNS; r++) {
+            parts[r] = 0;
+            for (int i = 0; i < WARPS; i++) parts[r] += of[r][i];
+        }
+    };
+    if (c < D) {
+        if constexpr (MEMORY) {
+            const int length = max(1, min(steps, lengths[recording * lengths_shape[1]]));
+            const T* v = memory + first * STRIDE + FIRST + c;
+            Values flat[K];
+            for (int k = 0; k < K; k++) flat[k] = load(taps + c * K + k * MINE);
+            float w[K][MINE];
+            for (int k = 0; k < K; k++)
+                for (int i = 0; i < MINE; i++)
+                    w[k][i] = static_cast<float>(flat[(i * K + k) / MINE].x[(i * K + k) % MINE]) + (k == LEFT ? 1 : 0);
+#pragma unroll
+            for (int j = 0; j < TURNS + K - 1; j++) {
+                const int from = t0 + j - LEFT;
+                const Values x = load(v + (long)max(0, min(from, length - 1)) * STRIDE);
+                const bool there = 0 <= from && from < length;
+#pragma unroll
+                for (int r = 0; r < TURNS; r++)
+                    if (r <= j && j < r + K)
+                        for (int i = 0; i < MINE; i++)
+                            values[r][i] += there ? static_cast<float>(x.x[i]) * w[j - r][i] : 0;
             }
-        const float scale = rsqrtf(everywhere(squares, sums[1]) / D + __int_as_float(EPS));
-        for (int i = 0, c = first; i < PAIRS; i++, c += STEP)
-            if (c < D) {
-                const float2 g = pair(gain + c), s = pair(shift + c);
-                put(normed + start + c, values[i].x * scale * g.x + s.x, values[i].y * scale * g.y + s.y);
+            if constexpr (LEFT >= K)  // the frame itself is not among those that the taps reach
+                for (int r = 0; r < TURNS; r++) {
+                    const Values x = load(v + (long)min(t0 + r, length - 1) * STRIDE);
+                    for (int i = 0; i < MINE; i++) values[r][i] += t0 + r < length ? static_cast<float>(x.x[i]) : 0;
+                }
+        }
+#pragma unroll
+        for (int r = 0; r < TURNS; r++) {
+            const long at = (first + t0 + min(r, turns - 1)) * D + c;
+            const Values x = load(added + at);
+            for (int i = 0; i < MINE; i++) {
+                const float value = static_cast<float>(x.x[i]);
+                values[r][i] += RELU && value < 0 ? 0 : value;
             }
+            if constexpr (RESIDUAL) {
+                const Values x = load(residual + at);
+                for (int i = 0; i < MINE; i++) values[r][i] += static_cast<float>(x.x[i]);
+            }
+            if constexpr (RESIDUAL || MEMORY) {
+                Values sum;
+                for (int i = 0; i < MINE; i++) sum.x[i] = static_cast<T>(values[r][i]);
+                if (r < turns) *reinterpret_cast<Values*>(total + at) = sum;
+            }
+            for (int i = 0; i < MINE; i++) parts[r] += values[r][i];
+        }
+    }
+    over_all(sums[0]);
+    for (int r = 0; r < TURNS; r++) {
+        means[r] = parts[r] / D, parts[r] = 0;
+        if (c < D)
+            for (int i = 0; i < MINE; i++) values[r][i] -= means[r], parts[r] += values[r][i] * values[r][i];
+    }
+    over_all(sums[1]);
+    if (c < D) {
+        const Values g = load(gain + c), s = load(shift + c);
+        for (int r = 0; r < TURNS; r++) {
+            const float scale = rsqrtf(parts[r] / D + __int_as_float(EPS));
+            Values y;
+            for (int i = 0; i < MINE; i++)
+                y.x[i] = static_cast<T>(values[r][i] * scale * static_cast<float>(g.x[i]) + static_cast<float>(s.x[i]));
+            if (r < turns) *reinterpret_cast<Values*>(normed + (first + t0 + r) * D + c) = y;
+        }
     }
 """
 
@@ -124,7 +144,7 @@ class Memory(NamedTuple):
 def padding_of(keep: Bool[mx.array, "B T"]) -> Padding:
     """Return the padding of a batch."""
     lengths = keep.sum(axis=1, keepdims=True)  # int32
-    return Padding(mx.repeat(lengths, 4, axis=1), keep)
+    return Padding(mx.contiguous(mx.broadcast_to(lengths, (len(keep), 4))), keep)
 
 
 def sum_and_norm(norm: LayerNorm, terms: tuple[Rows, ...], memory: Memory | None = None) -> tuple[Rows, Rows]:
@@ -185,7 +205,8 @@ def _remembers(memory: Memory, size: int, dtype: mx.Dtype) -> bool:
     block, weight = memory.block, memory.block["weight"]
     channels, taps, last = weight.shape
     known = _is(block, DepthwiseConv1d) and block.keeps_length and weight.dtype == dtype
-    return known and taps <= MOST_TAPS and channels == size and last == 1
+    fours = size % WIDE or not (memory.source.shape[1] % WIDE or memory.first % WIDE)
+    return known and taps <= MOST_TAPS and channels == size and last == 1 and fours
 
 
 @functools.cache
@@ -197,7 +218,7 @@ def _no_lengths() -> mx.array:
 
 @functools.lru_cache(256)
 def _launcher(
-    rows: int, size: int, dtype: mx.Dtype, eps: float, residual: bool, memory: tuple[int, ...]
+    rows: int, size: int, dtype: mx.Dtype, eps: float, residual: bool, memory: tuple[int, ...], batch: int
 ) -> Callable[..., list[mx.array]]:
     """Return function(inputs) -> [total, normed], or [normed] where nothing is summed: then relu comes first.
 
@@ -205,19 +226,21 @@ def _launcher(
     """
     summed = residual or bool(memory)
     (bits,) = struct.unpack("<i", struct.pack("<f", eps))
-    constants = {"EPS": bits, "MEMORY": bool(memory), "RESIDUAL": residual, "ADDED": True}
+    constants = {"EPS": bits, "MEMORY": bool(memory), "RESIDUAL": residual}
     outputs = ["total", "normed"] if summed else ["normed"]
     names = ["residual", "added", "memory", "taps", "lengths", "gain", "shift"]
     source = SOURCE if summed else f"T* total = nullptr;{SOURCE}"  # never written to, but named
-    threads = min(THREADS, -(-size // (2 * WARP)) * WARP)
+    mine = 2 if size % WIDE else WIDE
+    threads = -(-size // (mine * WARP)) * WARP
     turns = 1 if rows < MANY_ROWS else 8
+    blocks = batch * -(-rows // (batch * turns))
     constants |= zip(("K", "LEFT", "STRIDE", "FIRST"), memory or (1, 0, 0, 0), strict=True)
-    constants |= {"D": size, "THREADS": threads, "TURNS": turns, "RELU": not summed}
+    constants |= {"D": size, "THREADS": threads, "TURNS": turns, "MINE": mine, "RELU": not summed}
     kernel: Any = mx.fast.cuda_kernel("sum_and_norm", names, outputs, source, header=HEADER)
     return functools.partial(
         kernel,
         template=[("T", dtype), *constants.items()],
-        grid=(-(-rows // turns) * threads, 1, 1),
+        grid=(blocks * threads, 1, 1),
         threadgroup=(threads, 1, 1),
         output_shapes=[(rows, size)] * len(outputs),
         output_dtypes=[dtype] * len(outputs),
@@ -231,5 +254,5 @@ def _kernel(norm: LayerNorm, like: Rows, residual: Rows | None, added: Rows, mem
         block, source, first, padding = memory
         taps, lengths = block["weight"], padding.lengths
         constants = taps.shape[1], block.left, source.shape[1], first
-    launch = _launcher(rows, size, like.dtype, norm.eps, residual is not None, constants)
+    launch = _launcher(rows, size, like.dtype, norm.eps, residual is not None, constants, lengths.shape[0])
     return launch(inputs=[like if residual is None else residual, added, source, taps, lengths, gain, norm["bias"]])

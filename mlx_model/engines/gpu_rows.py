@@ -11,30 +11,33 @@ Nothing in this file is particular to CUDA or Metal.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
 
 from mlx_model import ops, ops_stream
-from mlx_model.engines.gpu_kernels import Memory, Padding, padding_of, relu_and_norm, remembered, sum_and_norm
-from mlx_model.engines.stacks import is_written
+from mlx_model.engines.gpu_kernels import MANY_ROWS, Memory, Padding, padding_of, relu_and_norm, remembered, sum_and_norm
+from mlx_model.engines.stacks import is_traced, is_written
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn
 from mlx_model.ops import Mask
 from mlx_model.parts.basic import DepthwiseConv1d
 
 Keep = Bool[mx.array, "B T"]  # False in the padding
+STARTS = frozenset((1, 4, 12, 28))  # layers of a stack after which the card is given what there is
 MOST_TERMS = 2  # of a sum that waits, beside a memory: what a kernel takes
 Bias = Float[mx.array, "B 1 1 T"]  # what attention adds to the scores: 0, or -inf for keys in the padding
 
 
 class Recordings(NamedTuple):
-    """How long the recordings of a batch are, what attention adds for it, and (B, T)."""
+    """How long the recordings of a batch are, what attention adds for it, (B, T), and how many layers have begun."""
 
     padding: Padding
     bias: Bias
     shape: tuple[int, int]
+    layers: Iterator[int]
 
 
 def score_bias(keep: Keep, dtype: mx.Dtype) -> Bias:
@@ -199,6 +202,15 @@ class Rows(ops.Rows):
         """Return rows of the same recordings that hold x."""
         return Rows(self.of, x.reshape(-1, x.shape[-1]))
 
+    def start(self) -> None:
+        """Give the card what there is, after some layers: it begins while the host builds the graph of the next.
+
+        Not few rows: the host has more to do than the card then, and every start costs it some more.
+        """
+        terms = self._summands()[0]
+        if next(self.of.layers) in STARTS and len(terms[0]) >= MANY_ROWS and not is_traced():
+            mx.async_eval(*terms)
+
     def leave(self) -> Float[mx.array, "B T _"]:
         """Return (B, T, D); anything may stand in the padding."""
         array = self.array
@@ -210,7 +222,7 @@ def rows_of(x: Float[mx.array, "B T _"], mask: Mask) -> Rows:
     B, T, width = x.shape
     keep = mx.ones((B, T), mx.bool_) if mask is None else mask
     padding = padding_of(keep)
-    return Rows(Recordings(padding, score_bias(keep, x.dtype), (B, T)), x.reshape(B * T, width))
+    return Rows(Recordings(padding, score_bias(keep, x.dtype), (B, T), itertools.count(1)), x.reshape(B * T, width))
 
 
 class Fused:

@@ -6,7 +6,8 @@
   It makes kernels, which on CUDA takes a minute the first time on a machine, and 20 ms a shape when they are there. So
   it is for those who ask for it (`Model.compile`), and the last `MOST_SHAPES` shapes are kept.
 - The host waits once, between the steps, for the token counts, which decide on the second one's shape. So a GPU is
-  given all of the next batch's first step before this one's counts are waited for.
+  given all of the next batch's first step before this one's counts are waited for. And where a batch of this shape was
+  there before, the second step is begun for as many tokens as that one had, and again only where they do not suffice.
 
 A model's steps are functions of arrays that wait for nothing. Which model it is is not known here.
 """
@@ -20,7 +21,7 @@ from typing import Any
 from jaxtyping import Float
 
 from mlx_model import ops
-from mlx_model.engines.stacks import looked_at, stacks_of
+from mlx_model.engines.stacks import looked_at, stacks_of, traced
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import kind_of
@@ -61,7 +62,7 @@ class Steps:
     """
 
     def __init__(self, model: Any, *, compiled: bool):
-        made: Callable[..., Callable[..., Any]] = mx.compile if compiled else lambda function: function
+        made: Callable[..., Callable[..., Any]] = _compiled if compiled else lambda function: function
         forms: list[Any] = []  # what `listen` returns, of which a compiled graph knows the arrays alone
 
         def listen(feats: mx.array, lengths: mx.array) -> list[mx.array]:
@@ -89,6 +90,14 @@ class Steps:
         return self.speller(*heard.encoder_out.shape[:2], tokens)(lengths, *_flat(heard))
 
 
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    def tracing(*given: Any) -> Any:
+        with traced():
+            return function(*given)
+
+    return mx.compile(tracing)
+
+
 def _flat(tree: Any) -> Iterator[mx.array]:
     for part in tree:
         if isinstance(part, tuple):
@@ -112,6 +121,7 @@ class FewShapes:
 
     def __init__(self) -> None:
         self.compiled, self.steps = False, None
+        self.tokens: dict[tuple[int, ...], int] = {}  # that batches of a shape had last, as a shape
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FewShapes:
         return FewShapes()  # a copied model has other weights
@@ -149,16 +159,32 @@ class FewShapes:
         """Return what `Model.begin` does. One host synchronisation, for the token counts."""
         steps, (B, T) = self.steps_of(model), feats.shape[:2]
         feats, lengths = padded(feats, sizes)
+        shape = tuple(feats.shape[:2])
         with looked_at():  # by `takes`, just now
             heard = steps.listen(feats, lengths)
-        mx.async_eval(heard)
+        counts = heard.token_num[:B] + 0  # the host's own: what it has read, the card has to fetch from it again
+        mx.async_eval(heard, counts)
 
         def finish() -> Any:
-            tokens = max(heard.token_num[:B].tolist())
-            logits = model.no_logits(B)
-            if tokens > 0:
-                with looked_at():
-                    logits = steps.spell(heard, lengths, time_shape(tokens))[:B, :tokens]
+            expected = self.tokens.get(shape, 0)
+            spelt = self._spelt(steps, heard, lengths, expected)
+            tokens: int = max(counts.tolist())  # pyright: ignore[reportArgumentType, reportAssignmentType]
+            needed = time_shape(tokens) if tokens else 0
+            if needed > expected:
+                spelt = self._spelt(steps, heard, lengths, needed)
+            self.tokens[shape] = needed
+            while len(self.tokens) > MOST_SHAPES:
+                del self.tokens[next(iter(self.tokens))]
+            logits = model.no_logits(B) if spelt is None else spelt[:B, :tokens]
             return model.output(heard, logits, sizes, T)
 
         return finish
+
+    def _spelt(self, steps: Steps, heard: Any, lengths: mx.array, tokens: int) -> mx.array | None:
+        """Return the logits of so many tokens, being computed; None of none."""
+        if tokens == 0:
+            return None
+        with looked_at():
+            logits = steps.spell(heard, lengths, tokens)
+        mx.async_eval(logits)
+        return logits

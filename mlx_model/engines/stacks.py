@@ -63,3 +63,18 @@ def looked_at() -> Iterator[None]:
         yield
     finally:
         _asked.for_all = before
+
+
+def is_traced() -> bool:
+    """Whether this thread is making a graph to be compiled: nothing can be computed then."""
+    return getattr(_asked, "tracing", False)
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Let `is_traced` say so."""
+    before, _asked.tracing = is_traced(), True
+    try:
+        yield
+    finally:
+        _asked.tracing = before

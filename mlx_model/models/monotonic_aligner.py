@@ -157,7 +157,7 @@ class Model(nn.Module):
         """
         sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
         mask = None if min(sizes) == feats.shape[1] else length_mask(lengths, feats.shape[1])
-        encoder_out = self.encoder(feats.astype(self.dtype), mask)
+        encoder_out = self.encoder(feats, mask)
         yield "encoder", encoder_out
         token_num = lengths // 4 + 1 if token_num is None else token_num
         yield "predictor", AlignerOutput(encoder_out, self.predictor(encoder_out, lengths, mask, token_num), sizes)

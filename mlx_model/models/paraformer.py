@@ -187,7 +187,7 @@ class Model(nn.Module):
         asked: ParaformerOptions = self.Options() if options is None else options
         sizes: list[int] = lengths.tolist()  # pyright: ignore[reportAssignmentType]
         mask = None if min(sizes) == feats.shape[1] else length_mask(lengths, feats.shape[1])
-        encoder_out = self.encoder(feats.astype(self.dtype), mask)
+        encoder_out = self.encoder(feats, mask)
         yield "encoder", encoder_out
         embeds, token_num, alphas, fires = self.predictor(encoder_out, lengths, mask)
         yield "predictor", (embeds, token_num)
@@ -218,7 +218,7 @@ class Model(nn.Module):
     def listen(self, feats: Float[mx.array, "B T Din"], lengths: Int[mx.array, " B"]) -> Listened:
         """Return all that is known before the host must know how many tokens there are: no wait, on any device."""
         keep = length_mask(lengths, feats.shape[1])
-        return self.fire(masked(self.encoder(feats.astype(self.dtype), keep), keep), lengths)
+        return self.fire(masked(self.encoder(feats, keep), keep), lengths)
 
     def fire(self, encoder_out: Float[mx.array, "B T D"], lengths: Int[mx.array, " B"]) -> Listened:
         """Return encoder_out, which is zero in the padding, with where tokens are complete in it."""

@@ -184,7 +184,7 @@ class Model(nn.Module):
     def _stages(
         self, feats: Float[mx.array, "B T Din"], lengths: list[int], options: SenseVoiceOptions
     ) -> Iterator[tuple[str, Any]]:
-        x = mx.concatenate([self.queries(options, feats.shape[0]), feats.astype(self.dtype)], axis=1)
+        x = mx.concatenate([self.queries(options, feats.shape[0]).astype(feats.dtype), feats], axis=1)
         mask = None if min(lengths) == x.shape[1] else length_mask(mx.array(lengths), x.shape[1])
         encoder_out = self.encoder(x, mask)
         yield "encoder", encoder_out

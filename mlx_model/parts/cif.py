@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from jaxtyping import Bool, Float, Int
 
+from mlx_model import ops
 from mlx_model.config.parts import CifPredictorConfig
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
@@ -208,7 +209,8 @@ class CifPredictorV2(CifPredictorBase):
 
     def convolve(self, hidden: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
         """Return relu(conv(hidden))."""
-        return nn.relu(self.cif_conv1d(mx.pad(hidden, [(0, 0), (self.l_order, self.r_order), (0, 0)])))
+        padded = mx.pad(hidden, [(0, 0), (self.l_order, self.r_order), (0, 0)])
+        return nn.relu(ops.mixed(padded, self.cif_conv1d))
 
 
 PREDICTORS: dict[str, type[CifPredictorBase]] = {"CifPredictor": CifPredictor, "CifPredictorV2": CifPredictorV2}

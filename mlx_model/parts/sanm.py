@@ -127,9 +127,12 @@ class SANMEncoder(ops.Stack):
         """All layers in the order they run."""
         return [*self.encoders0, *self.encoders]
 
+    def positioned(self, feats: Float[mx.array, "B T Din"]) -> Float[mx.array, "B T Din"]:
+        """Return scaled features with positions, in the layers' precision: rounded once, at the end."""
+        return (feats * self.scale + sinusoidal_positions(*feats.shape[1:])).astype(self.after_norm.weight.dtype)
+
     def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
-        x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
-        x, mask = ops.enter(x, mask, self)
+        x, mask = ops.enter(self.positioned(feats), mask, self)
         x = self.after_norm(ops.through(self.layers, x, mask))
         return ops.leave(x)
 
@@ -148,8 +151,7 @@ class SenseVoiceEncoderSmall(SANMEncoder):
         self.tp_norm = LayerNorm(size, eps)
 
     def __call__(self, feats: Float[mx.array, "B T Din"], mask: Mask = None) -> Float[mx.array, "B T D"]:
-        x = feats * self.scale + sinusoidal_positions(*feats.shape[1:]).astype(feats.dtype)
-        x, mask = ops.enter(x, mask, self)
+        x, mask = ops.enter(self.positioned(feats), mask, self)
         x = self.after_norm(ops.through(self.layers, x, mask))
         x = self.tp_norm(ops.through(self.tp_encoders, x, mask))
         return ops.leave(x)

@@ -57,7 +57,7 @@ class Mlx(Peer):
         yield "frontend"
         padded, frames = shapes.padded(mx.array(feats), sizes)
         keep = length_mask(frames, padded.shape[1])
-        encoder_out = masked(model.encoder(padded.astype(model.dtype), keep), keep)
+        encoder_out = masked(model.encoder(padded, keep), keep)
         self._wait(encoder_out)
         yield "encoder"
         heard = model.fire(encoder_out, frames)
