@@ -80,7 +80,8 @@ def test_sentences_at_marks_are_funasrs(answers):
     found = 0
     for given, theirs in answers:
         for name, english in (("zh", False), ("en", True)):
-            ours = sentence_info.by_marks(given["text"], given["times"], given["ids"], raw=given["raw"], english=english)
+            asked = given["text"], given["times"], given["ids"]
+            ours = sentence_info.by_marks(*asked, raw=given["raw"], english=english)
             wanted = [{key: value for key, value in row.items() if value is not None} for row in theirs[name]]
             assert rows(ours) == wanted, given
             found += len(ours)

@@ -30,11 +30,11 @@ def said_by(*borders: int):
 PARTS = [segment(0, "今天天气好我们走"), segment(2000, "好啊你呢")]
 
 
-def test_a_sentence_ends_at_its_mark_and_a_clause_at_every_mark():
+def test_a_sentence_ends_at_its_mark_and_a_clause_at_every_mark_and_no_rest_is_lost():
     text = "今天天气好，我们走。好啊，你呢"
     found = placed(text, PARTS)
     assert [one.text for one in sentences(text, found)] == ["今天天气好，我们走。", "好啊，你呢"]
-    assert [one.text for one in clauses(text, found)] == ["今天天气好，", "我们走。", "好啊，", "你呢"]  # no rest is lost
+    assert [one.text for one in clauses(text, found)] == ["今天天气好，", "我们走。", "好啊，", "你呢"]
     assert [(one.start, one.end) for one in clauses(text, found)] == [(0, 500), (500, 800), (2000, 2200), (2200, 2400)]
     assert clauses(text, found, raw=True)[0].raw_text == "今天天气好"
     assert sentences(text, found)[0].confidence == 0.5
