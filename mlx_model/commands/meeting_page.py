@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from reports.schema import MeetingReport, MeetingSentence, MeetingSpeaker, MeetingTurn
@@ -41,16 +41,16 @@ def report_of(result: Transcript, models: dict[str, str], numerics: dict[str, An
 
     turns, sentences = result.turns or [], _sentences(result)
     speakers = list(dict.fromkeys(turn.speaker for turn in sorted(turns, key=lambda turn: turn.start_ms)))
-    speakers += [one.speaker for one in sentences if one.speaker is not None and one.speaker not in speakers]
-    speakers = list(dict.fromkeys(speakers))
+    speakers = list(dict.fromkeys([*speakers, *(one.speaker for one in sentences if one.speaker is not None)]))
     place = {speaker: number for number, speaker in enumerate(speakers)}
-    said, counted, spoken = Counter(one.speaker for one in sentences), Counter(turn.speaker for turn in turns), Counter()
+    said, counted = Counter(one.speaker for one in sentences), Counter(turn.speaker for turn in turns)
+    spoken = dict.fromkeys(speakers, 0.0)
     for turn in turns:
         spoken[turn.speaker] += (turn.end_ms - turn.start_ms) / 1000
     total = sum(spoken.values()) or 1.0
     notes = [*result.notes, *([result.error] if result.error else [])]
     return MeetingReport(
-        recording=shown(result.path),
+        recording=shown(PurePath(result.path or "").name),
         duration_s=result.duration_s,
         sentences=[_row(one, place, words) for one, words in _with_words(sentences, result.words or [])],
         speakers=[

@@ -41,7 +41,6 @@ RunOut = Annotated[
     Path | None,
     typer.Option("--out", parser=folder, metavar="DIR", help="Keep what is heard; the same command goes on there."),
 ]
-Workers = Annotated[str | None, typer.Option(metavar="N|ADDRESS", help="So many processes, or a Ray cluster.")]
 
 
 def transcribe(
@@ -60,7 +59,6 @@ def transcribe(
     html: Html = None,
     out: RunOut = None,
     overwrite: Overwrite = False,
-    workers: Workers = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print text as it comes; needs a streaming model.")] = False,
     chunk: Chunk = None,
     look_back: LookBack = None,
@@ -89,7 +87,7 @@ def transcribe(
 OPTIONS = (
     "batch_size", "batch_seconds", "merge_seconds", "dither", "seed", "cue_seconds", "cue_chars", "cue_chars_cjk",
     "vad", "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html",
-    "out", "workers",
+    "out",
 )  # fmt: skip
 
 

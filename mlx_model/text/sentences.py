@@ -44,9 +44,9 @@ def placed(text: str, segments: Sequence[Segment]) -> list[Placed]:
         segments: with `words`.
     """
     words = [(word, number) for number, part in enumerate(segments) for word in part.words or ()]
-    edges = _edges(text, [word.text for word, _ in words])
-    found = []
-    for (word, number), start, stop in zip(words, edges, [*edges[1:], len(text)], strict=True):
+    edges = _edges(text, [word.text for word, _ in words]) if words else []
+    found = list[Placed]()
+    for (word, number), start, stop in zip(words, edges, [*edges, len(text)][1:], strict=True):
         found.append(Placed(word, start, stop, number))
     return found
 

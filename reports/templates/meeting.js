@@ -14,7 +14,7 @@ if (player) {
     at.replaceWith(button);
     button.addEventListener("click", () => {
       player.currentTime = Number(item.dataset.start);
-      player.play();
+      player.play().catch(() => {}); // a browser may refuse to play by itself; the place is found all the same
     });
   }
   player.addEventListener("timeupdate", () => {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import cer_samples
+from meeting_sample import meeting
 
 from reports.schema import (
     BenchReport,
@@ -316,5 +317,5 @@ def selftest() -> SelftestReport:
 
 ALL = {
     "parity": parity, "selftest": selftest, "cer": cer, "compare": compare, "conversion": conversion,
-    "bench": bench,
+    "bench": bench, "meeting": lambda: meeting(ENVIRONMENT),
 }  # fmt: skip

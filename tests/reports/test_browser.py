@@ -44,8 +44,8 @@ def test_pages_are_silent_offline_and_fit(
         if not print_:  # on paper wide tables wrap instead of scrolling; there is no viewport to overflow
             assert browser.evaluate("document.documentElement.scrollWidth") <= width, page
         assert browser.evaluate("document.fonts.size") == 0
-        sorts = browser.evaluate("document.querySelectorAll('table[data-sortable]').length")
-        assert browser.evaluate("document.scripts.length") == min(sorts, 1)
+        asks = browser.evaluate("document.querySelectorAll('table[data-sortable], ol.said').length")
+        assert browser.evaluate("document.scripts.length") == min(asks, 1)
 
 
 def test_dark_mode_changes_the_paper(pages: list[Path], browser: report_browser.Browser) -> None:

@@ -11,7 +11,8 @@ from mlx_model.pipelines.options import RANGES, check_ranges, check_transcribe, 
 
 NONE_ASR = dict.fromkeys(
     ("--vad", "--merge-seconds", "--dynamic-silence", "--dither", "--seed", "--cue-seconds", "--cue-chars",
-     "--cue-chars-cjk", "--words", "--nbest", "--rate", "--second-pass")
+     "--cue-chars-cjk", "--words", "--nbest", "--rate", "--second-pass", "--punc", "--speakers", "--num-speakers",
+     "--spk-mode", "--html", "--out", "--overwrite")
 )  # fmt: skip
 NONE_VAD = {
     **dict.fromkeys(("--chunk-ms", "--rate", "--max-end-silence-ms", "--threshold")),
@@ -54,6 +55,13 @@ def test_borders():
         ({"--nbest": 0}, "json", "--nbest 0: expected 1 to 100"),
         ({"--rate": 8000}, "json", "--rate is the rate of a pipe"),
         ({"--second-pass": "m", "--vad": "v"}, "json", "--second-pass needs --stream"),
+        ({"--speakers": "s"}, "json", "--speakers needs --vad"),
+        ({"--out": "o"}, "json", "--out needs --vad"),
+        ({"--overwrite": True, "--vad": "v"}, "json", "--overwrite is for --out"),
+        ({"--num-speakers": 2, "--vad": "v"}, "json", "--num-speakers needs --speakers"),
+        ({"--spk-mode": "default", "--vad": "v"}, "json", "--spk-mode needs --speakers"),
+        ({"--vad": "v"}, "rttm", "rttm says who speaks when: it needs --speakers"),
+        ({"--num-speakers": 0, "--vad": "v", "--speakers": "s"}, "json", "--num-speakers 0: expected 1 to 1000"),
     ],
 )
 def test_transcribe_refuses_by_name_what_means_nothing(changed: dict, format: str, says: str):
