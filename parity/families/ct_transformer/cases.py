@@ -22,11 +22,12 @@ class Case(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a side made of a case: words, the ids of all windows, how many words each has, marks, texts."""
+    """What a side made of a case: words, their ids, how many words each window has and which, marks, texts."""
 
     words: list[str]
     ids: list[int]
     windows: list[int]
+    read: list[int]
     punctuation: list[int]
     texts: list[str]
 
@@ -133,6 +134,7 @@ def facts(made: Mapping[str, Made]) -> dict[str, dict[str, Any]]:
         "made-up words": {f"end_to_end.words.{name}": each.words for name, each in made.items()},
         "made-up ids": {f"end_to_end.ids.{name}": each.ids for name, each in made.items()},
         "made-up windows": {f"end_to_end.windows.{name}": each.windows for name, each in made.items()},
+        "made-up words of windows": {f"end_to_end.windows.ids.{name}": each.read for name, each in made.items()},
         "made-up marks": {f"end_to_end.punctuation.{name}": each.punctuation for name, each in made.items()},
         "made-up texts": {f"end_to_end.text.{name}": each.texts for name, each in made.items()},
     }
