@@ -189,7 +189,7 @@ def _noting(logits: Any, outcome: Outcome) -> Any:
 def _made_up(self: Any, ids: mx.array, lengths: mx.array, *more: Any) -> mx.array:
     """Return scores in which a word's mark follows from its id."""
     marks = len(self.config.marks.punc_list)
-    return mx.array(np.array([cases.scores(row, marks) for row in np.array(ids).tolist()], np.float32))
+    return mx.array(cases.scores(np.array(ids), marks))
 
 
 def settled(seen: Mapping[str, Sequence[Any]]) -> dict[str, list[np.ndarray]]:
