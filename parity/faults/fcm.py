@@ -45,7 +45,9 @@ def _no_last_relu(block: Any) -> None:
 
 
 def _stride_on_both(convolution: Any) -> None:
-    convolution.stride = (2, 2)
+    """Every second frame, each twice, so that there are as many."""
+    healthy = type(convolution).__call__
+    behave(convolution, lambda self, x: mx.repeat(healthy(self, x)[:, :, ::2], 2, axis=2)[:, :, : x.shape[2]])
 
 
 def faults(at: str) -> tuple[Fault, ...]:

@@ -12,7 +12,7 @@ from mlx_model.text.punctuated_stream import FunasrPiece
 from parity.faults.fault import Fault, exchange, fault, method
 
 FILE = "mlx_model.models.ct_transformer_streaming.funasr_piece"
-TEXT, IDS, WINDOWS = "end_to_end.text", "end_to_end.ids", "end_to_end.windows"
+TEXT, WINDOWS = "end_to_end.text", "end_to_end.windows"
 CALLS = "a text in several calls (parted by |)"
 HEALTHY = punctuated_stream.as_funasr
 
@@ -68,10 +68,10 @@ def faults(at: str) -> tuple[Fault, ...]:
 
     return (
         piece("trailing_mark_kept", TEXT, "a call's text keeps the mark at its end", _trailing_kept),
-        piece("all_words_read_again", IDS, "what a call leaves to the next is not cut at its last end", _all_kept),
-        piece("cut_at_the_last_word", IDS, "and cut also where its last word is a sentence's end",
+        piece("all_words_read_again", WINDOWS, "what a call leaves to the next is not cut at its last end", _all_kept),
+        piece("cut_at_the_last_word", WINDOWS, "and cut also where its last word is a sentence's end",
               _cut_at_the_last_word),
-        piece("nothing_read_again", IDS, "nothing is left to the next call", _nothing_kept),
+        piece("nothing_read_again", WINDOWS, "nothing is left to the next call", _nothing_kept),
         piece("no_leading_mark", TEXT, "the mark of the last word of the call before is not said", _no_leading_mark),
         piece("words_said_again", TEXT, "words of the call before are said again", _repeated),
         fault("marks_of_new_words_alone", "end_to_end.punctuation",

@@ -35,7 +35,8 @@ def _cut(samples: np.ndarray, start_s: float, rate: int, *, back: bool, left: bo
 
 
 def _short_left_out(samples: np.ndarray, start_s: float, rate: int) -> Iterator[Window]:
-    return (each for each in HEALTHY_WINDOWS(samples, start_s, rate) if each.end_s - each.start_s > 1.49)
+    found = list(HEALTHY_WINDOWS(samples, start_s, rate))
+    return iter([each for each in found if each.end_s - each.start_s > 1.49] or found[-1:] * (len(samples) > rate // 5))
 
 
 def _zeros_left(samples: np.ndarray, start_s: float, rate: int) -> Iterator[Window]:
@@ -126,9 +127,9 @@ def faults(at: str) -> tuple[Fault, ...]:
         row("never_merged", LABELS, "speakers that are alike not merged", f"{CLUSTERING}.merged", _never_merged),
         row("merged_at_0.3", LABELS, "merged from 0.3 on", f"{CLUSTERING}.merged", _merged_at(0.3)),
         row("few_windows_clustered", LABELS, "fewer than 20 windows clustered as well", f"{CLUSTERING}.FEW", 2),
-        row("distances_for_cosines", LABELS, "products in the place of cosines", f"{CLUSTERING}.similarities",
-            lambda rows: rows @ rows.T, fits=lambda c: True),
-        row("labels_not_renumbered", SPOKEN, "labels as they come", f"{TURNS}.renumbered", lambda labels: labels),
+        row("products_for_cosines", "windows.similarity", "products in the place of cosines",
+            f"{CLUSTERING}.similarities", lambda rows: rows @ rows.T),
+        row("labels_not_renumbered", LABELS, "labels as they come", f"{TURNS}.renumbered", lambda labels: labels),
         row("overlaps_not_halved", SPOKEN, "what two windows share belongs to both", f"{TURNS}.turns", _unhalved),
         row("shortest_1_s", SPOKEN, "pieces below 1 s given away, not below 0.7 s", f"{TURNS}.SHORTEST_S", 1.0),
         row("smoothed_on_the_original", SPOKEN, "short pieces given away at once, not one after the other",

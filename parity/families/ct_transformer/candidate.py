@@ -29,11 +29,12 @@ SPARE_WORDS = 20  # behind each text where padding must not matter
 
 
 class Outcome(NamedTuple):
-    """What a candidate makes of a text, call by call: its words, and of all windows the ids and how many words."""
+    """What a candidate makes of a text, call by call; of all windows how many words each has, and the ids of those."""
 
     words: list[list[str]]
-    ids: list[int]
+    ids: list[list[int]]
     windows: list[int]
+    read: list[int]
     punctuation: list[list[int]]
     texts: list[str]
 
@@ -92,12 +93,13 @@ class Candidate(candidate.Candidate):
 
     def said(self, calls: Sequence[str]) -> Outcome:
         """Return what the model makes of a text's calls."""
-        outcome = Outcome([], [], [], [], [])
+        outcome = Outcome([], [], [], [], [], [])
         with self.plainly(), swapped(self.model, logits=_noting(type(self.model).logits, outcome)):
             for found in self.results_of(calls):
                 outcome.punctuation.append([*map(int, found.punctuation)])
                 outcome.texts.append(found.text)
         outcome.words.extend(self.model.words_of(call, as_funasr=True) for call in calls)
+        outcome.ids.extend(self.model.ids_of(words, as_funasr=True).tolist() for words in outcome.words)
         return outcome
 
     def results_of(self, calls: Sequence[str]) -> list[Any]:
@@ -132,7 +134,8 @@ class Candidate(candidate.Candidate):
                 said = self.said(case.calls)
             made[case.name] = Made(
                 words=[word for call in said.words for word in call],
-                ids=said.ids,
+                ids=[number for call in said.ids for number in call],
+                read=said.read,
                 windows=said.windows,
                 punctuation=[mark for call in said.punctuation for mark in call],
                 texts=said.texts,
@@ -176,7 +179,7 @@ def _noting(logits: Any, outcome: Outcome) -> Any:
 
     def noting(self: Any, ids: mx.array, lengths: mx.array, *more: Any) -> mx.array:
         for row, size in zip(np.array(ids), lengths.tolist(), strict=True):  # pyright: ignore[reportArgumentType]
-            outcome.ids.extend(map(int, row[:size]))
+            outcome.read.extend(map(int, row[:size]))
             outcome.windows.append(int(size))
         return logits(self, ids, lengths, *more)
 
@@ -186,7 +189,7 @@ def _noting(logits: Any, outcome: Outcome) -> Any:
 def _made_up(self: Any, ids: mx.array, lengths: mx.array, *more: Any) -> mx.array:
     """Return scores in which a word's mark follows from its id."""
     marks = len(self.config.marks.punc_list)
-    return mx.array(np.array([cases.scores(row, marks) for row in np.array(ids).tolist()], np.float32))
+    return mx.array(cases.scores(np.array(ids), marks))
 
 
 def settled(seen: Mapping[str, Sequence[Any]]) -> dict[str, list[np.ndarray]]:

@@ -1,8 +1,8 @@
 """Marks made up to stand where texts seldom do: sentence ends at every edge of a window, no end for 260 words, commas.
 
-A word's mark is made to follow from its id alone (`mark_of`), so a text is a row of words that carry the marks wanted.
+A word's mark is made to follow from its id alone (`scores`), so a text is a row of words that carry the marks wanted.
 Both sides take such texts through all that they do with marks: FunASR's `inference` in reference.py, our `punctuate` in
-candidate.py. Pure Python.
+candidate.py. Pure numpy.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+CALL = 34  # words of a stream's call: a window and some
 WINDOW = 20  # words of a mini sentence, FunASR's split_size
 NONE, COMMA, STOP, QUESTION, PAUSE = "_", "，", "。", "？", "、"
 
@@ -22,18 +25,14 @@ class Case(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a side made of a case: words, the ids of all windows, how many words each has, marks, texts."""
+    """What a side made of a case: words, their ids, how many words each window has and which, marks, texts."""
 
     words: list[str]
     ids: list[int]
     windows: list[int]
+    read: list[int]
     punctuation: list[int]
     texts: list[str]
-
-
-def mark_of(token_id: int, marks: int) -> int:
-    """Return the number of the mark that a word of this id is made to carry."""
-    return token_id % marks
 
 
 class Words:
@@ -44,7 +43,7 @@ class Words:
         self.english: dict[str, list[str]] = {mark: [] for mark in punc_list}
         self.turn = 0
         for number, token in enumerate(tokens):
-            mark = punc_list[mark_of(number, len(punc_list))]
+            mark = punc_list[number % len(punc_list)]  # as `scores` has it
             if len(token) == 1 and "一" <= token <= "龥":
                 self.known[mark].append(token)
             elif token.isascii() and token.isalpha():
@@ -106,10 +105,10 @@ def cases(tokens: Sequence[str], punc_list: Sequence[str], stream: bool) -> list
 
 
 def _calls(words: Sequence[str], stream: bool) -> tuple[str, ...]:
-    """Return a text, in calls of 7 words for a stream: what one call leaves to the next is then at work."""
+    """Return a text, in calls of CALL words for a stream: what one call leaves to the next is then at work."""
     if not stream:
         return (_spaced(words),)
-    return tuple(_spaced(words[first : first + 7]) for first in range(0, len(words), 7))
+    return tuple(_spaced(words[first : first + CALL]) for first in range(0, len(words), CALL))
 
 
 def _spaced(words: Sequence[str]) -> str:
@@ -117,9 +116,9 @@ def _spaced(words: Sequence[str]) -> str:
     return "".join(f" {word} " if word.isascii() else word for word in words).strip()
 
 
-def scores(ids: Sequence[int], marks: int) -> list[list[float]]:
-    """Return (T, P) scores in which every word's mark stands out."""
-    return [[9.0 if mark == mark_of(token, marks) else 0.0 for mark in range(marks)] for token in ids]
+def scores(ids: np.ndarray, marks: int) -> np.ndarray:
+    """Return scores (..., P), float32, in which every word's mark stands out."""
+    return (9.0 * (np.arange(marks) == ids[..., None] % marks)).astype(np.float32)
 
 
 def calls_of(text: str, stream: bool) -> list[str]:
@@ -133,6 +132,7 @@ def facts(made: Mapping[str, Made]) -> dict[str, dict[str, Any]]:
         "made-up words": {f"end_to_end.words.{name}": each.words for name, each in made.items()},
         "made-up ids": {f"end_to_end.ids.{name}": each.ids for name, each in made.items()},
         "made-up windows": {f"end_to_end.windows.{name}": each.windows for name, each in made.items()},
+        "made-up words of windows": {f"end_to_end.windows.ids.{name}": each.read for name, each in made.items()},
         "made-up marks": {f"end_to_end.punctuation.{name}": each.punctuation for name, each in made.items()},
         "made-up texts": {f"end_to_end.text.{name}": each.texts for name, each in made.items()},
     }

@@ -66,8 +66,9 @@ class Decisions(base.Decisions):
         more, utt_id, total = utterance.more, utterance.utt_id, comparison.total
         excused = rounding(decided, "mark") or self.candidate.precision != "float32"
         total("end_to_end.words").add_discrete(utt_id, flat(more["words"]), flat(outcome.words))
-        known = {"ids": (recorded.plain["feats"][0], outcome.ids)}
+        known = {"ids": (flat(more["ids"]), flat(outcome.ids))}
         known |= {"windows": (recorded.plain["windows"], outcome.windows)}
+        known |= {"windows.ids": (recorded.plain["feats"][0], outcome.read)}
         known |= {"punctuation": (flat(more["punctuation"]), flat(outcome.punctuation))}
         known |= {"text": (more["texts"], outcome.texts)}
         for name, (reference, candidate) in known.items():

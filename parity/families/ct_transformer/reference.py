@@ -70,7 +70,7 @@ class Reference(reference.Reference):
         plain["text"] = np.frombuffer(path.encode(), np.uint8)
         text = said.texts[-1] if not self.STREAM else "|".join(said.texts)
         more = {"given": path, "calls": calls, "texts": said.texts, "punctuation": said.punctuation}
-        more["words"] = [self._words(call) for call in calls]
+        more |= {"words": [self._words(call) for call in calls], "ids": [self._ids(call) for call in calls]}
         row = {"duration_s": 0.0, "text": text, "token_ids": [], "more": more}
         return row, Recorded(plain=plain, propagated=propagated, introduced=introduced, inputs=inputs)
 
@@ -79,6 +79,9 @@ class Reference(reference.Reference):
 
         cut = None if self.STREAM else self.single.model.jieba_usr_dict  # a stream is cut without
         return list(split_words(text, jieba_usr_dict=cut))
+
+    def _ids(self, text: str) -> list[int]:
+        return [int(number) for number in self.single.kwargs["tokenizer"].encode(self._words(text))]
 
     def said(self, auto: Any, calls: Sequence[str], probes: Sequence[str] | None = None) -> Said:
         """Return what FunASR's own `inference` makes of a text's calls, each window watched."""
@@ -169,7 +172,8 @@ class Reference(reference.Reference):
                 said = self.said(self.single, case.calls, probes=[])
             made[case.name] = cases.Made(
                 words=[word for call in case.calls for word in self._words(call)],
-                ids=[int(number) for window in said.windows for number in window.ids],
+                ids=[number for call in case.calls for number in self._ids(call)],
+                read=[int(number) for window in said.windows for number in window.ids],
                 windows=[len(window.ids) for window in said.windows],
                 punctuation=[mark for call in said.punctuation for mark in call],
                 texts=said.texts,
@@ -181,7 +185,7 @@ def _made_up(self: Any, text: Any, text_lengths: Any, vad_indexes: Any = None) -
     """Return scores in which a word's mark follows from its id, as `punc_forward` returns its own."""
     import torch
 
-    return torch.tensor([cases.scores(row, len(self.punc_list)) for row in text.tolist()]), None
+    return torch.from_numpy(cases.scores(text.numpy(), len(self.punc_list))), None
 
 
 @contextlib.contextmanager

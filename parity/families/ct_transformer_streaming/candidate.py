@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mlx_model.machine.blas import mx, nn
-from mlx_model.parts.sanm_vad import subsequent_mask, vad_mask
+from mlx_model.parts import sanm_vad
 from parity.families.ct_transformer import candidate
 
 
@@ -29,7 +29,7 @@ class Candidate(candidate.Candidate):
         if not name.startswith("encoder.encoders"):
             return ()
         last = name == f"encoder.encoders.{len(self.model.encoder.encoders) - 1}"
-        return None, vad_mask(words, self._corner(number)) if last else subsequent_mask(words)[None]
+        return None, sanm_vad.vad_mask(words, self._corner(number)) if last else sanm_vad.subsequent_mask(words)[None]
 
     def results_of(self, calls: Sequence[str]) -> list[Any]:
         """Return the model's own result of each call, on one cache."""
