@@ -26,7 +26,7 @@ STREAMING: dict[str, Any] = {
 }  # fmt: skip
 CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "ascii": {"model_conf": {"punc_list": ASCII}, "encoder_conf": {"num_blocks": 1, "kernel_size": 5}},
+    "ascii": {"model_conf": {"punc_list": ASCII}, "encoder_conf": {"num_blocks": 1, "kernel_size": 5, "sanm_shfit": 2}},
 }
 RANDOM = random.Random(2)
 TEXTS = [made_text(RANDOM, count) for count in (2, 3, 20, 45, 230)]
