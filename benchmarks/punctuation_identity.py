@@ -4,9 +4,10 @@
 
 TRANSCRIPTS is a Kaldi text, whose sentences are joined to texts of 1 to 2,000 words, English words and numbers among
 them; MODELs are FunASR directories, CTTransformer or CTTransformerStreaming. Those are given the texts in pieces of 1
-to 40 characters, too, up to `--stream-words` of each. FunASR runs in a process of its own (tests/make_ct_transformer.py),
-one text at a time; ours all at once, as FunASR (`as_funasr`). A difference is explained where a label of that text was
-a matter of less than 1e-4 between two logits. Answers of FunASR are kept in WORK_DIR.
+to 40 characters, too, up to `--stream-words` of each. FunASR runs in a process of its own
+(tests/make_ct_transformer.py), one text at a time; ours all at once, as FunASR (`as_funasr`).
+A difference is explained where a label of that text was a matter of less than 1e-4 between two logits. Answers of
+FunASR are kept in WORK_DIR.
 """
 
 from __future__ import annotations

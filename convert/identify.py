@@ -21,7 +21,12 @@ def family_of_config(raw: dict[str, Any]) -> Family:
     Raises:
         ConfigError: no `model:`, or a class that is not converted.
     """
-    named = raw.get("model") or raw.get("punctuation")  # an old file of a punctuation model has no `model:`
+    named = raw.get("model")
+    if not named and raw.get("punctuation"):
+        raise ConfigError(
+            f"config.yaml: punctuation {raw['punctuation']!r} is how FunASR 0.x named a CTTransformer, a layout that is"
+            " not supported; take the model as it is released today (ct-punc, ct-punc-c)"
+        )
     if not isinstance(named, str) or not named:
         raise ConfigError("config.yaml has no `model:` (FunASR's class name); cannot tell which architecture this is")
     cls = ESPNET_MODELS.get(named, named)

@@ -49,7 +49,8 @@ class JiebaWords:
         try:
             if self.path.stat().st_size > MAX_BYTES:
                 raise AssetError(f"{self.path}: more than {MAX_BYTES} bytes is too large for a dictionary of words")
-            tokenizer.load_userdict(str(self.path))
+            with self.path.open("rb") as stream:  # jieba leaves a file that it opened open
+                tokenizer.load_userdict(stream)
         except OSError as error:
             raise AssetError(f"{self.path}: cannot be read: {error.strerror}") from None
         except ValueError as error:  # jieba's own, and what is not UTF-8

@@ -43,15 +43,20 @@ class Marks:
     def __init__(self, punc_list: list[str], sentence_end_id: int):
         self.spelt = punc_list
         self.wide = [WIDE.get(mark, mark) for mark in punc_list]
-        self.end, self.none = sentence_end_id, punc_list.index(NO_MARK)
+        self.none = punc_list.index(NO_MARK)
+        self._labels = {as_funasr: self._made(sentence_end_id, as_funasr) for as_funasr in (False, True)}
+        self.ends, self.end = self._labels[False].ends, sentence_end_id
 
     def labels(self, *, as_funasr: bool) -> Labels:
         """Return what labels mean to the windows: to FunASR, what has exactly its marks."""
+        return self._labels[as_funasr]
+
+    def _made(self, end: int, as_funasr: bool) -> Labels:
         names = self.spelt if as_funasr else self.wide
         return Labels(
             ends=frozenset(label for label, mark in enumerate(names) if mark in (STOP, QUESTION)),
             commas=frozenset(label for label, mark in enumerate(names) if mark == COMMA),
-            end=self.end,
+            end=end,
             none=self.none,
             never=() if as_funasr else tuple(label for label, mark in enumerate(names) if mark == UNKNOWN_MARK),
             bounded=not as_funasr,
@@ -96,7 +101,7 @@ def written(read: Read, labels: Sequence[int], marks: Marks, before: str = "", b
         at = next((number for number, character in enumerate(given) if opens(character)), len(given))
         behind.append(given[:at] + mark + given[at:])
         texts.append(behind[-1])
-        begins = label in marks.labels(as_funasr=False).ends and bool(mark)
+        begins = label in marks.ends and bool(mark)
         last = behind[-1] or word
     return Surface("".join(texts), behind)
 

@@ -20,6 +20,7 @@ Cut = Callable[[str], list[str]]  # a Chinese text into words; `jieba_words.Jieb
 MARKS = frozenset("，。？！、；：…,.?!;:．｡！？")
 _LETTERS = re.compile(r"^[a-zA-Z']+$")
 _RUNS = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]")
+_ALL_MARKS = "".join(MARKS)
 _JOINERS = ("\u200d", "\ufe0e", "\ufe0f")  # of emoji
 
 
@@ -82,7 +83,7 @@ def read(text: str, cut: Cut | None = None) -> Read:
     given: list[str] = []
     lead = ""
     for word, space in _pieces(text, cut):
-        core = "" if is_bracket(word) else word.rstrip("".join(MARKS))
+        core = "" if is_bracket(word) else word.rstrip(_ALL_MARKS)
         if core and words and not space and not given[-1] and _continues(words[-1], core):
             words[-1] += core
         elif core:
