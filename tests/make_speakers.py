@@ -4,8 +4,9 @@
 
 In a process of its own. REQUEST: {"folder", "configs": {name: config.yaml}, "waveforms": a .npz of recordings, or null,
 "clusters": a .npz of embeddings, or null, "sentences": [[start, end], ...], "plain": names whose weights are written as
-3D-Speaker's file}. Writes folder/NAME; folder/answers.npz with "NAME/i", recording i's embedding; turns.json there with
-labels, turns and speakers of sentences for every array of `clusters` taken for windows 0.75 s apart.
+3D-Speaker's file}. Writes folder/NAME; folder/answers.npz with "NAME/i/0", "/1" and "/2", what FunASR makes of
+recording i: features, embedding, embedding in float64; folder/turns.json with labels, turns and speakers of sentences
+for every array of `clusters`, taken for windows 0.75 s apart.
 """
 
 from __future__ import annotations
@@ -71,12 +72,16 @@ def write(config: dict[str, Any], directory: Path, number: int, speech: list[Any
 
 
 def embeddings(model: Any, speech: list[Any]) -> list[Any]:
-    """Return what the class makes of each recording; CAMPPlus.inference and ERes2NetV2SV.inference without files."""
+    """Return features, embedding and the embedding in float64 of each recording, as the class's `inference` does it."""
     import torch
     from funasr.models.campplus.utils import extract_feature
 
+    feats = [extract_feature([torch.from_numpy(part)])[0] for part in speech]
     with torch.no_grad():
-        return [model(extract_feature([torch.from_numpy(part)])[0]).numpy()[0] for part in speech]
+        found = [model(part.clone()).numpy()[0] for part in feats]
+        model.double()
+        exact = [model(part.double()).numpy()[0] for part in feats]
+    return [(part.numpy()[0], *rest) for part, *rest in zip(feats, found, exact, strict=True)]
 
 
 def turns(rows: Any, speakers: int | None, sentences: list[list[int]]) -> dict[str, Any]:
@@ -105,7 +110,7 @@ if __name__ == "__main__":
             for number, (name, config) in enumerate(request["configs"].items()):
                 model = write(config, folder / name, number, speech, name in request["plain"])
                 for row, found in enumerate(embeddings(model, speech)):
-                    answers[f"{name}/{row}"] = found
+                    answers |= {f"{name}/{row}/{part}": value for part, value in enumerate(found)}
             np.savez(folder / "answers.npz", **answers)
         if request["clusters"]:
             with np.load(request["clusters"]) as stored:
