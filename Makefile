@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Everything that a test needs; mkl (1 GB) is not among it: products are tested on the BLAS that is there.
-EXTRAS := cpu,media,reference,hub,bpe,cer,cluster,dev
+EXTRAS := cpu,media,reference,hub,bpe,cer,cluster,speakers,dev
 
 .PHONY: demo test lint clean
 

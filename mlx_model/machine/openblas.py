@@ -1,10 +1,10 @@
 """PyPI's OpenBLAS (`scipy-openblas32`) under the names that MLX looks for.
 
 Stdlib only. The package is what NumPy and SciPy build against; it prefixes every symbol with `scipy_`, so that it can
-live beside another BLAS, and MLX therefore does not see it. Three C functions of one line each (`blas_names.c`) pass its
-matrix products on. Only `cblas_?gemm` is exported: torch, which looks for `sgemm_`, keeps its own products, whichever
-is imported first. What is compiled is not called openblas: scikit-learn would take a library of that name for a whole
-OpenBLAS, look for its threads, and fail.
+live beside another BLAS, and MLX therefore does not see it. Three C functions of one line each (`blas_names.c`) pass
+its matrix products on. Only `cblas_?gemm` is exported: torch, which looks for `sgemm_`, keeps its own products,
+whichever is imported first. What is compiled is not called openblas: scikit-learn would take a library of that name for
+a whole OpenBLAS, look for its threads, and fail.
 """
 
 from __future__ import annotations
