@@ -66,12 +66,12 @@ print(json.dumps({{"wall_s": wall_s, "peak_rss_mb": peak / 1e6, "parameters": re
 """
 
 
-def measure(side: str, source: Path, dtype: str) -> dict:
-    """Return wall time and peak memory of one conversion in a new process."""
+def measure(side: str, source: Path, dtype: str, out: Path | None = None) -> dict:
+    """Return wall time and peak memory of one conversion in a new process; it is kept where `out` says so."""
     scratch = Path(tempfile.mkdtemp(prefix="convert-full-size-"))
     try:
         found = subprocess.run(
-            [sys.executable, "-c", CHILD.format(side=side), str(source), str(scratch / "out"), dtype], cwd=ROOT,
+            [sys.executable, "-c", CHILD.format(side=side), str(source), str(out or scratch / "out"), dtype], cwd=ROOT,
             check=True, stdout=subprocess.PIPE, text=True, timeout=600,
         )  # fmt: skip
     finally:

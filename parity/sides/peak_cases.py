@@ -54,7 +54,10 @@ def edges() -> dict[str, np.ndarray]:
     near = (rng.random(400) * 0.2).astype(np.float32)
     for frame in range(7, 400, 8):  # what is missing of a whole token, by FunASR's own float32 loop, and a little less
         near[frame] = max(np.float32(1.0) - _left(near[:frame]) - np.float32(3e-8 * (frame % 3)), np.float32(0.0))
-    return {"sums of a tenth": np.full(400, 0.1, np.float32), "sums that just reach 1": near}
+    below = np.zeros(30, np.float32)
+    below[[3, 6, 9, 12]] = 0.5, 0.49995, 0.5, 0.6
+    found = {"alphas of 0.15": np.full(400, 0.15, np.float32), "sums that just reach 1": near}
+    return found | {"a sum between 1 - 1e-4 and 1": below}
 
 
 def _left(alphas: np.ndarray) -> np.float32:
@@ -70,9 +73,9 @@ def times(told: Callable[[Case], Any]) -> dict[str, dict[str, Any]]:
     return {"made-up times": {f"times.{case.name}": told(case) for case in cases()}}
 
 
-def firings(head: str, places: Callable[[np.ndarray], Sequence[int]]) -> dict[str, dict[str, Any]]:
+def firings(head: str, places: Callable[[np.ndarray], np.ndarray]) -> dict[str, dict[str, Any]]:
     """Return the facts of where a side's head ("fires", the first, or "us_peaks") fires, given alphas (T,)."""
-    found = {f"predictor.{head}.{name}": [*map(int, places(alphas))] for name, alphas in edges().items()}
+    found = {f"predictor.{head}.{name}": places(alphas).tolist() for name, alphas in edges().items()}
     return {f"made-up {head}": found}
 
 

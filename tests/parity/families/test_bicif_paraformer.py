@@ -55,6 +55,9 @@ def test_faults_of_its_own_parts_are_caught_where_they_were_put(recorded: tuple[
     report = judge(trace, model, faults=own)
     seen = [row for row in report.faults if row.visible]
     assert len({row.name for row in seen}) >= 15
+    made_up = {fault.name for fault in own if "peak_times" in fault.seed.__module__}
+    made_up |= {"peaks_from_1", "first_head_exact"}
+    assert {row.name for row in report.faults if not row.visible} & made_up == set()
     assert [(row.name, row.engine) for row in seen if not row.caught] == []
     assert [row.name for row in seen if not row.right_address] == []
     assert report.false_alarms == 0

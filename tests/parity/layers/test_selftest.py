@@ -61,6 +61,11 @@ def test_a_fault_that_is_not_one_is_not_caught(converted: Path, trace: Trace):
     assert (report.faults[0].visible, report.faults[0].needs) == (False, "luck")
 
 
+def test_a_fault_of_batches_that_changes_no_number_is_not_called_missed(converted: Path, trace: Trace):
+    nothing = Fault(name="nothing", module="invariance", description="", seed=lambda candidate, stack: None, batch=True)
+    assert not judge(trace, converted, faults=[nothing]).faults[0].visible
+
+
 def test_a_wrong_address_counts_as_wrong(converted: Path, trace: Trace):
     healthy = next(fault for fault in FAULTS if fault.name == "output_bias_lost")
     moved = Fault(name="moved", module="encoder", description="", seed=healthy.seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parity.decisions.cif import add_cif
-from parity.taps.distances import Comparison, rel_l2
+from parity.taps.distances import Comparison, added_up, rel_l2
 from parity.taps.packing import Pair, frame_errors, pack
 from parity.taps.tapset import load_tapset
 from parity.taps.trace import Recorded
@@ -194,3 +194,29 @@ def test_cif_is_held_against_its_oracle():
     bad = comparison()
     add_cif(bad, "utt", {**good, "cif.running_sum": np.cumsum(alphas, 1, dtype=np.float32).astype(float) + 1e-7})
     assert [row.status for row in bad.rows()] == ["fail", "pass"]
+
+
+def test_the_floor_of_running_sums_is_what_their_addends_errors_add_up_to():
+    """By hand: independent errors of 1e-3 have the variance k 1e-6 after k of them; float32's is nothing here."""
+    addends = np.full((1, 100), 0.01)
+    sums = np.cumsum(addends, axis=1)
+    floor = added_up(Pair.of(addends, addends + 1e-3), Pair.of(sums, sums))
+    assert floor == pytest.approx(np.sqrt(1e-6 * np.arange(1, 101).sum()) / np.linalg.norm(sums), rel=1e-6)
+
+
+def test_one_lucky_draw_of_the_reference_refuses_no_healthy_sum():
+    """Errors of the same size cancel in the reference's sum and not in the candidate's: both are right."""
+    tapset = load_tapset("monotonic_aligner")
+    alphas, errors = np.full((1, 400), 0.02), np.tile([1e-8, -1e-8], 200)[None]
+    sums = np.cumsum(alphas, axis=1) % 1.0 + 0.01
+    walk = np.cumsum(np.random.default_rng(1).choice([1e-8, -1e-8], (1, 400)), axis=1)
+    pairs = {
+        "predictor.us_alphas": Pair.of(alphas, alphas + errors),
+        "predictor.us_peaks": Pair.of(sums, sums + np.cumsum(errors, axis=1)),
+    }
+    for factor, status in ((1.0, "pass"), (1000.0, "fail")):
+        found = Comparison(tapset, tapset.precisions["float32"])
+        taps = {"predictor.us_alphas": alphas, "predictor.us_peaks": sums + factor * walk}
+        found.add_propagated("utt", Recorded(plain={}, propagated=pairs), taps, frozenset())
+        (row,) = [row for row in found.rows() if row.name == "predictor.us_peaks"]
+        assert row.status == status, row.reason

@@ -17,6 +17,8 @@ def test_a_parts_rows_are_placed_in_the_model():
     assert tapset.spec("decoder.decoders.1").introduced == ("0", "-", "2", "-")
     assert tapset.spec("predictor.cif_conv1d").steps[0].channels_first
     assert tapset.spec("cif.weights").kind == "oracle"  # no module: it keeps its name
+    assert tapset.sums == {"predictor.peaks": "predictor.alphas"}
+    assert load_tapset("bicif_paraformer").sums == {"predictor.us_peaks": "predictor.us_alphas"}
 
 
 def test_two_families_share_a_part_and_add_their_own():
