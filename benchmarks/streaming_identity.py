@@ -132,7 +132,9 @@ def ours(model: Any, files: Sequence[Path], options: dict[str, Any], seed: str) 
         return found
 
     waveforms = [load_audio(path, 16000) for path in files]
-    pushes = [iter(calls(len(waveform), f"{seed} ours {path.stem}")) for path, waveform in zip(files, waveforms, strict=True)]
+    pushes = [
+        iter(calls(len(waveform), f"{seed} ours {path.stem}")) for path, waveform in zip(files, waveforms, strict=True)
+    ]
     with swapped(model, step=noting):
         while many.streams:
             for stream, waveform, push in zip(streams, waveforms, pushes, strict=True):

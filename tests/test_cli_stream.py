@@ -128,7 +128,8 @@ def test_ctrl_c_prints_the_text_so_far(folder: Path, expected: str, format: str)
         assert expected.startswith(printed[:-1])
         assert len(printed) > 3
     else:
-        assert [json.loads(line)["kind"] for line in printed.splitlines()[-2:]] == ["final", "end"]
+        last = [json.loads(line) for line in printed.splitlines()[-2:]]
+        assert [(line["kind"], line["error"]) for line in last] == [("final", "interrupted"), ("end", "interrupted")]
 
 
 def test_bad_input_is_one_line_and_exit_code_2(folder: Path):

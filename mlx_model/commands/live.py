@@ -17,7 +17,7 @@ from reports.console import talk
 if TYPE_CHECKING:
     from mlx_model.pipelines.captions import Captions
     from mlx_model.pipelines.live import Hearer
-    from mlx_model.roles import Detector, Recognizer, StreamingRecognizer
+    from mlx_model.roles import Detector, Punctuator, Recognizer, StreamingRecognizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Asked:
     model: Path
     vad: Path | None
     second: Path | None
+    punc: Path | None
     rate: int | None
     format: str
     verbose: bool
@@ -42,13 +43,14 @@ class Asked:
 def transcribe_live(audio: Sequence[Path], asked: Asked) -> None:
     """Print the text of a pipe or of recordings as it comes, one after the other."""
     from mlx_model.loading import load_as
-    from mlx_model.roles import Detector, Recognizer, StreamingRecognizer
+    from mlx_model.roles import Detector, Punctuator, Recognizer, StreamingRecognizer
 
     _check_streams(asked.model)
     network = load_as(asked.model, StreamingRecognizer)
     detector = None if asked.vad is None else load_as(asked.vad, Detector)
     second = None if asked.second is None else load_as(asked.second, Recognizer)
-    begin = _beginning(network, detector, second, asked)
+    punctuator = None if asked.punc is None else load_as(asked.punc, Punctuator)
+    begin = _beginning(network, detector, second, punctuator, asked)
     runtime(asked.verbose, network)
     failed = [error for item in audio if (error := _one(network, begin(), item, asked)) is not None]
     if failed:
@@ -69,7 +71,13 @@ def _check_streams(model: Path) -> None:
         )
 
 
-def _beginning(network: StreamingRecognizer, detector: Detector | None, second: Recognizer | None, asked: Asked) -> Any:
+def _beginning(
+    network: StreamingRecognizer,
+    detector: Detector | None,
+    second: Recognizer | None,
+    punctuator: Punctuator | None,
+    asked: Asked,
+) -> Any:
     """The function that begins a stream; what a model refuses, it refuses now."""
     from mlx_model.pipelines.options import option_kinds, options_from, options_given
     from mlx_model.pipelines.streams import stream
@@ -86,7 +94,7 @@ def _beginning(network: StreamingRecognizer, detector: Detector | None, second: 
     if second is not None:
         wanted = {"times": True, "confidence": True} if asked.format == "json" else {}
         both["second_options"] = wanted | listening(second, given)
-    return lambda: TwoPass(network, detector, second, **both)
+    return lambda: TwoPass(network, detector, second, punctuator, **both)
 
 
 def _also(family: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:

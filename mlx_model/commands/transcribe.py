@@ -87,7 +87,7 @@ def transcribe(
 OPTIONS = (
     "batch_size", "batch_seconds", "merge_seconds", "dither", "seed", "cue_seconds", "cue_chars", "cue_chars_cjk",
     "vad", "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html",
-    "out",
+    "out", "workers",
 )  # fmt: skip
 
 
@@ -108,9 +108,9 @@ def _transcribe(said: dict[str, Any]) -> None:
     if live_options.is_live(audio, said["stream"]):
         live_options.check_live(audio, format, given)
         asked = Asked(
-            model=said["model"], vad=said["vad"], second=said["second_pass"], rate=said["rate"], format=format,
-            verbose=said["verbose"], dynamic_silence=said["dynamic_silence"] is True, stream=windows,
-            texts=said["option"], family=family,
+            model=said["model"], vad=said["vad"], second=said["second_pass"], punc=said["punc"], rate=said["rate"],
+            format=format, verbose=said["verbose"], dynamic_silence=said["dynamic_silence"] is True,
+            stream=windows, texts=said["option"], family=family,
         )  # fmt: skip
         return transcribe_live(audio, asked)
     options.check_transcribe(audio, format, given)

@@ -58,8 +58,9 @@ def unpacked(kept: Kept, dtype: mx.Dtype) -> Keys | None:
         return kept
     rest = mx.concatenate([kept.low & 15, kept.low >> 4], axis=-1)
     steps = kept.high.astype(mx.float32) * 16.0 + (rest.astype(mx.float32) - (STEPS + 1.0))
-    runs = steps.reshape(*kept.scale.shape, steps.shape[-1] // kept.scale.shape[-1]) * kept.scale[..., None]  # (..., T, G, 2D/G)
-    return Keys(*mx.split(runs.reshape(steps.shape).astype(dtype), 2, axis=-1))
+    run = steps.shape[-1] // kept.scale.shape[-1]
+    both = (steps.reshape(*kept.scale.shape, run) * kept.scale[..., None]).reshape(steps.shape)  # (..., T, 2D)
+    return Keys(*mx.split(both.astype(dtype), 2, axis=-1))
 
 
 def kept_of(keys: Keys | None, before: Kept, fresh: int, *, packed: bool) -> Kept:

@@ -12,8 +12,8 @@ FORMATS = ("text", "json")
 # Of recordings that are heard as wholes, in batches.
 NOT_LIVE = (
     "--batch-size", "--batch-seconds", "--merge-seconds", "--dither", "--seed", "--words", "--nbest",
-    "--cue-seconds", "--cue-chars", "--cue-chars-cjk", "--punc", "--speakers", "--num-speakers", "--spk-mode", "--html",
-    "--out", "--overwrite",
+    "--cue-seconds", "--cue-chars", "--cue-chars-cjk", "--speakers", "--num-speakers", "--spk-mode", "--html",
+    "--out", "--overwrite", "--workers",
 )  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def check_live(audio: Sequence[Any], format: str, given: Mapping[str, Any]) -> N
         raise UsageError(f"--stream gives {' or '.join(FORMATS)}, not {format}: other formats are of whole recordings")
     refuse(given, NOT_LIVE, "is for recordings that are heard as wholes: leave it out, or --stream")
     if given["--vad"] is None:
-        refuse(given, ("--dynamic-silence", "--second-pass"), "needs --vad VAD_MODEL, which finds where segments end")
+        of_segments = ("--dynamic-silence", "--second-pass", "--punc")
+        refuse(given, of_segments, "needs --vad VAD_MODEL, which finds where segments end")
 
 
 def chunking(chunk: str | None, look_back: str | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Text while somebody speaks, and better text when they pause: a streaming model, end points, and an offline model.
 
 FunASR's 2pass runtime (its websocket server's mode "2pass") as one object: partial text comes from the streaming model,
-FSMN-VAD says on the same samples where a segment ends, and the second model hears the segment whole. Two things are
+FSMN-VAD says on the same samples where a segment ends, and the second model hears the segment whole; a punctuator puts
+marks into its text, each segment's by itself. Two things are
 otherwise than there. The streaming model is fed from where the VAD says that speech begins, which is known long before
 its first window is full, and not with all of the silence before: it hears what the second model hears. And everything
 is decided on pieces of `chunk_ms`, however the samples arrive, so that results do not depend on it.
@@ -21,7 +22,7 @@ from mlx_model.pipelines.long_audio import segment_of
 from mlx_model.pipelines.streams import Partial, TextStream, stream
 from mlx_model.pipelines.transcribe import transcribe
 from mlx_model.pipelines.words import words_of
-from mlx_model.roles import Detector, Recognizer, StreamingRecognizer
+from mlx_model.roles import Detector, Punctuator, Recognizer, StreamingRecognizer
 from mlx_model.text.results import Segment
 
 CHUNK_MS = 200
@@ -41,6 +42,7 @@ class TwoPass:
         streaming: StreamingRecognizer,
         detector: Detector,
         second: Recognizer | None = None,
+        punctuator: Punctuator | None = None,
         *,
         chunk_ms: int = CHUNK_MS,
         vad_options: Any = None,
@@ -53,6 +55,7 @@ class TwoPass:
             streaming: gives partial text.
             detector: gives end points.
             second: hears each segment whole; None: there is no second pass.
+            punctuator: puts marks into each segment's text, not into partial text; its words stay as they are.
             chunk_ms: samples are decided on in pieces of this length.
             vad_options: the detector's `Options`; None: as they are by default.
             stream_options: of `streaming.stream`.
@@ -66,7 +69,7 @@ class TwoPass:
         if len(rates) > 1:
             raise UsageError(f"the models take different rates, {sorted(rates)} Hz; they cannot work together")
         self.rate = rates.pop()
-        self.streaming, self.second = streaming, second
+        self.streaming, self.second, self.punctuator = streaming, second, punctuator
         self.stream_options, self.second_options = dict(stream_options or {}), dict(second_options or {})
         stream(streaming, **self.stream_options)  # what they refuse, they refuse now
         if second is not None:
@@ -132,9 +135,17 @@ class TwoPass:
         heard, start_ms, self.stream = self.stream, self.start_ms, None
         if self.second is None:
             yield from self._heard(heard, self._sample(end_ms), is_final=True)
-            yield Segment(start_ms=start_ms, end_ms=end_ms, text=heard.text, token_ids=self.token_ids)
+            yield self._marked(Segment(start_ms=start_ms, end_ms=end_ms, text=heard.text, token_ids=self.token_ids))
         else:
-            yield self._whole(self.second, start_ms, end_ms)
+            yield self._marked(self._whole(self.second, start_ms, end_ms))
+
+    def _marked(self, segment: Segment) -> Segment:
+        """The same with marks in its text."""
+        if self.punctuator is None or not segment.text:
+            return segment
+        as_funasr = bool(self.stream_options.get("as_funasr"))
+        (found,) = self.punctuator.punctuate([segment.text], as_funasr=as_funasr)
+        return replace(segment, text=found.text)
 
     def _whole(self, second: Recognizer, start_ms: int, end_ms: int) -> Segment:
         samples = self._between(self._sample(start_ms), self._sample(end_ms))

@@ -9,7 +9,7 @@ import pytest
 from mlx_model.errors import UsageError
 from mlx_model.pipelines.live_options import NOT_LIVE, check_live, chunking, is_live
 
-NONE: dict[str, Any] = dict.fromkeys((*NOT_LIVE, "--vad", "--dynamic-silence", "--rate", "--second-pass"))
+NONE: dict[str, Any] = dict.fromkeys((*NOT_LIVE, "--vad", "--dynamic-silence", "--rate", "--second-pass", "--punc"))
 
 
 def test_a_pipe_is_live_and_a_file_where_it_is_asked_for():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mlx_model.errors import AudioError, UsageError
 from mlx_model.pipelines.live import PIECE, Live
 from mlx_model.pipelines.streams import Partial
 from mlx_model.pipelines.two_pass import TwoPass
-from mlx_model.text.results import Segment
+from mlx_model.text.results import Punctuated, Segment
 from tests.conftest import speech_like
 from tests.mlx_model.asr_models import write_recogniser
 from tests.mlx_model.streaming_models import write_streaming
@@ -142,3 +143,26 @@ def test_whatever_ends_the_pieces_the_stream_is_ended_first(models: Models):
         assert live.samples == len(waveform) > PIECE
     with pytest.raises(AudioError, match="no samples came"):
         list(Live(models.streaming.stream(), iter([])).heard())
+
+
+class Marking:
+    """A Punctuator that tells what it was given, and how."""
+
+    def punctuate(self, texts: list[str], options: Any = None, *, as_funasr: bool = False) -> list[Punctuated]:
+        return [Punctuated(text=f"{text}{'!' if as_funasr else '.'}", words=[], punctuation=[]) for text in texts]
+
+
+@pytest.mark.parametrize(("passes", "as_funasr"), [(1, False), (2, False), (2, True)])
+def test_each_segment_gets_marks_of_its_own_and_keeps_its_words(
+    models: Models, waveform: np.ndarray, passes: int, as_funasr: bool
+):
+    """Oracle: the same without a punctuator; partial text has no marks."""
+    names = models[: passes + 1]
+    asked = {"stream_options": WINDOWS | {"as_funasr": as_funasr}, "second_options": {"times": True}}
+    plain = fed(TwoPass(*names, chunk_ms=100, **asked), waveform, 1600)
+    marked = fed(TwoPass(*names, punctuator=cast("Any", Marking()), chunk_ms=100, **asked), waveform, 1600)
+    assert said(marked) == said(plain)
+    ends = [(one, two) for one, two in zip(plain, marked, strict=True) if isinstance(one, Segment)]
+    assert any(one.text for one, _ in ends)
+    for one, two in ends:
+        assert replace(one, text=one.text and one.text + ("!" if as_funasr else ".")) == two
