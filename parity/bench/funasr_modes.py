@@ -61,8 +61,9 @@ class Graphs:
         from funasr.models.scama import utils
 
         frames, tokens = feats.shape[1], [0]
-        codes = model.encoder.embed(torch.zeros_like(feats))  # positions, which FunASR copies from the host
-        model.encoder.embed.forward = lambda x: x + codes
+        embed = model.encoder.embed
+        codes = type(embed).forward(embed, torch.zeros_like(feats))  # positions, which FunASR copies from the host
+        embed.forward = lambda x: x + codes
         encoder.make_pad_mask = paraformer.make_pad_mask = cif_predictor.make_pad_mask = functools.partial(_mask, frames)
 
         def mask(lengths: Any, maxlen: Any = None, dtype: Any = feats.dtype, device: Any = None) -> Any:
