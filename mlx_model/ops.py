@@ -387,14 +387,14 @@ def dilated(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "
 
 
 def mixed(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "B T Dout"]:
-    """Return a dense convolution over time of frames that are padded already.
+    """Return a dense convolution over time of frames that are padded already, with a bias.
 
     On a GPU one product of what the taps reach, side by side: cuDNN's convolution costs a new shape 0.2 s, and MLX a
     CUDA graph that is made anew every time.
     """
-    outputs, taps, inputs = module.weight.shape
     if not device.on_gpu():
-        return module(padded)
+        return nn.Conv1d.__call__(module, padded)
+    outputs, taps, inputs = module.weight.shape
     steps = padded.shape[1] - taps + 1
     reached = mx.concatenate([padded[:, tap : tap + steps] for tap in range(taps)], axis=-1)  # (B, T, K * D)
     return mx.addmm(module.bias, reached, module.weight.reshape(outputs, taps * inputs).T)

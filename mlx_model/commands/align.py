@@ -23,7 +23,7 @@ def align(
     ],
     batch_size: Annotated[int | None, typer.Option(help="At most so many recordings at once.")] = None,
     batch_seconds: Annotated[
-        float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
+        float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 2560.")
     ] = None,
     format: Annotated[
         str | None, typer.Option(help="text, json, tsv, srt, vtt, textgrid, ctm; text.")

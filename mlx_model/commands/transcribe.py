@@ -23,7 +23,7 @@ from reports.console import (
 )
 
 BatchSeconds = Annotated[
-    float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 1280.")
+    float | None, typer.Option(help="At most so much audio at once (bounds memory); 60, on a GPU 2560.")
 ]
 Rate = Annotated[int | None, typer.Option(help="Sample rate of a pipe's raw 16-bit little-endian mono PCM; 16000.")]
 SecondPass = Annotated[

@@ -13,6 +13,7 @@ batch's lengths are spread (`padding_of`).
 from __future__ import annotations
 
 import functools
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,11 +26,10 @@ from mlx_model.machine.kept import kind_of
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm
 
 Rows = Float[mx.array, "BT _"]  # all positions of a batch, one below the other
-WARP, THREADS = 32, 512  # of a block, at most: a thread of a memory takes 106 registers
-WIDE = 4  # channels of a thread, or 2 where they do not come in fours
-WIDEST = 2048  # channels
+WARP, THREADS = 32, 512  # of a block, at most
+LOAD = 16  # bytes a thread loads at once: its channels, half of that or a quarter where they are no multiple
 MOST_TAPS = 16  # a thread keeps those of its channels in registers
-MANY_ROWS = 2048  # from here on a block takes eight, so that it loads taps, gains and most frames for more of them
+MANY_ROWS, TURNS = 2048, 2  # from here on a block takes so many, and most frames are loaded once for all of them
 
 HEADER = """
 template <typename T, int N> struct alignas(N * sizeof(T)) Few { T x[N]; };
@@ -192,7 +192,18 @@ def _fits(norm: LayerNorm, rows: Rows, memory: Memory | None) -> bool:
     (_, size), dtype, gain, shift = rows.shape, rows.dtype, norm["weight"], norm["bias"]
     if gain.dtype != dtype or shift.dtype != dtype or gain.shape != (size,) or shift.shape != (size,):
         return False
-    return size % 2 == 0 and size <= WIDEST and (memory is None or _remembers(memory, size, dtype))
+    whole = _whole(size, dtype, () if memory is None else _lies(memory))
+    return 1 < whole and size <= THREADS * whole and (memory is None or _remembers(memory, size, dtype))
+
+
+def _lies(memory: Memory) -> tuple[int, int]:
+    """Return how wide a memory's source is, and where in it the memory begins."""
+    return memory.source.shape[1], memory.first
+
+
+def _whole(size: int, dtype: mx.Dtype, lies: tuple[int, ...]) -> int:
+    """Return how many channels a thread can load at once, wherever they lie."""
+    return math.gcd(size, *lies, LOAD // dtype.size)
 
 
 def _is(module: Any, cls: type) -> bool:
@@ -205,8 +216,7 @@ def _remembers(memory: Memory, size: int, dtype: mx.Dtype) -> bool:
     block, weight = memory.block, memory.block["weight"]
     channels, taps, last = weight.shape
     known = _is(block, DepthwiseConv1d) and block.keeps_length and weight.dtype == dtype
-    fours = size % WIDE or not (memory.source.shape[1] % WIDE or memory.first % WIDE)
-    return known and taps <= MOST_TAPS and channels == size and last == 1 and fours
+    return known and taps <= MOST_TAPS and channels == size and last == 1
 
 
 @functools.cache
@@ -230,9 +240,9 @@ def _launcher(
     outputs = ["total", "normed"] if summed else ["normed"]
     names = ["residual", "added", "memory", "taps", "lengths", "gain", "shift"]
     source = SOURCE if summed else f"T* total = nullptr;{SOURCE}"  # never written to, but named
-    mine = 2 if size % WIDE else WIDE
+    mine = _whole(size, dtype, memory[2:])
     threads = -(-size // (mine * WARP)) * WARP
-    turns = 1 if rows < MANY_ROWS else 8
+    turns = 1 if rows < MANY_ROWS else TURNS
     blocks = batch * -(-rows // (batch * turns))
     constants |= zip(("K", "LEFT", "STRIDE", "FIRST"), memory or (1, 0, 0, 0), strict=True)
     constants |= {"D": size, "THREADS": threads, "TURNS": turns, "MINE": mine, "RELU": not summed}
@@ -251,8 +261,8 @@ def _kernel(norm: LayerNorm, like: Rows, residual: Rows | None, added: Rows, mem
     (rows, size), gain = like.shape, norm["weight"]
     source, taps, lengths, constants = like, gain, _no_lengths(), ()
     if memory is not None:
-        block, source, first, padding = memory
+        block, source, _, padding = memory
         taps, lengths = block["weight"], padding.lengths
-        constants = taps.shape[1], block.left, source.shape[1], first
+        constants = taps.shape[1], block.left, *_lies(memory)
     launch = _launcher(rows, size, like.dtype, norm.eps, residual is not None, constants, lengths.shape[0])
     return launch(inputs=[like if residual is None else residual, added, source, taps, lengths, gain, norm["bias"]])

@@ -91,6 +91,14 @@ def cif_weights(whole: Int[mx.array, "B T"], part: Float[mx.array, "B T"], token
 
 
 @as_written
+class MixingConv1d(nn.Conv1d):
+    """A dense convolution of padded frames. Mirrors torch.nn.Conv1d with a stride of 1."""
+
+    def __call__(self, x: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T Dout"]:
+        return ops.mixed(x, self)
+
+
+@as_written
 class CifPredictorBase(nn.Module):
     """The part both versions share: alphas, the tail frame, the token count, the embeddings."""
 
@@ -205,12 +213,12 @@ class CifPredictorV2(CifPredictorBase):
 
     def __init__(self, config: CifPredictorConfig):
         super().__init__(config)
-        self.cif_conv1d = nn.Conv1d(config.idim, config.idim, config.l_order + config.r_order + 1)
+        self.cif_conv1d = MixingConv1d(config.idim, config.idim, config.l_order + config.r_order + 1)
 
     def convolve(self, hidden: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
         """Return relu(conv(hidden))."""
         padded = mx.pad(hidden, [(0, 0), (self.l_order, self.r_order), (0, 0)])
-        return nn.relu(ops.mixed(padded, self.cif_conv1d))
+        return nn.relu(self.cif_conv1d(padded))
 
 
 PREDICTORS: dict[str, type[CifPredictorBase]] = {"CifPredictor": CifPredictor, "CifPredictorV2": CifPredictorV2}

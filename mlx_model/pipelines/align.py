@@ -48,7 +48,7 @@ def align(
         audio: a path, a mono waveform at the model's rate in [-1, 1], or a sequence of these.
         texts: what is said in each, as many as recordings.
         batch_size: at most so many recordings at once; None: as `batch_seconds` allows.
-        batch_seconds: at most so much audio at once, padding included; bounds memory. Default: 60, on a GPU 1280.
+        batch_seconds: at most so much audio at once, padding included; bounds memory. Default: 60, on a GPU 2560.
         progress: called with the number of recordings done since the last call.
         options: of the family, by their names (`model.Options`).
 

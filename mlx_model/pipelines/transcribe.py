@@ -25,8 +25,8 @@ from mlx_model.text.results import Hypothesis, Transcript, heard_of
 
 MAX_DURATION_S = 900.0  # attention is quadratic: 15 minutes already take 4 GB a layer at full size
 MOST_ALTERNATIVES = 100
-BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 1280.0  # a GPU is filled by 64 x 20 s
-BATCH_SIZE_GPU = 128  # the same for most batches of utterances, for every new shape costs 0.4 s (engines/shapes.py)
+BATCH_SECONDS, BATCH_SECONDS_GPU = 60.0, 2560.0  # a GPU is filled by 64 x 20 s; twice that halves the host's work
+BATCH_SIZE_GPU = 256  # the same for most batches of utterances, for every new shape costs 0.4 s (engines/shapes.py)
 
 
 def transcribe(
@@ -49,8 +49,8 @@ def transcribe(
         model: what `mlx_model.load` returned.
         audio: a path, a mono waveform at the model's rate in [-1, 1], or a sequence of these.
         batch_size: at most so many recordings at once. Default: as `batch_seconds` allows, where that is left out on
-            a GPU 128.
-        batch_seconds: at most so much audio at once, padding included; bounds memory. Default: 60, on a GPU 1280.
+            a GPU 256.
+        batch_seconds: at most so much audio at once, padding included; bounds memory. Default: 60, on a GPU 2560.
         dither: see `frontend.fbank`.
         seed: of the dither.
         times: fill in `words`, or `token_starts_ms`, where the family can tell when things are said.

@@ -111,6 +111,9 @@ def join_tokens(tokens: Sequence[str]) -> str:
     cases differ for tokens that mix scripts, because a whole token is compared in the first two and its characters
     in the third.
     """
+    text = "".join(tokens)
+    if text and all(map(len, tokens)) and len(text) == len(tokens) and "\u4e00" <= min(text) <= max(text) <= "\u9fff":
+        return text  # Chinese characters alone, which most sentences are
     return "".join(part.text for part in word_parts(tokens)).strip()
 
 

@@ -48,8 +48,8 @@ def compile_parts(model: Any, mode: str = "default") -> None:
 class Graphs:
     """FunASR's encoder and decoder, each captured in a CUDA graph for one shape; a call runs a batch of that shape.
 
-    FunASR's masks ask the host how long the batch is, which nothing that is captured may do. So they are made on the
-    card, as wide as the arrays are, for the whole process from then on. The predictor is not captured: how many tokens
+    FunASR's masks ask the host how long the batch is, and its positions come from there, which nothing that is captured
+    may do. So both are made on the card, as wide as the arrays are, for the whole process from then on. The predictor is not captured: how many tokens
     there are decides on the decoder's shape; a batch has to have as many as the one that was captured with.
     """
 
@@ -61,6 +61,9 @@ class Graphs:
         from funasr.models.scama import utils
 
         frames, tokens = feats.shape[1], [0]
+        embed = model.encoder.embed
+        codes = type(embed).forward(embed, torch.zeros_like(feats))  # positions, which FunASR copies from the host
+        embed.forward = lambda x: x + codes
         encoder.make_pad_mask = paraformer.make_pad_mask = cif_predictor.make_pad_mask = functools.partial(_mask, frames)
 
         def mask(lengths: Any, maxlen: Any = None, dtype: Any = feats.dtype, device: Any = None) -> Any:
@@ -69,6 +72,7 @@ class Graphs:
 
         utils.sequence_mask = mask
         self.model, self.lengths, self.frames = model, lengths, lengths.to(torch.int32)
+        self._given = feats, codes  # which the graph reads where they are
         self.encoded, self._encoder = _captured(lambda: model.encoder(feats, lengths)[0])
         self._encoder.replay()
         embeds, counts = self.hear()

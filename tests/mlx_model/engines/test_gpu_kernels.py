@@ -21,6 +21,7 @@ SHAPES = [
     (2, 33, 512, 512, 0, 5, 11),
     (2, 33, 512, 512, 0, 7, 11),  # every tap lies in the past
     (16, 300, 512, 1536, 1024, 0, 11),
+    (7, 301, 512, 1536, 1024, 0, 11),  # an odd number of rows each, and many
     (1, 70, 2048, 2048, 0, 0, 3),
     (2, 9, 34, 40, 6, 1, 2),
 ]
@@ -123,3 +124,13 @@ def test_what_does_not_fit_is_left_to_mlx(monkeypatch: pytest.MonkeyPatch):
     assert not gpu_kernels._fits(LayerNorm(10_000, 1e-12), numbers(1, 10_000), None)
     assert not gpu_kernels._fits(norm, x.astype(mx.float16), memory)
     assert not gpu_kernels._fits(norm, x, memory._replace(block=DepthwiseConv1d(512, 41, 0)))
+    assert not gpu_kernels._fits(norm, x, memory._replace(first=1023))
+    wide = LayerNorm(1030, 1e-12)  # two at a time are more threads than have registers
+    assert not gpu_kernels._fits(wide, numbers(4, 1030), None)
+
+
+def test_lengths_lie_side_by_side():
+    """What MLX would copy for every kernel that reads it: an array of which one number stands for several."""
+    lengths = padding_of(length_mask(mx.array([3, 1]), 3)).lengths
+    assert np.asarray(lengths).strides == (16, 4)
+    assert lengths.tolist() == [[3] * 4, [1] * 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlx_model import ops
-from mlx_model.engines import gpu_rows
+from mlx_model.engines import gpu_rows, stacks
 from mlx_model.engines.gpu_rows import Rows, rows_of
 from mlx_model.machine.blas import mx
 from mlx_model.parts.basic import DepthwiseConv1d, LayerNorm, Linear
@@ -115,3 +116,20 @@ def test_a_window_of_another_class_is_called():
     changed = ops.memory(x, memory, MASK)
     assert float(mx.abs(changed - plain).max()) > 0.1
     agree(ops.memory(rows_of(x, MASK), memory, None), changed)
+
+
+@pytest.mark.parametrize(("many", "traced", "starts"), [(1, False, [1, 4]), (1, True, []), (B * T + 1, False, [])])
+def test_a_card_begins_after_some_layers(many: int, traced: bool, starts: list[int], monkeypatch: pytest.MonkeyPatch):
+    """Of many rows, and not while a graph is made to be compiled; a sum is not taken for it."""
+    begun: list[tuple[int, int]] = []
+    layers: list[int] = []
+    monkeypatch.setattr(gpu_rows, "MANY_ROWS", many)
+    monkeypatch.setattr(gpu_rows.mx, "async_eval", lambda *arrays: begun.append((len(layers), len(arrays))))
+
+    def layer(x: Rows) -> Rows:
+        layers.append(1)
+        return x + x
+
+    with stacks.traced() if traced else contextlib.nullcontext():
+        ops.through([layer] * 6, rows_of(normal(0, B, T, D), MASK))
+    assert begun == [(number, 2) for number in starts]

@@ -102,6 +102,23 @@ def test_silence_alone_and_beside_speech(on_gpu: None):
     assert model.token_ids(outputs(model, [20, 9])) == [[], []]
 
 
+def test_a_batch_begins_for_as_many_tokens_as_the_last_of_its_shape(on_gpu: None, monkeypatch: pytest.MonkeyPatch):
+    """Few, then many, then none: each gives what a model gives that has seen no other batch."""
+    asked: list[int] = []
+    spell = shapes.Steps.spell
+    monkeypatch.setattr(shapes.Steps, "spell", lambda self, *given: asked.append(given[-1]) or spell(self, *given))
+    model, lengths = random_model(CONFIG), [90, 80]
+    bias = model.predictor.cif_output.bias
+    for number, (more, expected) in enumerate([(-3.0, [16]), (3.0, [16, 96]), (-3.0, [96]), (-50.0, [16])]):
+        asked.clear()
+        model.predictor.cif_output.bias = bias + more
+        found = outputs(model, lengths)
+        assert asked == expected, number
+        fresh = random_model(CONFIG)
+        fresh.predictor.cif_output.bias = bias + more
+        assert_same(outputs(fresh, lengths), found, lengths)
+
+
 def silent(model: Model) -> None:
     """Let no frame weigh anything."""
     model.predictor.cif_output.weight = mx.zeros_like(model.predictor.cif_output.weight)
