@@ -480,7 +480,7 @@ void engine_product(const linear* w, int m, const float* x, long apart, float* y
 
 /* ---- LayerNorm ---- */
 
-typedef struct { int m, k; const float *x, *gain, *shift; float eps; float* y; } norm;
+typedef struct { int m, k; const float* x; long apart; const float *gain, *shift; float eps; float* y; } norm;
 
 static float total(const vec* sums) {
     const vec four = (sums[0] + sums[1]) + (sums[2] + sums[3]);
@@ -508,12 +508,12 @@ enum { NORM_ROWS = 16 };
 static void norm_unit(const void* task, int unit) {
     const norm* n = task;
     for (int row = unit * NORM_ROWS; row < least(n->m, (unit + 1) * NORM_ROWS); row++)
-        norm_row(n, n->x + (size_t)row * n->k, n->y + (size_t)row * n->k);
+        norm_row(n, n->x + row * n->apart, n->y + (size_t)row * n->k);
 }
 
-/* y (m, k) = LayerNorm of x over k, a multiple of LANES. */
-void engine_norm(int m, int k, const float* x, const float* gain, const float* shift, float eps, float* y) {
-    norm n = {m, k, x, gain, shift, eps, y};
+/* y (m, k) = LayerNorm of x, whose rows are `apart`, over k, a multiple of LANES. */
+void engine_norm(int m, int k, const float* x, long apart, const float* gain, const float* shift, float eps, float* y) {
+    norm n = {m, k, x, apart, gain, shift, eps, y};
     everywhere(norm_unit, &n, parts(m, NORM_ROWS));
 }
 
