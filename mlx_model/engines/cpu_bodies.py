@@ -45,7 +45,7 @@ _SIGNATURES = {
     "engine_threads": (_I,),
     "engine_empty": (),
     "engine_product": (ctypes.POINTER(LinearStruct), _I, _P, _L, _P, _L, _I),
-    "engine_norm": (_I, _I, _P, _P, _P, _F, _P),
+    "engine_norm": (_I, _I, _P, _L, _P, _P, _F, _P),
     "engine_memory": (_I, _P, _I, _I, _I, _P, _P, _L, _P),
     "engine_attention": (_I, _P, _P, _I, _I, _P, _L, _P, _P, _L, _P, _P),
     "engine_lstm": (_I, _I, _I, _I, _I, _P, _P, _P),

@@ -304,36 +304,36 @@ INLINE void turn(const vec rows[LANES], vec out[LANES]) {
 }
 #endif
 
-/* Inputs [deep, deep + depth) of LANES outputs from `column`; behind the last one it is repeated. Whole vectors of inputs
-   are written: the last ones are zeros, or what pads the rows of codes, which are whole vectors. */
-INLINE void turn_rows(int kind, const linear* w, long stride, int column, int deep, int depth, float* out) {
-    const char* rows[LANES];
-    vec scale = all(1.0f), bias = all(0.0f), found[LANES], turned[LANES];
-    for (int j = 0; j < LANES; j++) rows[j] = w->weights + least(column + j, w->n - 1) * stride;
-    for (int i = 0; i < depth; i += LANES) {
-        if (is_code(kind) && i % w->group == 0)
+/* Inputs [deep, deep + depth) of WIDTH outputs from `column`: a panel. Behind the last output it is repeated. Whole vectors
+   of inputs are written: the last ones are zeros, or what pads the rows of codes, which are whole vectors. A cache line of
+   the rows is done with before the next: rows of 2048 numbers lie on one another in the first-level cache. */
+INLINE void turn_rows(int kind, const linear* w, long stride, int column, int deep, int depth, float* panel) {
+    const char* rows[WIDTH];
+    vec scale[2], bias[2], found[LANES], turned[LANES];
+    for (int j = 0; j < WIDTH; j++) rows[j] = w->weights + least(column + j, w->n - 1) * stride;
+    for (int i = 0; i < 2 * parts(depth, LINE) * LINE; i += LANES) { /* a line of the first half of the rows, and of the second */
+        const int half = i / LINE % 2, at = i / (2 * LINE) * LINE + i % LINE, left = depth - at;
+        if (left <= 0) continue;
+        if (is_code(kind) && at % w->group == 0)
             for (int j = 0; j < LANES; j++) {
-                const size_t at = (size_t)least(column + j, w->n - 1) * w->groups + (deep + i) / w->group;
-                scale[j] = w->scales[at], bias[j] = w->biases[at];
+                const size_t code = (size_t)least(column + half * LANES + j, w->n - 1) * w->groups + (deep + at) / w->group;
+                scale[half][j] = w->scales[code], bias[half][j] = w->biases[code];
             }
-        if (is_code(kind) || depth - i >= LANES)
-            for (int j = 0; j < LANES; j++) found[j] = numbers(kind, rows[j], deep + i);
+        const char* const* from = rows + half * LANES;
+        if (is_code(kind) || left >= LANES)
+            for (int j = 0; j < LANES; j++) found[j] = numbers(kind, from[j], deep + at);
         else
-            for (int j = 0; j < LANES; j++) found[j] = last_numbers(kind, rows[j], deep + i, depth - i);
+            for (int j = 0; j < LANES; j++) found[j] = last_numbers(kind, from[j], deep + at, left);
         turn(found, turned);
         for (int j = 0; j < LANES; j++)
-            *(vec*)(out + (i + j) * WIDTH) = is_code(kind) ? turned[j] * scale + bias : turned[j];
+            *(vec*)(panel + (at + j) * WIDTH + half * LANES) = is_code(kind) ? turned[j] * scale[half] + bias[half] : turned[j];
     }
 }
 
-/* The same of WIDTH outputs: a panel. */
-#define KIND_IS(kind) case kind: turn_rows(kind, w, stride, column + half, deep, depth, out); break;
+#define KIND_IS(kind) case kind: turn_rows(kind, w, stride, column, deep, depth, panel); break;
 static void make_panel(const linear* w, long stride, int column, int deep, int depth, float* panel) {
-    for (int half = 0; half < WIDTH; half += LANES) {
-        float* out = panel + half;
-        switch (w->kind) { /* each compiled by itself */
-            KIND_IS(FLOAT32) KIND_IS(FLOAT16) KIND_IS(BFLOAT16) KIND_IS(8) KIND_IS(6) KIND_IS(4)
-        }
+    switch (w->kind) { /* each compiled by itself */
+        KIND_IS(FLOAT32) KIND_IS(FLOAT16) KIND_IS(BFLOAT16) KIND_IS(8) KIND_IS(6) KIND_IS(4)
     }
 }
 
@@ -388,40 +388,67 @@ static void any_tile(int rows, int depth, const float* a, long lda, const float*
     }
 }
 
-/* What is to be fetched: `rows` rows, `stride` bytes apart, of so many cache lines each. */
-typedef struct { const char* from; long stride; int rows, lines; } region;
+/* What is to be fetched: `rows` rows, `stride` bytes apart, of so many cache lines each; and the next of these. */
+typedef struct { const char* from; long stride; int rows, lines, row, line; } region;
 
-/* A panel of weights times m rows, in tiles of even size, while the next one is fetched from memory, a share with every tile. */
+/* Fetch some lines of it, the same of every row before the next. */
+INLINE void fetch(region* next, int count) {
+    for (; count > 0 && next->line < next->lines; count--) {
+        __builtin_prefetch(next->from + next->row * next->stride + next->line * 64l, 0, 2);
+        if (++next->row == next->rows) next->row = 0, next->line++;
+    }
+}
+
+/* A panel of weights times m rows, in tiles of even size; with every tile a share of what comes next is fetched. */
 static void times_panel(int m, int depth, const float* a, long lda, const float* b, float* c, long ldc,
-                        const float* start, int add, int relu, region next) {
-    const int lines = next.rows * next.lines, tiles = parts(m, ROWS), share = parts(lines, tiles);
-    for (int t = 0, line = 0; t < tiles; t++) {
+                        const float* start, int add, int relu, region* next, int share) {
+    const int tiles = parts(m, ROWS);
+    for (int t = 0; t < tiles; t++) {
         const int row = t * m / tiles, rows = (t + 1) * m / tiles - row;
-        for (const int end = least(lines, line + share); line < end; line++)
-            __builtin_prefetch(next.from + line % next.rows * next.stride + line / next.rows * 64, 0, 2);
+        fetch(next, share);
         any_tile(rows, depth, a + row * lda, lda, b, c + row * ldc, ldc, start, add, relu);
     }
 }
 
-/* Columns [first, end) of c (m, n) = relu?(a (m, k) w^T + bias), or added to c; whole panels are written. */
-static void multiply(const linear* w, int first, int end, int m, const float* a, long lda, float* c, long ldc, int add) {
+enum { GROUP = 4 }; /* panels that are made at once where more than a block of rows meets them: in the second-level cache */
+
+/* The weights of `count` panels from `column`, inputs from `deep`. */
+static region region_of(const linear* w, int column, int deep, int depth, int count) {
+    const int rows = least(count * WIDTH, w->n - column);
+    if (rows <= 0) return (region){0};
+    if (w->kind == PANELS)
+        return (region){w->weights + ((size_t)deep * w->n + (size_t)column * depth) * sizeof(float), 0, 1,
+                        rows * depth / LINE, 0, 0};
+    return (region){w->weights + column * stride_of(w) + row_bytes(w, deep), stride_of(w), rows,
+                    parts(row_bytes(w, depth), 64), 0, 0};
+}
+
+/* Columns [first, end) of c (m, n) = relu?(a (m, k) w^T + bias), or added to c; whole panels are written. Those of `after`
+   probably come next here, of the same weights; n where none do. */
+static void multiply(const linear* w, int first, int end, int after, int m, const float* a, long lda, float* c, long ldc,
+                     int add) {
     const long stride = stride_of(w);
-    float made[DEPTH * WIDTH] __attribute__((aligned(64)));
+    const int block = even(m, BLOCK), count = m > block ? GROUP : 1;
+    float made[GROUP * DEPTH * WIDTH] __attribute__((aligned(64)));
     for (int deep = 0; deep < w->k; deep += DEPTH) {
         const int depth = least(DEPTH, w->k - deep), last = deep + depth == w->k;
-        for (int column = first; column < end; column += WIDTH) {
-            const float* panel = made;
-            const int more = column + WIDTH < end, row = more ? column + WIDTH : first;
-            region next = {w->weights + row * stride + row_bytes(w, more ? deep : deep + depth), stride, WIDTH,
-                           parts(row_bytes(w, depth), 64)};
-            if (w->kind != PANELS) {
-                make_panel(w, stride, column, deep, depth, made);
-            } else {
-                panel = (const float*)w->weights + (size_t)deep * w->n + (size_t)column * depth;
-                next = (region){(const char*)(panel + WIDTH * depth), 0, 1, WIDTH * depth / LINE};
-            }
-            times_panel(m, depth, a + deep, lda, panel, c + column, ldc, !deep && w->bias ? w->bias + column : NULL,
-                        add || deep, last && w->relu, next);
+        for (int group = first; group < end; group += count * WIDTH) {
+            const int stop = least(end, group + count * WIDTH), more = stop < end;
+            region next = more ? region_of(w, stop, deep, depth, count)
+                        : last ? region_of(w, after, 0, least(DEPTH, w->k), count)
+                               : region_of(w, first, deep + depth, least(DEPTH, w->k - deep - depth), count);
+            const int share = parts(next.rows * next.lines, parts(m, ROWS) * parts(stop - group, WIDTH));
+            for (int column = group; column < stop && w->kind != PANELS; column += WIDTH)
+                make_panel(w, stride, column, deep, depth, made + (size_t)(column - group) * DEPTH);
+            for (int top = 0; top < m; top += block)
+                for (int column = group; column < stop; column += WIDTH) {
+                    const float* panel = w->kind == PANELS
+                        ? (const float*)w->weights + (size_t)deep * w->n + (size_t)column * depth
+                        : made + (size_t)(column - group) * DEPTH;
+                    const int rows = least(block, m - top);
+                    times_panel(rows, depth, a + deep + top * lda, lda, panel, c + top * ldc + column, ldc,
+                                !deep && w->bias ? w->bias + column : NULL, add || deep, last && w->relu, &next, share);
+                }
         }
     }
 }
@@ -431,19 +458,29 @@ typedef struct { const linear* w; int m, rows, columns; const float* x; long apa
 static void product_unit(const void* task, int unit) {
     const product* p = task;
     const int across = parts(p->w->n, p->columns), top = unit / across * p->rows, first = unit % across * p->columns;
-    multiply(p->w, first, least(p->w->n, first + p->columns), least(p->rows, p->m - top), p->x + top * p->apart, p->apart,
-             p->y + top * p->stride, p->stride, p->add);
+    const int later = unit + helpers + 1, after = later < parts(p->m, p->rows) * across ? later % across * p->columns : p->w->n;
+    multiply(p->w, first, least(p->w->n, first + p->columns), after, least(p->rows, p->m - top), p->x + top * p->apart,
+             p->apart, p->y + top * p->stride, p->stride, p->add);
+}
+
+enum { SHARE = 8 }; /* units that each thread shall have */
+
+/* Rows of a unit, where columns are cut into so many parts: many, since every unit makes its panels anew. */
+static int rows_of_unit(int m, int across) {
+    if (m <= BLOCK) return even(m, BLOCK);
+    return even(m, parts(m, least(parts(m, BLOCK), parts(SHARE * (helpers + 1), across))));
 }
 
 /* y (m, n), rows `stride` apart, with room for whole panels, = relu?(x (m, k) w^T + bias), or added to y; x's are `apart`. */
 void engine_product(const linear* w, int m, const float* x, long apart, float* y, long stride, int add) {
-    product p = {w, m, even(m, BLOCK), 4 * WIDTH, x, apart, y, stride, add};
+    enum { COLUMNS = GROUP * WIDTH };
+    product p = {w, m, rows_of_unit(m, parts(w->n, COLUMNS)), COLUMNS, x, apart, y, stride, add};
     where_it_pays(product_unit, &p, parts(m, p.rows) * parts(w->n, p.columns), (double)m * w->n * w->k);
 }
 
 /* ---- LayerNorm ---- */
 
-typedef struct { int m, k; const float *x, *gain, *shift; float eps; float* y; } norm;
+typedef struct { int m, k; const float* x; long apart; const float *gain, *shift; float eps; float* y; } norm;
 
 static float total(const vec* sums) {
     const vec four = (sums[0] + sums[1]) + (sums[2] + sums[3]);
@@ -471,12 +508,12 @@ enum { NORM_ROWS = 16 };
 static void norm_unit(const void* task, int unit) {
     const norm* n = task;
     for (int row = unit * NORM_ROWS; row < least(n->m, (unit + 1) * NORM_ROWS); row++)
-        norm_row(n, n->x + (size_t)row * n->k, n->y + (size_t)row * n->k);
+        norm_row(n, n->x + row * n->apart, n->y + (size_t)row * n->k);
 }
 
-/* y (m, k) = LayerNorm of x over k, a multiple of LANES. */
-void engine_norm(int m, int k, const float* x, const float* gain, const float* shift, float eps, float* y) {
-    norm n = {m, k, x, gain, shift, eps, y};
+/* y (m, k) = LayerNorm of x, whose rows are `apart`, over k, a multiple of LANES. */
+void engine_norm(int m, int k, const float* x, long apart, const float* gain, const float* shift, float eps, float* y) {
+    norm n = {m, k, x, apart, gain, shift, eps, y};
     everywhere(norm_unit, &n, parts(m, NORM_ROWS));
 }
 
@@ -605,10 +642,10 @@ static void attention_unit(const void* task, int unit) {
     const linear to_context = {.weights = (const char*)(packed + (size_t)across * a->size), .n = wide(a->size), .k = keys};
     float *scores = scratch_of((size_t)QUERIES * (across + wide(a->size))), factors[QUERIES];
     float *y = a->y + (size_t)row * d + head * a->size, *context = scores + (size_t)QUERIES * across;
-    multiply(&to_scores, 0, across, rows, a->q + row * a->q_stride + head * a->size, a->q_stride, scores, across, 0);
+    multiply(&to_scores, 0, across, across, rows, a->q + row * a->q_stride + head * a->size, a->q_stride, scores, across, 0);
     for (int i = 0; i < rows; i++)
         factors[i] = softmax_row(scores + (size_t)i * across, keys, 1.0f / sqrtf((float)a->size));
-    multiply(&to_context, 0, wide(a->size), rows, scores, across, context, wide(a->size), 0);
+    multiply(&to_context, 0, wide(a->size), wide(a->size), rows, scores, across, context, wide(a->size), 0);
     for (int i = 0; i < rows; i++) scale_row(context + (size_t)i * wide(a->size), a->size, factors[i], y + (size_t)i * d);
 }
 

@@ -40,6 +40,7 @@ Starts = Int[np.ndarray, " B1"]
 Past = Float[np.ndarray, "B P D"]  # frames that stand before each utterance
 Source = Callable[[nn.Module, str], np.ndarray]  # where a module's parameter lies in memory
 SMALL = 1 << 16  # numbers of a weight that is made into panels once: a stream's chunk has too few rows to pay for it
+LINE, PAGE = 16, 1024  # numbers: rows of a hidden layer that are whole pages long would lie on one another in caches
 CODES = (4, 6, 8)  # bits of a quantised weight
 KINDS = {mx.float32: 32, mx.float16: 16, mx.bfloat16: 17}  # of weights that are not; as cpu_engine.c names them
 
@@ -153,8 +154,12 @@ class Product(_Operation):
         return super().is_of(module) and (not self._settings or self._settings == _settings(module))
 
     def __call__(self, x: Rows, *, relu: bool = False) -> Rows:
-        """Return the result; what stands in columns beyond `outputs` means nothing."""
-        y = np.empty((len(x), self._width), np.float32)
+        """Return the result, of a hidden layer (`relu`) a cache line more than whole pages apart.
+
+        What stands in columns beyond `outputs` means nothing.
+        """
+        apart = self._width + (LINE if relu and self._width % PAGE == 0 else 0)
+        y = np.empty((len(x), apart), np.float32)[:, : self._width]
         self._compute(x, y, 0, relu)
         return y
 
@@ -163,8 +168,8 @@ class Product(_Operation):
         self._compute(x, y, 1, False)
 
     def _compute(self, x: Rows, y: Rows, add: int, relu: bool) -> None:
-        apart = x.strides[0] // x.itemsize
-        kernels().engine_product(self._structs[relu], len(x), _address(x), apart, _address(y), self._width, add)
+        given = (len(x), _address(x), _apart(x), _address(y), _apart(y))
+        kernels().engine_product(self._structs[relu], *given, add)
 
 
 def _settings(linear: Any) -> tuple[Any, ...]:
@@ -189,10 +194,10 @@ class Norm(_Operation):
         return size % kernels().engine_lanes() == 0 and _is_array(bias, 1, size)
 
     def __call__(self, x: Rows, eps: float) -> Rows:
-        """Return the normalised rows, (M, D)."""
-        y = np.empty_like(x)
+        """Return the normalised rows, (M, D); x may be columns of something wider."""
+        y = np.empty(x.shape, np.float32)
         gain, shift = _address(self._gain), _address(self._shift)
-        kernels().engine_norm(*x.shape, _address(x), gain, shift, eps, _address(y))
+        kernels().engine_norm(*x.shape, _address(x), _apart(x), gain, shift, eps, _address(y))
         return y
 
 
@@ -215,7 +220,7 @@ class Memory(_Operation):
 
     def add(self, v: Rows, starts: Starts, y: Rows, left: int) -> None:
         """Add v and the result to y, (M, D); v may be columns of something wider. `left` taps reach into the past."""
-        arguments = (self.size, self.count, left, _address(self._taps), _address(v), v.strides[0] // v.itemsize)
+        arguments = (self.size, self.count, left, _address(self._taps), _address(v), _apart(v))
         kernels().engine_memory(len(starts) - 1, _address(starts), *arguments, _address(y))
 
     def recall(self, v: Rows, starts: Starts, y: Rows, apart: int, past: Past | None) -> None:
@@ -225,7 +230,7 @@ class Memory(_Operation):
         """
         before = (0, None) if past is None else (past.shape[1], _address(past))
         arguments = (self.size, self.count, apart, _address(self._taps), *before, _address(v))
-        kernels().engine_recall(len(starts) - 1, _address(starts), *arguments, v.strides[0] // v.itemsize, _address(y))
+        kernels().engine_recall(len(starts) - 1, _address(starts), *arguments, _apart(v), _address(y))
 
 
 class Weightless(_Operation):
@@ -242,7 +247,7 @@ class Weightless(_Operation):
 def softmax(x: Rows) -> Rows:
     """Return the probabilities over D, (M, D); x may be some columns of something wider."""
     y = np.empty(x.shape, np.float32)
-    kernels().engine_softmax(*x.shape, _address(x), x.strides[0] // x.itemsize, _address(y))
+    kernels().engine_softmax(*x.shape, _address(x), _apart(x), _address(y))
     return y
 
 
@@ -296,7 +301,7 @@ def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int)
     room = np.empty((2, len(k) + len(keys) * width, k.shape[1] + heads * (-k.shape[1] // heads % width)), np.float32)
     kernels().engine_attention(
         len(queries) - 1, _address(queries), _address(keys), heads, q.shape[1] // heads,
-        _address(q), q.strides[0] // q.itemsize, _address(k), _address(v), k.strides[0] // k.itemsize,
+        _address(q), _apart(q), _address(k), _address(v), _apart(k),
         _address(room), _address(y),
     )  # fmt: skip
     return y
@@ -304,6 +309,11 @@ def attend(q: Rows, k: Rows, v: Rows, queries: Starts, keys: Starts, heads: int)
 
 def _address(array: np.ndarray | None) -> int | None:
     return None if array is None else array.__array_interface__["data"][0]  # a third of what `ctypes.data` takes
+
+
+def _apart(rows: Rows) -> int:
+    """Return how many numbers lie between the beginnings of two rows."""
+    return rows.strides[0] // rows.itemsize
 
 
 def starts_of(x: mx.array, mask: Mask) -> Starts:

@@ -115,7 +115,7 @@ class Int8Product(Product):
         threads = ctypes.cast(cpu_engine.kernels().engine_everywhere, ctypes.c_void_p)
         given = (len(x), x.ctypes.data, x.strides[0] // x.itemsize)
         room = (each.ctypes.data for each in (rounded, sizes, y))
-        kernels().int8_product(threads, self._struct, *given, *room, self._width, add, relu)
+        kernels().int8_product(threads, self._struct, *given, *room, y.strides[0] // y.itemsize, add, relu)
 
 
 OPERATIONS["Int8Linear"] = Int8Product

@@ -81,7 +81,7 @@ class _Product:
         """Return the result, added to y where there is one, in its place."""
         if y is None or self.relu or self.operation.padding:
             made = self.operation(self.x, relu=self.relu)[:, : self.width]
-            return np.ascontiguousarray(made) if y is None else y + made  # a memory may be added to it in its place
+            return made if y is None else y + made
         self.operation.add(self.x, y)
         return y
 
@@ -101,7 +101,7 @@ class _Memory:
 
     def to(self, y: np.ndarray | None) -> np.ndarray:
         """Return the result, added to y where there is one, in its place."""
-        y = np.zeros(self.v.shape, np.float32) if y is None else y
+        y = np.zeros(self.v.shape, np.float32) if y is None else np.ascontiguousarray(y)
         self.operation.add(self.v, self.starts, y, self.left)
         return y
 
@@ -122,7 +122,7 @@ class _Recalled:
 
     def to(self, y: np.ndarray | None) -> np.ndarray:
         """Return the result, added to y where there is one, in its place."""
-        y = np.zeros(self.v.shape, np.float32) if y is None else y
+        y = np.zeros(self.v.shape, np.float32) if y is None else np.ascontiguousarray(y)
         self.operation.recall(self.v, self.starts, y, self.apart, self.past)
         return y
 
@@ -171,7 +171,7 @@ class Rows(ops.Rows):
         found, eps = self.of.operation(module), module.eps
         if found is None or found.size != self.width or not isinstance(eps, (int, float)):
             return self._by_mlx(lambda x: ops.norm(x, module))
-        return Rows(self.of, found(np.ascontiguousarray(self.array), eps))
+        return Rows(self.of, found(self.array, eps))
 
     def relu(self) -> Rows:
         """Return max(x, 0); where a product waits it takes that over."""

@@ -20,7 +20,7 @@ SCALE = "1.0f / sqrtf((float)a->size)"
 EPS = "/ n->k + n->eps)"
 GAIN = "*(const vec*)(n->gain + i)"
 TAP = "*(const vec*)(weights + i * LANES)"
-PANEL = "times_panel(m, depth, a + deep"
+PANEL = "times_panel(rows, depth, a + deep"
 NORMS = ("norm1", "norm2", "norm3", "norm", "after_norm")
 
 
@@ -60,5 +60,5 @@ def faults(at: str) -> tuple[Fault, ...]:
         kernel("engine_tap", ("self_attn.memory",), "an FSMN tap off by one", TAP,
                TAP.replace("weights", "f->weights + (tap + 1) % f->taps * f->d + at")),
         kernel("engine_panel", products, "the last row of one panel of weights dropped", PANEL,
-               "times_panel(m, depth - (last && column == first), a + deep"),
+               "times_panel(rows, depth - (last && column == first), a + deep"),
     )  # fmt: skip

@@ -21,7 +21,7 @@ typedef struct {
 int engine_lanes(void);
 int engine_threads(int);
 void engine_product(const linear*, int, const float*, long, float*, long, int);
-void engine_norm(int, int, const float*, const float*, const float*, float, float*);
+void engine_norm(int, int, const float*, long, const float*, const float*, float, float*);
 void engine_memory(int, const int*, int, int, int, const float*, const float*, long, float*);
 void engine_attention(int, const int*, const int*, int, int, const float*, long, const float*, const float*, long, float*,
                       float*);
@@ -54,7 +54,7 @@ static void call(int64_t which, const int64_t* n, void** a) {
         const linear w = {a[0], a[1], n[0], n[1], n[2], n[3], n[4], n[5], a[2], a[3]};
         engine_product(&w, n[6], a[4], n[1], a[5], n[7], n[8]);
     } else if (which == 1) {
-        engine_norm(n[0], n[1], a[0], a[1], a[2], *(const float*)a[3], a[4]);
+        engine_norm(n[0], n[1], a[0], n[1], a[1], a[2], *(const float*)a[3], a[4]);
     } else if (which == 2) {
         engine_memory(n[0], a[0], n[1], n[2], n[3], a[1], a[2], n[4], a[3]);
     } else if (which == 3) {

@@ -115,6 +115,22 @@ def test_products_have_the_same_bits(wide, kind: str | int, relu: bool):
 
 
 @needs_engine
+@pytest.mark.parametrize("bits", [None, 4])
+def test_panels_for_several_blocks_of_rows_have_the_same_bits(wide, bits: int | None):
+    """Columns enough that no thread wants its rows apart, and rows of more than a block: then panels are made once."""
+    module = linear(normal(0, 2060, 288), normal(1, 2060))
+    module = module if bits is None else module.to_quantized(32, bits)
+    x, found = normal(2, 300, 288), {}
+    for body in ("avx2", "wide"):
+        wide(body)
+        product = cpu_engine.Product(module)
+        found[body] = product(x)[:, :2060]
+        few = [product(x[at : at + 100])[:, :2060] for at in range(0, 300, 100)]  # each panel is made thrice
+        np.testing.assert_array_equal(found[body], np.concatenate(few))
+    np.testing.assert_array_equal(found["wide"], found["avx2"])
+
+
+@needs_engine
 def test_everything_else_is_as_near_as_float32_is(wide):
     """What sums across a vector sums in another order; the FSMN does not."""
     x, kv, at = normal(0, 233, 64), normal(1, 300, 128), starts(200, 33)

@@ -19,7 +19,7 @@ from mlx_model.engines.cpu_bodies import kernels
 from mlx_model.engines.cpu_rows import Recordings, Rows
 from mlx_model.machine.blas import mx, nn, tree_flatten
 from mlx_model.models.paraformer import Model, ParaformerOutput
-from mlx_model.parts.basic import Linear
+from mlx_model.parts.basic import DepthwiseConv1d, Linear
 from tests.mlx_model.asr_models import CONFIG
 from tests.mlx_model.engines.test_lanes import random_model
 
@@ -80,6 +80,29 @@ def test_rows_that_are_no_whole_panels(lengths: list[int]):
     if 72 % kernels().engine_lanes():
         pytest.skip("such rows are no whole vectors here: MLX computes them")
     assert_same(*both(RAGGED, lengths), lengths)
+
+
+def test_hidden_rows_of_whole_pages():
+    """They lie apart, and what follows them (a product in the encoder, a norm in the decoder) reads them so."""
+    encoder, decoder = (dataclasses.replace(part, linear_units=1024) for part in (WIDE.encoder, WIDE.decoder))
+    config = dataclasses.replace(WIDE, encoder=encoder, decoder=decoder)
+    hidden = cpu_engine.Product(random_model(config).encoder.encoders[0].feed_forward.w_1)(
+        np.zeros((2, 64), np.float32), relu=True
+    )
+    assert hidden.shape == (2, 1024)
+    assert hidden.strides == (4 * 1040, 4)
+    assert_same(*both(config, [40, 7, 33]), [40, 7, 33])
+
+
+def test_a_memory_is_added_to_hidden_rows_of_whole_pages():
+    product, block = Linear(16, 1024), DepthwiseConv1d(1024, 3, 0)
+    random = np.random.default_rng(0)
+    x, v = (random.standard_normal((9, width), np.float32) for width in (16, 1024))
+    of = Recordings(starts=np.array([0, 9], np.int32), steps=9, dtype=mx.float32, operations={})
+    found = (Rows(of, x).linear(product).relu() + Rows(of, v).memory(block)).array
+    remembered = np.array(block(mx.array(v)[None]))[0] + v
+    expected = np.maximum(x @ np.array(product.weight).T + np.array(product.bias), 0) + remembered
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [8, 6, 4])
