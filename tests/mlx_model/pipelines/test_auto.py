@@ -61,6 +61,10 @@ class Voice:
         return np.array([[1.0, 0.1] if one else [0.1, 1.0] for one in loud], np.float32)
 
 
+MARKER: Any = Marks()  # roles in what the pipeline asks of them here
+VOICE: Any = Voice()
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Path]:
     """The demo recogniser, a random detector, and a folder of both."""
@@ -84,7 +88,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_word_is_said_once_by_one_of_two_speakers(models, recording: Path):
     recogniser, detector, _ = models
-    pipe = Pipeline(recogniser, detector, Marks(), Voice())
+    pipe = Pipeline(recogniser, detector, MARKER, VOICE)
     (found,) = pipe.transcribe(recording, confidence=True, num_speakers=2)
     (plain,) = Pipeline(recogniser, detector).transcribe(recording, times=True)
     assert found.text == "".join(one.text for one in found.sentences or []).strip()
@@ -101,7 +105,7 @@ def test_every_word_is_said_once_by_one_of_two_speakers(models, recording: Path)
 
 def test_a_run_goes_on_with_what_it_has_heard(models, recording: Path, tmp_path: Path):
     recogniser, detector, _ = models
-    pipe = Pipeline(recogniser, detector, Marks(), Voice())
+    pipe = Pipeline(recogniser, detector, MARKER, VOICE)
     with Journal(tmp_path, {"run": 1}, SCHEMA) as journal:
         first = pipe.transcribe(recording, journal=journal, num_speakers=2)
         segments = len(journal) - 1
@@ -124,15 +128,15 @@ def test_nothing_is_said_in_silence(models, tmp_path: Path):
     recogniser, detector, _ = models
     quiet, short = np.zeros(32000, np.float32), np.zeros(320, np.float32)
     for as_funasr in (False, True):
-        found = Pipeline(recogniser, detector, Marks(), Voice()).transcribe([quiet, short], as_funasr=as_funasr)
+        found = Pipeline(recogniser, detector, MARKER, VOICE).transcribe([quiet, short], as_funasr=as_funasr)
         assert [(one.text, one.segments) for one in found] == [("", []), ("", [])]
-    (row,) = Pipeline(recogniser, detector, Marks()).generate([quiet], as_funasr=True)
+    (row,) = Pipeline(recogniser, detector, MARKER).generate([quiet], as_funasr=True)
     assert row["timestamp"] == []
 
 
 def test_without_a_detector_marks_are_put_in_all_the_same(models, recording: Path):
     recogniser, _, _ = models
-    (found,) = Pipeline(recogniser, None, Marks()).transcribe(recording)
+    (found,) = Pipeline(recogniser, None, MARKER).transcribe(recording)
     assert found.text.endswith("。")
     assert found.text == "".join(one.text for one in found.sentences or [])
 
@@ -140,15 +144,15 @@ def test_without_a_detector_marks_are_put_in_all_the_same(models, recording: Pat
 def test_what_makes_no_sense_is_refused_in_one_line(models):
     recogniser, detector, folder = models
     with pytest.raises(UsageError, match="expected a VAD model as well"):
-        Pipeline(recogniser, None, None, Voice())
-    other = SimpleNamespace(config=SimpleNamespace(frontend=SimpleNamespace(fs=8000)))
+        Pipeline(recogniser, None, None, VOICE)
+    other: Any = SimpleNamespace(config=SimpleNamespace(frontend=SimpleNamespace(fs=8000)))
     with pytest.raises(UsageError, match="the recogniser 16000 Hz, the VAD 16000 Hz, the speaker model 8000 Hz"):
         Pipeline(recogniser, detector, None, other)
-    pipe = Pipeline(recogniser, detector, Marks())
+    pipe = Pipeline(recogniser, detector, MARKER)
     with pytest.raises(UsageError, match="a number of speakers means nothing"):
         pipe.transcribe([], num_speakers=2)
     with pytest.raises(UsageError, match="0 speakers: expected at least 1"):
-        Pipeline(recogniser, detector, None, Voice()).transcribe([], num_speakers=0)
+        Pipeline(recogniser, detector, None, VOICE).transcribe([], num_speakers=0)
     with pytest.raises(UsageError, match="expected default, punc_segment, vad_segment"):
         pipe.transcribe([], spk_mode="words")
     with pytest.raises(UsageError, match=r"^punc: .*a model that puts punctuation into texts; try mlx-funasr vad"):
@@ -160,7 +164,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(models):
 def test_funasrs_own_names(models, recording: Path, monkeypatch):
     recogniser, detector, _ = models
     seen: dict[str, Any] = {}
-    pipe = Pipeline(recogniser, detector, Marks(), Voice())
+    pipe = Pipeline(recogniser, detector, MARKER, VOICE)
     monkeypatch.setattr(Pipeline, "transcribe", lambda self, audio, **asked: seen.update(asked) or [])
     names = {"batch_size_s": 30, "batch_size_threshold_s": 60, "preset_spk_num": 2}
     pipe.generate(recording, **names, merge_vad=True, merge_length_s=9)
