@@ -169,4 +169,5 @@ def _alike(embeddings: np.ndarray) -> dict[str, np.ndarray]:
     """Return the taps of windows: embeddings (1, W, D), and how alike they are (1, W, W)."""
     from funasr.models.campplus.cluster_backend import SpectralCluster
 
-    return {"windows.embedding": embeddings[None], "windows.similarity": SpectralCluster().get_sim_mat(embeddings)[None]}
+    similar = SpectralCluster().get_sim_mat(embeddings)
+    return {"windows.embedding": embeddings[None], "windows.similarity": similar[None]}
