@@ -11,7 +11,6 @@ from mlx_model.text import punctuated_stream
 from mlx_model.text.punctuated_stream import FunasrPiece
 from parity.faults.fault import Fault, exchange, fault, method
 
-FILE = "mlx_model.models.ct_transformer_streaming.funasr_piece"
 TEXT, WINDOWS = "end_to_end.text", "end_to_end.windows"
 CALLS = "a text in several calls (parted by |)"
 HEALTHY = punctuated_stream.as_funasr
@@ -62,7 +61,7 @@ def faults(at: str) -> tuple[Fault, ...]:
 
     def piece(name: str, what: str, description: str, change: Callable[..., FunasrPiece], needs: str = CALLS) -> Fault:
         def seed(candidate: Any, stack: ExitStack) -> None:
-            exchange(stack, FILE, change)
+            exchange(stack, f"{type(candidate.model).__module__}.funasr_piece", change)
 
         return fault(name, what, description, seed, needs=needs)
 

@@ -155,19 +155,19 @@ def clustered(embeddings: np.ndarray) -> np.ndarray:
 
 def gaps(embeddings: np.ndarray) -> np.ndarray:
     """Return FunASR's gaps between eigenvalues, by which it counts speakers; none of fewer than 20 windows."""
-    import scipy.linalg
-    from funasr.models.campplus.cluster_backend import SpectralCluster
+    from funasr.models.campplus import cluster_backend
 
     if len(embeddings) < 20:
         return np.zeros(0)
-    spectral = SpectralCluster()
+    spectral = cluster_backend.SpectralCluster()
     pruned = spectral.p_pruning(spectral.get_sim_mat(embeddings))
-    values = scipy.linalg.eigh(spectral.get_laplacian(0.5 * (pruned + pruned.T)))[0]
+    values = cluster_backend.scipy.linalg.eigh(spectral.get_laplacian(0.5 * (pruned + pruned.T)))[0]
     return np.array(spectral.getEigenGaps(values[: spectral.max_num_spks + 1]))
 
 
 def _alike(embeddings: np.ndarray) -> dict[str, np.ndarray]:
     """Return the taps of windows: embeddings (1, W, D), and how alike they are (1, W, W)."""
-    from sklearn.metrics.pairwise import cosine_similarity
+    from funasr.models.campplus.cluster_backend import SpectralCluster
 
-    return {"windows.embedding": embeddings[None], "windows.similarity": cosine_similarity(embeddings)[None]}
+    similar = SpectralCluster().get_sim_mat(embeddings)
+    return {"windows.embedding": embeddings[None], "windows.similarity": similar[None]}

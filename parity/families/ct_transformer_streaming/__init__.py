@@ -8,7 +8,7 @@ FAMILY = Family(
     decided={"mark": "decoder", "window": "end_to_end.windows", "text": "end_to_end.text"},
     nothing="has a word",
     faults=(
-        # Written against layers without masks of their own, or against functions of sanm.py: sanm_vad has its own.
+        # Written against layers without masks of their own, or against parts/sanm.py: sanm_vad has its own.
         Seeds("sanm_encoder", "encoder", without=(
             "positions_from_0", "positions_interleaved", "positions_divisor", "scale_after_positions",
             "residual_in_first_block", "heads_interleaved", "attention_unscaled", "no_fsmn_residual",
