@@ -4,7 +4,8 @@
 
 Random weights, written by FunASR's class. Each side is a process of its own, and is asked by turns; a row is the median
 of the rounds' ratios. With one thread times are the process's own, which a busy machine disturbs less. `window W`: one
-window's labels; `text`: 2,000 words as a user gives them (FunASR's AutoModel; none for onnxruntime). Exits with 1 where ours takes more than 0.7 of FunASR's time, or longer than onnxruntime.
+window's labels; `text`: 2,000 words as a user gives them (FunASR's AutoModel; none for
+onnxruntime). Exits with 1 where ours takes more than 0.7 of FunASR's time, or longer than onnxruntime.
 """
 
 from __future__ import annotations
