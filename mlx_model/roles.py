@@ -271,6 +271,8 @@ class StreamingPunctuator(Protocol):
 class Embedder(Protocol):
     """Whose voice it is, as a vector: cosines of two tell whether they are one speaker's."""
 
+    Options: ClassVar[type[Any]]
+
     @property
     def config(self) -> Config: ...  # noqa: D102
 

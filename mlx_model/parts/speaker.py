@@ -9,7 +9,8 @@ length are computed together, so that an embedding does not depend on what it is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped
@@ -53,9 +54,15 @@ class SpeakerFrontend(WavFrontend):
         return max(1 + (samples - self.config.frame_samples) // self.config.shift_samples, 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerOptions:
+    """What can be asked of a network of embeddings: nothing. FunASR's classes have no options either."""
+
+
 class SpeakerModel(nn.Module):
     """Base of the families: an Embedder (roles.py). They have `frontend`, and `network`, (B, T, F) to (B, D)."""
 
+    Options: ClassVar[type[SpeakerOptions]] = SpeakerOptions
     frontend: SpeakerFrontend
     config: Any
 
