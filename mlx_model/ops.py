@@ -405,10 +405,8 @@ def argmax(logits: Float[mx.array, "*batch V"]) -> UInt[mx.array, "*batch"]:
     return logits.argmax(axis=-1) if device.on_gpu() else ops_cpu.argmax(logits)
 
 
-def mel_energies(
-    frames: Float[mx.array, "B F W"], n_fft: int, banks: Float[mx.array, "N M"]
-) -> Float[mx.array, "B F M"]:
-    """Return |DFT|^2 of zero-padded frames without the Nyquist bin, by mel bands: on a GPU by MLX's FFT."""
+def mel_energies(frames: Float[mx.array, "B F W"], n_fft: int, banks: mx.array) -> Float[mx.array, "B F M"]:
+    """Return |DFT|^2 of zero-padded frames without the Nyquist bin, by mel bands, (N, M): on a GPU by MLX's FFT."""
     if not device.on_gpu():
         return ops_cpu.mel_energies(frames, n_fft, banks)
     spectrum = mx.fft.rfft(frames, n=n_fft, axis=-1)[..., : n_fft // 2]

@@ -13,6 +13,7 @@ import typer
 
 from mlx_model.commands.telling import about, listening, runtime
 from reports.console import talk
+from reports.ending import Stopped
 
 if TYPE_CHECKING:
     from mlx_model.pipelines.captions import Captions
@@ -118,7 +119,7 @@ def _one(network: StreamingRecognizer, hearer: Hearer, item: Path, asked: Asked)
             captions.segment(found) if isinstance(found, Segment) else captions.partial(found)
     except AudioError as refused:
         error = str(refused)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         error = "interrupted"
         raise
     finally:
