@@ -387,11 +387,7 @@ def dilated(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "
 
 
 def mixed(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "B T Dout"]:
-    """Return a dense convolution over time of frames that are padded already, with a bias.
-
-    On a GPU one product of what the taps reach, side by side: cuDNN's convolution costs a new shape 0.2 s, and MLX a
-    CUDA graph that is made anew every time.
-    """
+    """Return a dense convolution of padded frames, with a bias; on a GPU as a product: cuDNN's graph is made anew."""
     if not device.on_gpu():
         return nn.Conv1d.__call__(module, padded)
     outputs, taps, inputs = module.weight.shape

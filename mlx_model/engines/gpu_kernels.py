@@ -193,7 +193,7 @@ def _fits(norm: LayerNorm, rows: Rows, memory: Memory | None) -> bool:
     if gain.dtype != dtype or shift.dtype != dtype or gain.shape != (size,) or shift.shape != (size,):
         return False
     whole = _whole(size, dtype, () if memory is None else _lies(memory))
-    return 1 < whole and size <= THREADS * whole and (memory is None or _remembers(memory, size, dtype))
+    return whole > 1 and size <= THREADS * whole and (memory is None or _remembers(memory, size, dtype))
 
 
 def _lies(memory: Memory) -> tuple[int, int]:

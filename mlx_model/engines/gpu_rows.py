@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Float
 
 from mlx_model import ops, ops_stream
-from mlx_model.engines.gpu_kernels import MANY_ROWS, Memory, Padding, padding_of, relu_and_norm, remembered, sum_and_norm
+from mlx_model.engines.gpu_kernels import (
+    MANY_ROWS,
+    Memory,
+    Padding,
+    padding_of,
+    relu_and_norm,
+    remembered,
+    sum_and_norm,
+)
 from mlx_model.engines.stacks import is_traced, is_written
 from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn

@@ -49,8 +49,9 @@ class Graphs:
     """FunASR's encoder and decoder, each captured in a CUDA graph for one shape; a call runs a batch of that shape.
 
     FunASR's masks ask the host how long the batch is, and its positions come from there, which nothing that is captured
-    may do. So both are made on the card, as wide as the arrays are, for the whole process from then on. The predictor is not captured: how many tokens
-    there are decides on the decoder's shape; a batch has to have as many as the one that was captured with.
+    may do. So both are made on the card, as wide as the arrays are, for the whole process from then on. The predictor
+    is not captured: how many tokens there are decides on the decoder's shape; a batch has to have as many as the one
+    that was captured with.
     """
 
     def __init__(self, model: Any, feats: Any, lengths: Any):
@@ -64,7 +65,8 @@ class Graphs:
         embed = model.encoder.embed
         codes = type(embed).forward(embed, torch.zeros_like(feats))  # positions, which FunASR copies from the host
         embed.forward = lambda x: x + codes
-        encoder.make_pad_mask = paraformer.make_pad_mask = cif_predictor.make_pad_mask = functools.partial(_mask, frames)
+        for module in (encoder, paraformer, cif_predictor):
+            module.make_pad_mask = functools.partial(_mask, frames)
 
         def mask(lengths: Any, maxlen: Any = None, dtype: Any = feats.dtype, device: Any = None) -> Any:
             wide = frames if lengths.dtype == torch.int32 else tokens[0]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mlx_model.machine import openblas
+from mlx_model.machine import blas, openblas
 from tests.conftest import ROOT
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="MLX brings its own BLAS on macOS")
@@ -103,3 +103,19 @@ def test_products_are_right_beside_torch_in_either_order(order: int):
 
 def test_the_package_alone_loads_no_mlx():
     assert python("import sys, mlx_model; print('mlx.core' in sys.modules)") == "False"
+
+
+def test_graphs_are_small_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch):
+    """On Linux alone: Apple's GPUs read the same variables."""
+    names = ("MLX_MAX_OPS_PER_BUFFER", "MLX_MAX_MB_PER_BUFFER")
+    for platform, given, expected in (
+        ("linux", None, ("30", "100")), ("linux", "7", ("7", "100")), ("darwin", None, (None, None)),
+    ):  # fmt: skip
+        for name in names:
+            monkeypatch.setenv(name, "")  # so that it is as before afterwards
+            monkeypatch.delenv(name)
+        if given:
+            monkeypatch.setenv(names[0], given)
+        monkeypatch.setattr(blas.sys, "platform", platform)
+        blas._ask_for_small_graphs()
+        assert tuple(map(blas.os.environ.get, names)) == expected

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_model.config.parts import CifPredictorConfig
+from mlx_model.machine import device
 from mlx_model.machine.blas import mx
-from mlx_model.parts.cif import CifPredictor, CifPredictorBase, CifPredictorV2, cif_weights, running_sum
+from mlx_model.parts.cif import CifPredictor, CifPredictorBase, CifPredictorV2, MixingConv1d, cif_weights, running_sum
 
 
 def integrate_and_fire(alphas: np.ndarray, hidden: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -119,3 +120,26 @@ def test_silence_has_no_tokens():
 def test_default_tail_is_that_of_the_version():
     assert predictor(CifPredictor).tail_threshold == 0.45
     assert predictor(CifPredictorV2).tail_threshold == 0.0
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16])
+def test_on_a_gpu_the_convolution_is_a_product(dtype: mx.Dtype, monkeypatch: pytest.MonkeyPatch):
+    """Oracle: the sum over taps in float64. The module is called, as parity watches it."""
+    rng = np.random.default_rng(0)
+    model = predictor()
+    weight, bias, hidden = (rng.standard_normal(shape) for shape in ((8, 3, 8), (8,), (2, 5, 8)))
+    model.cif_conv1d.weight, model.cif_conv1d.bias = mx.array(weight).astype(dtype), mx.array(bias).astype(dtype)
+    calls: list[tuple[int, ...]] = []
+
+    class Watched(MixingConv1d):
+        def __call__(self, x: mx.array) -> mx.array:
+            calls.append(x.shape)
+            return super().__call__(x)
+
+    model.cif_conv1d.__class__ = Watched
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    found = np.array(model.convolve(mx.array(hidden).astype(dtype)).astype(mx.float32))
+    padded = np.pad(hidden, [(0, 0), (1, 1), (0, 0)])
+    exact = sum(padded[:, tap : tap + 5] @ weight[:, tap].T for tap in range(3)) + bias
+    assert calls == [(2, 7, 8)]
+    np.testing.assert_allclose(found, np.maximum(exact, 0), atol=2e-5 if dtype == mx.float32 else 3e-2)
