@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+LONGEST_S = 30 * 86400.0  # of a recording: what is longer is a slip, and no page
+
+
+def no_time(**seconds: float) -> str:
+    """Return what is wrong with the first of these that is no time of a recording, "" where all are."""
+    wrong = next((name for name, value in seconds.items() if not 0 <= value <= LONGEST_S), None)
+    return "" if wrong is None else f"{wrong} is {seconds[wrong]}; expected seconds from 0 to {LONGEST_S:.0f}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingSpeaker:
@@ -16,6 +24,10 @@ class MeetingSpeaker:
     turns: int
     sentences: int
 
+    def unfit(self) -> str:
+        """Return what is wrong with the speaker, "" where nothing is."""
+        return no_time(seconds=self.seconds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingTurn:
@@ -24,6 +36,10 @@ class MeetingTurn:
     start_s: float
     end_s: float
     speaker: int
+
+    def unfit(self) -> str:
+        """Return what is wrong with the turn, "" where nothing is."""
+        return no_time(start_s=self.start_s, end_s=self.end_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +57,8 @@ class MeetingSentence:
 
     def unfit(self) -> str:
         """Return what is wrong with the sentence, "" where nothing is."""
+        if wrong := no_time(start_s=self.start_s, end_s=self.end_s):
+            return wrong
         at, last = 0, len(self.text)
         for place, pair in enumerate(self.doubts):
             if len(pair) != 2 or not at <= pair[0] < pair[1] <= last:
@@ -72,6 +90,8 @@ class MeetingReport:
 
     def unfit(self) -> str:
         """Return what is wrong with the report, "" where nothing is: a speaker who is not among the speakers."""
+        if wrong := no_time(duration_s=self.duration_s):
+            return wrong
         most = len(self.speakers)
         for name, rows in (("turns", self.turns), ("sentences", self.sentences)):
             for place, row in enumerate(rows):

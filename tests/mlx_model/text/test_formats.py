@@ -124,7 +124,7 @@ def test_what_a_family_knows_stands_in_the_document():
     (row,) = json.loads(FORMATS["json"]([result]))["results"]
     written = [{"text": "好", "start_ms": 10, "end_ms": 70, "confidence": 0.5}]
     assert (row["words"], row["segments"][0]["words"]) == (written, written)
-    assert row["sentences"] == [{"text": "好", "start_ms": 10, "end_ms": 70, "speaker": 1}]
+    assert row["sentences"] == [{"text": "好", "start_ms": 10, "end_ms": 70, "speaker": 1, "confidence": None}]
     for one in (row, row["segments"][0]):
         assert (one["language"], one["emotion"], one["events"]) == ("zh", "HAPPY", ["Speech"])
 
