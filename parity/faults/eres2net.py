@@ -67,7 +67,7 @@ def _frequency_first(pool: Any) -> None:
 
 def _deviation_first(pool: Any) -> None:
     healthy = type(pool).__call__
-    behave(pool, lambda self, x: mx.concatenate(mx.split(healthy(self, x), 2, axis=-1)[::-1], axis=-1))
+    behave(pool, lambda self, x: mx.concatenate([*mx.split(healthy(self, x), 2, axis=-1)][::-1], axis=-1))
 
 
 def _deviation(stack: ExitStack, change: Callable[[mx.array], mx.array]) -> None:

@@ -23,7 +23,7 @@ SEGMENTS, DEVIATION = tdnn.segment_means, ops_conv.time_deviation
 
 
 def _last_by_100(x: mx.array, size: int = tdnn.SEGMENT) -> mx.array:
-    return SEGMENTS(mx.pad(x, ((0, 0), (0, -x.shape[1] % size), (0, 0))), size)
+    return SEGMENTS(mx.pad(x, [(0, 0), (0, -x.shape[1] % size), (0, 0)]), size)
 
 
 def _last_left_out(x: mx.array, size: int = tdnn.SEGMENT) -> mx.array:
@@ -72,7 +72,7 @@ def _biased(x: mx.array) -> mx.array:
 
 def _deviation_first(stats: Any) -> None:
     healthy = type(stats).__call__
-    behave(stats, lambda self, x: mx.concatenate(mx.split(healthy(self, x), 2, axis=-1)[::-1], axis=-1))
+    behave(stats, lambda self, x: mx.concatenate([*mx.split(healthy(self, x), 2, axis=-1)][::-1], axis=-1))
 
 
 def _half(module: Any) -> None:

@@ -78,7 +78,8 @@ def _merged_at(threshold: float) -> Callable[..., np.ndarray]:
 
 
 def _unhalved(times: Any, labels: Any, *, as_funasr: bool = False) -> list[Turn]:
-    pieces = speaker_turns.joined([Turn(*time, int(label)) for time, label in zip(times, labels, strict=True)])
+    pairs = zip(times, labels, strict=True)
+    pieces = speaker_turns.joined([Turn(start, end, int(label)) for (start, end), label in pairs])
     return speaker_turns.joined(speaker_turns._smooth_as_funasr(pieces))
 
 

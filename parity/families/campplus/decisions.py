@@ -7,7 +7,7 @@ recording's its lead over the second; labels are explained where FunASR's own ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +16,10 @@ from parity.decisions import base
 from parity.decisions.decision import decision, line, rounding
 from parity.families.campplus import cases
 from parity.families.campplus.candidate import Outcome
-from parity.sides.candidate import CandidateRun
+from parity.sides.candidate import Candidate, CandidateRun
 from parity.taps.distances import Comparison
-from parity.taps.trace import Recorded, TracedUtterance
+from parity.taps.tapset import Precision
+from parity.taps.trace import Recorded, Trace, TracedUtterance
 from reports.schema import DecisionRow, UtteranceRow
 
 EMBEDDINGS = ("xvector.dense", "model.seg_2", "model.seg_1")  # the first that a model has
@@ -35,17 +36,17 @@ class Voice(NamedTuple):
 class Decisions(base.Decisions):
     """Pairs of recordings, nearest recordings, labels of windows."""
 
+    def __init__(self, trace: Trace, candidate: Candidate, precision: Precision, decided: Mapping[str, str]):
+        super().__init__(trace, candidate, precision, decided)
+        self._known: list[Voice] = []  # recordings so far, as MLX alone embeds them
+
     def _voice(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> Voice | None:
         name = next((each for each in EMBEDDINGS if each in recorded.propagated and each in run.taps), None)
         if name is None or recorded.propagated[name].shape != run.taps[name].shape:
             return None
         truth, reference = recorded.propagated[name]
         self.noise = max(self.noise, float(np.abs(truth - reference).max(initial=0.0)))
-        return Voice(utterance.utt_id, tuple(side.ravel() for side in (truth, reference, run.taps[name])))
-
-    @property
-    def _known(self) -> list[Voice]:
-        return self.__dict__.setdefault("known", [])
+        return Voice(utterance.utt_id, (truth.ravel(), reference.ravel(), run.taps[name].ravel()))
 
     def decide(self, utterance: TracedUtterance, recorded: Recorded, run: CandidateRun) -> list[DecisionRow]:
         """Return every pair, nearest recording and labelling on which the sides differ."""
