@@ -18,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 WIDTHS = {
     "CAMPPlus": [{"growth_rate": 4 * n, "bn_size": 2 + n % 3, "init_channels": 16 * n, "embedding_size": 32 * n}
                  for n in range(1, 6)],
@@ -37,7 +38,8 @@ def theirs(request: dict[str, Any]) -> None:
     """FunASR's part of `identity`: write a model, and what it makes of every recording."""
     import funasr  # noqa: F401
     import torch
-    from make_speakers import embeddings, write
+
+    from tests.make_speakers import embeddings, write
 
     torch.set_num_threads(1)
     with np.load(request["waveforms"]) as stored:
@@ -141,8 +143,7 @@ def speed_of(request: dict[str, Any]) -> None:
             found["batch"] = timed(lambda: network(rows.clone()), rounds)
             found["one by one"] = timed(lambda: [network(rows[i : i + 1].clone()) for i in range(len(feats))], 1)
     else:
-        import onnxruntime
-
+        onnxruntime: Any = import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(f"{folder}/network.onnx", options, providers=["CPUExecutionProvider"])
@@ -155,7 +156,8 @@ def full_size(request: dict[str, Any]) -> None:
     """Write a random model of the released size, torch's module, its ONNX export, and features of windows."""
     import funasr  # noqa: F401
     import torch
-    from make_speakers import write
+
+    from tests.make_speakers import write
 
     rng = np.random.default_rng(0)
     speech = [(0.1 * rng.standard_normal(24000)).astype(np.float32) for _ in range(4)]
@@ -183,7 +185,7 @@ def speed(windows: int, rounds: int, threads: int) -> None:
             base = {"what": "speed_of", "feats": f"{folder}/feats.npy", "folder": folder, "threads": threads}
             times: dict[str, list[dict[str, float]]] = {"mlx": [], "funasr": [], "onnxruntime": []}
             if not (Path(folder) / "network.onnx").exists():
-                print(f"{model}: torch exports no ONNX of it")
+                print(f"{model}: no ONNX of it here (torch exports none, or onnx is not installed)")
                 del times["onnxruntime"]
             for _ in range(3):
                 for side, found in times.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,25 +111,25 @@ def _times(
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """DER, its parts and JER of all recordings, and DER and JER of each; pyannote's collar is of both sides."""
     try:
-        from pyannote.core import Annotation, Segment, Timeline
-        from pyannote.metrics.diarization import DiarizationErrorRate, JaccardErrorRate
+        core: Any = import_module("pyannote.core")
+        metrics: Any = import_module("pyannote.metrics.diarization")
     except ModuleNotFoundError as error:
         raise DependencyError(f"DER and JER need {error.name}: pip install 'mlx-funasr[speakers]'") from error
 
     def annotated(turns: Sequence[Said]) -> Any:
-        found = Annotation()
+        found = core.Annotation()
         for number, turn in enumerate(turns):
             if turn.end_s > turn.start_s:
-                found[Segment(turn.start_s, turn.end_s), number] = turn.speaker
+                found[core.Segment(turn.start_s, turn.end_s), number] = turn.speaker
         return found
 
     settings: dict[str, Any] = {"collar": collar, "skip_overlap": skip_overlap}
-    der, jer = DiarizationErrorRate(**settings), JaccardErrorRate(**settings)
+    der, jer = metrics.DiarizationErrorRate(**settings), metrics.JaccardErrorRate(**settings)
     rows: dict[str, dict[str, Any]] = {}
     for name, turns in reference.items():
         truth, found = annotated(turns), annotated(heard.get(name, ()))
         end = max((turn.end_s for turn in [*turns, *heard.get(name, ())]), default=0.0)
-        scored = Timeline([Segment(0, end)])
+        scored = core.Timeline([core.Segment(0, end)])
         rows[name] = {"der": float(der(truth, found, uem=scored)), "jer": float(jer(truth, found, uem=scored)),
                       "speakers": [len(truth.labels()), len(found.labels())]}  # fmt: skip
     parts: Any = der[:]
