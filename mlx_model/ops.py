@@ -324,14 +324,12 @@ def attend_blocks(
     masks: Sequence[Bool[mx.array, "B _"] | Bool[mx.array, "B _ U"] | None],
 ) -> Float[mx.array, "B U D"]:
     """Return the same on a CPU, heads apart, with keys, values and mask in blocks of rows."""
-    scale = q.shape[-1] ** -0.5
-    return ops_cpu.scaled_dot_product_attention(q, keys, values, scale=scale, masks=masks).flatten(-2)  # (B, U, D)
+    return ops_cpu.scaled_dot_product_attention(q, keys, values, scale=q.shape[-1] ** -0.5, masks=masks).flatten(-2)
 
 
 def split_heads(x: Float[mx.array, "B T D"], heads: int) -> Float[mx.array, "B H T Dh"]:
     """Return (B, H, T, D/H): contiguous groups of D/H channels per head, never interleaved."""
-    B, T, D = x.shape
-    return x.reshape(B, T, heads, D // heads).transpose(0, 2, 1, 3)  # (B, H, T, D/H)
+    return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)  # (B, H, T, D/H)
 
 
 def masked(x: Float[mx.array, "B T D"], mask: Mask) -> Float[mx.array, "B T D"]:
@@ -390,10 +388,9 @@ def mixed(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "B 
     """Return a dense convolution of padded frames, with a bias; on a GPU as a product: cuDNN's graph is made anew."""
     if not device.on_gpu():
         return nn.Conv1d.__call__(module, padded)
-    outputs, taps, inputs = module.weight.shape
-    steps = padded.shape[1] - taps + 1
-    reached = mx.concatenate([padded[:, tap : tap + steps] for tap in range(taps)], axis=-1)  # (B, T, K * D)
-    return mx.addmm(module.bias, reached, module.weight.reshape(outputs, taps * inputs).T)
+    taps = module.weight.shape[1]
+    reached = [padded[:, tap : padded.shape[1] - taps + 1 + tap] for tap in range(taps)]  # each (B, T, D)
+    return mx.addmm(module.bias, mx.concatenate(reached, axis=-1), module.weight.flatten(1).T)
 
 
 def argmax(logits: Float[mx.array, "*batch V"]) -> UInt[mx.array, "*batch"]:

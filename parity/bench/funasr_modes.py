@@ -65,7 +65,8 @@ class Graphs:
         embed = model.encoder.embed
         codes = type(embed).forward(embed, torch.zeros_like(feats))  # positions, which FunASR copies from the host
         embed.forward = lambda x: x + codes
-        for module in (encoder, paraformer, cif_predictor):
+        modules: tuple[Any, ...] = encoder, paraformer, cif_predictor
+        for module in modules:
             module.make_pad_mask = functools.partial(_mask, frames)
 
         def mask(lengths: Any, maxlen: Any = None, dtype: Any = feats.dtype, device: Any = None) -> Any:

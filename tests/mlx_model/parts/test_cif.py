@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,7 +30,7 @@ def integrate_and_fire(alphas: np.ndarray, hidden: np.ndarray) -> tuple[list[int
     return fires, np.array(tokens).reshape(-1, hidden.shape[1])
 
 
-def predictor(cls: type[CifPredictorBase] = CifPredictorV2, **options) -> CifPredictorBase:
+def predictor(cls: type[CifPredictorBase] = CifPredictorV2, **options) -> Any:
     return cls(CifPredictorConfig(idim=8, l_order=1, r_order=1, **options))
 
 
