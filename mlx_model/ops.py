@@ -384,15 +384,6 @@ def dilated(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "
     return ops_cpu.dilated_conv1d(padded, taps, weights, module.stride)
 
 
-def mixed(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "B T Dout"]:
-    """Return a dense convolution of padded frames, with a bias; on a GPU as a product: cuDNN's graph is made anew."""
-    if not device.on_gpu():
-        return nn.Conv1d.__call__(module, padded)
-    taps = module.weight.shape[1]
-    reached = [padded[:, tap : padded.shape[1] - taps + 1 + tap] for tap in range(taps)]  # each (B, T, D)
-    return mx.addmm(module.bias, mx.concatenate(reached, axis=-1), module.weight.flatten(1).T)
-
-
 def argmax(logits: Float[mx.array, "*batch V"]) -> UInt[mx.array, "*batch"]:
     """Return the index of the largest of the last axis, the first of equal ones; on a CPU it is waited for."""
     return logits.argmax(axis=-1) if device.on_gpu() else ops_cpu.argmax(logits)

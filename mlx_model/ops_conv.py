@@ -12,7 +12,7 @@ from typing import Any
 from jaxtyping import Float
 
 from mlx_model.machine import device
-from mlx_model.machine.blas import mx
+from mlx_model.machine.blas import mx, nn
 
 COLUMNS = 1 << 20  # numbers laid out at once
 BLOCK = 64  # frames that are added up before their sum is added to others': a float32 sum of many loses digits
@@ -29,6 +29,15 @@ def conv1d(x: Float[mx.array, "B T C"], module: Any) -> Float[mx.array, "B To O"
         taps = [padded[:, k * module.dilation : end + k * module.dilation : module.stride] for k in range(K)]
         y = mx.concatenate(taps, axis=-1) @ module.weight.flatten(1).T  # (B, To, K*C) @ (K*C, O)
     return y + module.bias if "bias" in module else y
+
+
+def mixed(padded: Float[mx.array, "B Tp D"], module: Any) -> Float[mx.array, "B T Dout"]:
+    """Return a dense convolution of padded frames, with a bias; on a GPU as a product: cuDNN's graph is made anew."""
+    if not device.on_gpu():
+        return nn.Conv1d.__call__(module, padded)
+    taps = module.weight.shape[1]
+    reached = [padded[:, tap : padded.shape[1] - taps + 1 + tap] for tap in range(taps)]  # each (B, T, D)
+    return mx.addmm(module.bias, mx.concatenate(reached, axis=-1), module.weight.flatten(1).T)
 
 
 def conv2d(x: Float[mx.array, "B F T C"], module: Any) -> Float[mx.array, "B Fo To O"]:

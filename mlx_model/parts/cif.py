@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from jaxtyping import Bool, Float, Int
 
-from mlx_model import ops
+from mlx_model import ops, ops_conv
 from mlx_model.config.parts import CifPredictorConfig
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
@@ -95,7 +95,7 @@ class MixingConv1d(nn.Conv1d):
     """A dense convolution of padded frames. Mirrors torch.nn.Conv1d with a stride of 1."""
 
     def __call__(self, x: Float[mx.array, "B Tp D"]) -> Float[mx.array, "B T Dout"]:
-        return ops.mixed(x, self)
+        return ops_conv.mixed(x, self)
 
 
 @as_written

@@ -181,11 +181,11 @@ class Pipeline:
         self, heard: Sequence[Transcript], pasts: Sequence[Past], asked: Asked, wanted: Wanted
     ) -> list[Transcript]:
         texts = [meeting.unmarked(one) for one in heard]
-        marked = None if self.punctuator is None else self.punctuator.punctuate(texts)
+        marked = [None] * len(texts) if self.punctuator is None else self.punctuator.punctuate(texts)
         results = []
         for number, one in enumerate(heard):
             speakers = self._speakers(one, pasts[number], asked, wanted)
-            results.append(meeting.right(one, marked and marked[number], speakers, wanted))
+            results.append(meeting.right(one, marked[number], speakers, wanted))
         return results
 
     def _as_funasr(

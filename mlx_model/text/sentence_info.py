@@ -183,4 +183,4 @@ def times_of(part: Segment) -> Times | None:
     """Return a segment's `timestamp` as FunASR has it, at the recording's times."""
     if part.timestamp is not None:
         return part.timestamp
-    return part.words and [[word.start_ms, word.end_ms] for word in part.words]
+    return None if part.words is None else [[word.start_ms, word.end_ms] for word in part.words]
