@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from jaxtyping import Bool, Float, Int
 
-from mlx_model import ops, ops_conv
+from mlx_model import ops_conv
 from mlx_model.config.parts import CifPredictorConfig
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import as_written
