@@ -93,7 +93,7 @@ def funasr_side(folder: Path, threads: int) -> dict[str, Callable[[int], Any]]:
 
 def onnx_side(folder: Path, threads: int) -> dict[str, Callable[[int], Any]]:
     """Return what onnxruntime can be asked."""
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
