@@ -164,7 +164,7 @@ def _assembled(folder: Folder, named: str, weights: Path, name: str | None = Non
         tokens=_tokens(folder),
         bpe_model=find(folder, "bpemodel", ("bpe.model",)),
         seg_dict=_seg_dict(folder, cmvn),
-        jieba_usr_dict=find(folder, "jieba_usr_dict", (), required=False),
+        jieba_usr_dict=_jieba_usr_dict(folder),
         document=document,
         base=None if folder.base is None else folder.base.named,
         notes=folder.notes,
@@ -257,6 +257,12 @@ def _tokens(folder: Folder) -> Path | None:
     if isinstance(folder.raw.get("token_list"), list):  # inside an ESPnet-style config.yaml: no path
         folder = replace(folder, raw={**folder.raw, "token_list": None}, base=None)
     return find(folder, "token_list", ("tokens.json", "tokens.txt"))
+
+
+def _jieba_usr_dict(folder: Folder) -> Path | None:
+    """Return the dictionary of a model of words: what is named, or without a configuration.json what is there."""
+    usual = () if (folder.directory / CONFIGURATION).is_file() else ("jieba_usr_dict",)
+    return find(folder, "jieba_usr_dict", usual, required=False)
 
 
 def _seg_dict(folder: Folder, cmvn: Path | None) -> Path | None:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,6 +18,8 @@ from mlx_model.text.results import Punctuated
 
 class Counts:
     """A StreamingPunctuator that says how many pieces came before, and whether it is the end."""
+
+    Options: ClassVar[type[Any]] = object
 
     def new_cache(self) -> int:
         return 0
