@@ -87,7 +87,7 @@ def transcribe(
 OPTIONS = (
     "batch_size", "batch_seconds", "merge_seconds", "dither", "seed", "cue_seconds", "cue_chars", "cue_chars_cjk",
     "vad", "dynamic_silence", "nbest", "rate", "second_pass", "punc", "speakers", "num_speakers", "spk_mode", "html",
-    "out", "workers",
+    "out",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ FORMATS = ("text", "json")
 NOT_LIVE = (
     "--batch-size", "--batch-seconds", "--merge-seconds", "--dither", "--seed", "--words", "--nbest",
     "--cue-seconds", "--cue-chars", "--cue-chars-cjk", "--speakers", "--num-speakers", "--spk-mode", "--html",
-    "--out", "--overwrite", "--workers",
+    "--out", "--overwrite",
 )  # fmt: skip
 
 
