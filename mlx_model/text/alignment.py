@@ -110,7 +110,8 @@ OWN: dict[str, Callable[..., str]] = {  # only "json" takes more than results, s
     "json": lambda results, **about: json.dumps(to_document(results, **about), ensure_ascii=False, indent=1),
     "tsv": _as_tsv,
 }
-FORMATS = tuple(dict.fromkeys([*OWN, *formats.FORMATS]))
+# An aligner does not know who speaks.
+FORMATS = tuple(name for name in dict.fromkeys([*OWN, *formats.FORMATS]) if name != "rttm")
 
 
 def document(wanted: str, results: Sequence[Alignment], limits: CueLimits, **about: Any) -> str:

@@ -64,7 +64,7 @@ def test_every_name_is_listed_with_what_becomes_of_it(capsys: pytest.CaptureFixt
         "funasr_class": "Paraformer", "family": "paraformer",
     }  # fmt: skip
     assert rows["paraformer-en-spk"]["hugging_face"] is None
-    assert rows["cam++"]["family"] is None
+    assert rows["Qwen-Audio"]["family"] is None
     for row in rows.values():
         assert row["family"] is None or FAMILIES[row["family"]] == row["funasr_class"]
     assert mlx_funasr.app(["inspect", "--list-models"], standalone_mode=False) in (0, None)

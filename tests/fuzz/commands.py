@@ -31,7 +31,9 @@ def fitting(corpus: Corpus, folder: Path, command: str) -> dict[str, list[str]]:
     return {
         "src": [str(corpus.source), str(corpus.vad_source), str(corpus.source / "model.pt")],
         "source": [str(corpus.source)],
-        "model": [str(corpus.model), str(corpus.vad)] if command == "vad" else [str(corpus.model)],
+        "model": [str(model) for model in models(corpus, command)],
+        "punc": [str(corpus.marks)],
+        "speakers": [str(corpus.voices)],
         "vad": [str(corpus.vad)],
         "base": [str(corpus.source)],
         "checkpoint": ["model.pt"],
@@ -40,6 +42,11 @@ def fitting(corpus: Corpus, folder: Path, command: str) -> dict[str, list[str]]:
         "trace": [str(folder / "trace") if command == "parity record" else str(corpus.trace)],
         "audio": [str(corpus.wav), *([str(corpus.audio)] if command.startswith(("parity", "quantize")) else [])],
         "more": [str(corpus.wav)],
+        "first": [str(corpus.wav)],
+        "second": [str(corpus.wav)],
+        "ref": [str(corpus.turns)],
+        "hyp": [str(corpus.turns)],
+        "texts": ["今天天气"],
         "data": [str(corpus.data)],
         "directories": [str(corpus.run), str(corpus.parity)],
         "arguments": [],
@@ -59,6 +66,12 @@ def fitting(corpus: Corpus, folder: Path, command: str) -> dict[str, list[str]]:
         "stages": ["encoder"],
         "against": ["nobody"],
     }  # fmt: skip
+
+
+def models(corpus: Corpus, command: str) -> list[Path]:
+    """Return models of the role that a command asks for."""
+    asked = {"vad": [corpus.model, corpus.vad], "punctuate": [corpus.marks], "speakers": [corpus.voices]}
+    return asked.get(command.split()[0], [corpus.model])
 
 
 CER = (

@@ -1,4 +1,7 @@
-"""Valid inputs of every command, made once: the bundled model, conversions of it and of an FSMN-VAD, reports, lists."""
+"""Valid inputs of every command, made once: the bundled model, conversions of it and of an FSMN-VAD, reports, lists.
+
+Punctuation and speaker models are random ones.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from parity.demo import MODEL, SPEECH, TRACE
 from tests.fuzz.runner import Runner
+from tests.mlx_model.pipeline_models import write_embedder, write_punctuator
 from tests.mlx_model.vad_models import write_vad
 
 
@@ -29,6 +33,9 @@ class Corpus:
     ref: Path
     hyp: Path
     listing: Path
+    turns: Path
+    marks: Path
+    voices: Path
 
 
 def make(folder: Path, runner: Runner) -> Corpus:
@@ -46,6 +53,7 @@ def make(folder: Path, runner: Runner) -> Corpus:
     texts = {path.stem: "今天" for path in speech}
     for name in ("ref", "hyp"):
         (folder / f"{name}.txt").write_text("".join(f"{key} {text}\n" for key, text in texts.items()), "utf-8")
+    (folder / "turns.rttm").write_text("SPEAKER a 1 0.0 1.5 <NA> <NA> 1 <NA> <NA>\n", "utf-8")
     (folder / "list.jsonl").write_text(
         "".join(f'{{"key": "{path.stem}", "source": "{path}", "target": "今天"}}\n' for path in speech), "utf-8"
     )
@@ -61,5 +69,6 @@ def make(folder: Path, runner: Runner) -> Corpus:
         folder=folder, source=folder / "source", vad_source=folder / "vad_source", model=folder / "model",
         vad=folder / "vad", wav=folder / "speech.wav", audio=data / "wav/test/D0001", trace=folder / "trace",
         data=data, run=folder / "run", parity=folder / "parity", ref=folder / "ref.txt", hyp=folder / "hyp.txt",
-        listing=folder / "list.jsonl",
+        listing=folder / "list.jsonl", turns=folder / "turns.rttm",
+        marks=write_punctuator(folder / "marks"), voices=write_embedder(folder / "voices"),
     )  # fmt: skip

@@ -14,19 +14,32 @@ from mlx_model.families import FAMILIES
 from mlx_model.loading import load_as, model_class
 from mlx_model.models import (
     campplus,
+    ct_transformer,
+    ct_transformer_streaming,
     eres2net_v2,
     fsmn_vad_streaming,
     monotonic_aligner,
     paraformer,
     paraformer_streaming,
 )
-from mlx_model.roles import Aligner, Detector, Embedder, Recognizer, StreamingRecognizer, fulfils
+from mlx_model.roles import (
+    Aligner,
+    Detector,
+    Embedder,
+    Punctuator,
+    Recognizer,
+    StreamingPunctuator,
+    StreamingRecognizer,
+    fulfils,
+)
 from tests.mlx_model.asr_models import write_recogniser
 
 OF: dict[type, set[type]] = {
     paraformer.Model: {Recognizer},
     fsmn_vad_streaming.Model: {Detector},
     monotonic_aligner.Model: {Aligner},
+    ct_transformer.Model: {Punctuator},
+    ct_transformer_streaming.Model: {Punctuator, StreamingPunctuator},
     campplus.Model: {Embedder},
     eres2net_v2.Model: {Embedder},
     paraformer_streaming.Model: {Recognizer, StreamingRecognizer},
@@ -50,7 +63,7 @@ def test_every_family_has_a_role_options_and_the_method_of_its_role(family: str)
     assert model is model_class(family)  # one class a family, and the family's own
     assert (model.__module__, model.__name__) == (f"mlx_model.models.{family}", "Model")
     method = {Recognizer: "transcribe", Detector: "detect", Aligner: "align", StreamingRecognizer: "stream",
-              Embedder: "embeddings"}  # fmt: skip
+              Embedder: "embeddings", Punctuator: "punctuate", StreamingPunctuator: "punctuate_next"}  # fmt: skip
     assert all(callable(getattr(model, method[role])) for role in fitting)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_model import ops, ops_stream
+from mlx_model import ops, ops_conv, ops_stream
 from mlx_model.engines import gpu_kernels
 from mlx_model.engines.gpu_kernels import Memory, padding_of, relu_and_norm, sum_and_norm
 from mlx_model.machine.blas import mx
@@ -45,8 +45,8 @@ def calls(function: ast.AST) -> set[str]:
 
 
 def test_every_operation_is_in_the_table():
-    public = {name for module in (ops, ops_stream) for name in defined(module) if not name.startswith("_")}
-    assert first_column("operation of `ops.py` and `ops_stream.py`") == public - NO_OPERATIONS
+    public = {name for module in (ops, ops_stream, ops_conv) for name in defined(module) if not name.startswith("_")}
+    assert first_column("operation of `ops.py`, `ops_stream.py` and `ops_conv.py`") == public - NO_OPERATIONS
     of_rows = {name for name, member in vars(ops.Rows).items() if inspect.isfunction(member) and name[0] != "_"}
     assert of_rows - {"beside", "like", "leave", "start"} <= public  # what rows compute is an operation
 
