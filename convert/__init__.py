@@ -23,7 +23,8 @@ def command(family: str) -> str:
     from convert.architectures import TABLES
 
     usage = next(item.usage for item in TABLES if item.name == family)
-    return f"{usage.command} {{}} AUDIO{usage.more}"
+    given = "AUDIO" if usage.given.endswith(".wav") else "TEXT"
+    return f"{usage.command} {{}} {given}{usage.more}"
 
 
 def convert(

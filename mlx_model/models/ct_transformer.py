@@ -21,7 +21,7 @@ from mlx_model.decoding.mini_sentences import Windows, padded
 from mlx_model.errors import UsageError
 from mlx_model.machine.blas import mx, nn
 from mlx_model.ops import Mask
-from mlx_model.parts.basic import Linear, length_mask
+from mlx_model.parts.basic import NarrowLinear, length_mask
 from mlx_model.parts.sanm import SANMEncoder
 from mlx_model.text import jieba_words, punctuated
 from mlx_model.text.results import Punctuated
@@ -60,7 +60,7 @@ class Model(nn.Module):
         marks = config.marks
         self.embed = nn.Embedding(config.vocab_size, marks.embed_unit)
         self.encoder = self.Encoder(marks.embed_unit, config.encoder, LAYER_NORM_EPS)
-        self.decoder = Linear(marks.att_unit, len(marks.punc_list))
+        self.decoder = NarrowLinear(marks.att_unit, len(marks.punc_list))
         self._marks = punctuated.Marks(marks.punc_list, marks.sentence_end_id)
         self._cut: jieba_words.JiebaWords | None = None
 

@@ -11,10 +11,13 @@ import math
 from jaxtyping import Bool, Float, Int
 
 from mlx_model import ops
+from mlx_model.machine import device
 from mlx_model.machine.blas import mx, nn
 from mlx_model.machine.kept import Kept, as_written
 from mlx_model.ops_cpu import depthwise_taps
 from mlx_model.parts.quantized import QuantizedLinear
+
+BLOCK = 32  # inputs of a NarrowLinear that are added up before their sum is added to others'
 
 
 @as_written
@@ -45,6 +48,22 @@ class Linear(nn.Linear):
         if quantize_input:
             raise ValueError("quantize_input = True: only weights can be quantised here")
         return QuantizedLinear.from_linear(self, group_size, bits, mode)
+
+
+class NarrowLinear(Linear):
+    """x W^T + bias of a handful of outputs, summed in blocks of inputs on a CPU.
+
+    BLAS adds all inputs of so few outputs up in a row, torch does not: of 160 inputs and 6 outputs the error is 1.9e-7
+    of the result in a row, and 6.1e-8, float32's own, in blocks of 32.
+    """
+
+    def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T P"]:
+        if device.on_gpu():
+            return super().__call__(x)
+        starts = range(0, self.weight.shape[1], BLOCK)
+        parts = [x[..., start : start + BLOCK] @ self.weight[:, start : start + BLOCK].T for start in starts]
+        total = sum(parts[1:], parts[0])
+        return total + self.bias if "bias" in self else total
 
 
 def length_mask(lengths: Int[mx.array, " B"], size: int) -> Bool[mx.array, "B T"]:
