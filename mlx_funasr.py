@@ -38,6 +38,7 @@ from parity.commands.bench import ManyValues, bench
 from parity.commands.cer import cer_command
 from parity.commands.doctor import doctor_command
 from parity.commands.layers import app as parity_app
+from parity.commands.speakers import score
 from reports.console import (
     FamilyOptions,
     Hotwords,
@@ -68,6 +69,7 @@ app = typer.Typer(
     help="Convert FunASR speech models to MLX, and prove that nothing was lost.",
 )
 app.add_typer(parity_app, name="parity")
+speakers_app.command(name="score")(score)
 app.add_typer(speakers_app, name="speakers")
 
 WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of the click that Typer carries
